@@ -1,0 +1,31 @@
+# A fresh machine has Python, pip, git and make: every target sets up what it needs.
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+
+.DEFAULT_GOAL := help
+.PHONY: help test lint demo bench e2e clean
+
+help: ## what can be done here
+	@grep -E '^[a-z0-9]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 10
+
+# The stamp is the environment: it is made again when the dependencies change.
+$(VENV)/.ready: pyproject.toml
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --upgrade pip
+	$(BIN)/python -m pip install --quiet --editable '.[test]'
+	touch $@
+
+test: $(VENV)/.ready ## the test suite, on both loops
+	$(BIN)/python -m pytest $(PYTEST_ARGS)
+
+lint: $(VENV)/.ready ## linter and strict type check
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+demo: $(VENV)/.ready ## a real FastAPI service that blocks, and what its traces say
+	$(BIN)/otel-loopblock demo $(DEMO_ARGS)
+
+clean: ## remove the environments
+	rm -rf .venv* .pytest_cache .mypy_cache .ruff_cache

@@ -1,0 +1,7 @@
+"""``python -m otel_loopblock.cli``."""
+
+import sys
+
+from otel_loopblock.cli import main
+
+sys.exit(main())
