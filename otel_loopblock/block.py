@@ -1,0 +1,198 @@
+"""The record of one blocked stretch of a callback: what the hooks, the watchdog and the clocks found.
+
+Samples go in, one frozen :class:`Block` comes out; everything that emits reads only this.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from time import perf_counter
+from types import FrameType
+
+from otel_loopblock import advice
+from otel_loopblock.cause import Cause, Judgement, judge, measure
+from otel_loopblock.monitor import Monitor, task_of
+from otel_loopblock.naming import qualified_name
+from otel_loopblock.samples import Evidence, Look, RawFrame, Target
+from otel_loopblock.stack import Frame, OwnCode, find
+WAITING_KINDS = frozenset({"sleep", "lock"})
+"""Kinds of known calls that never compute: a late watchdog does not speak against waiting there."""
+
+
+@dataclass(frozen=True, slots=True)
+class Block:
+    """One stretch of time in which a callback held its loop for at least the threshold."""
+
+    started_s: float
+    """``time.perf_counter`` at its start."""
+    duration_s: float
+    started_unix_ns: int
+    threshold_s: float
+    loop_type: str
+    thread_id: int
+    thread_name: str
+    task_name: str | None
+    cause: Cause
+    evidence: Mapping[str, float]
+    """Shares and clocks behind the cause, by attribute name."""
+    culprit: Frame | None
+    call: str | None
+    advice: str | None
+    stack: tuple[RawFrame, ...] = field(repr=False)
+    leaf_call: str | None
+    """The C call at the end of ``stack``."""
+    samples: int
+    ongoing: bool = False
+    delayed_requests: int | None = None
+
+    @property
+    def ended_unix_ns(self) -> int:
+        """The end of the stretch on the wall clock."""
+        return self.started_unix_ns + int(self.duration_s * 1e9)
+
+    def with_delayed(self, count: int) -> Block:
+        """The same block, with the number of requests that it made wait."""
+        return replace(self, delayed_requests=count)
+
+
+def build(
+    monitor: Monitor,
+    evidence: Evidence,
+    began: float,
+    ended: float,
+    target: Target,
+    *,
+    threshold_s: float,
+    own_code: OwnCode,
+    table: advice.AdviceTable,
+    ongoing: bool = False,
+) -> Block:
+    """Make the record of the stretch from ``began`` to ``ended`` (``perf_counter``).
+
+    Args:
+        monitor: of the loop that was blocked.
+        evidence: what is known of the callback.
+        began: start of the stretch.
+        ended: its end; now, for one that still lasts.
+        target: what the loop called; names the culprit when no stack was seen.
+        threshold_s: the threshold that was exceeded.
+        own_code: tells the application's own code.
+        table: where advice is looked up.
+        ongoing: whether the callback still runs.
+    """
+    looks = looks_within(evidence, began, ended)
+    place = find(looks, own_code)
+    known = table.lookup(place.call) if place.call is not None else None
+    judgement = judge(
+        measure(
+            evidence,
+            looks,
+            began,
+            ended,
+            tick_s=monitor.registry.watchdog.tick_s,
+            in_c_call=place.call is not None and place.call_is_c,
+            call_waits=known is not None and known.kind in WAITING_KINDS,
+        )
+    )
+    culprit, call = place.culprit, place.call
+    if culprit is None:
+        culprit, call = _from_target(target, call)
+    return Block(
+        started_s=began,
+        duration_s=ended - began,
+        started_unix_ns=time.time_ns() - int((perf_counter() - began) * 1e9),
+        threshold_s=threshold_s,
+        loop_type=monitor.loop_type,
+        thread_id=monitor.thread_id,
+        thread_name=monitor.thread_name,
+        task_name=target.task.get_name() if target.task is not None else None,
+        cause=judgement.cause,
+        evidence=judgement.evidence,
+        culprit=culprit,
+        call=call,
+        advice=_advise(table, judgement, call, looks, own_code),
+        stack=place.stack,
+        leaf_call=next((look.call for look in reversed(looks) if look.frames is place.stack), None),
+        samples=len(looks),
+        ongoing=ongoing,
+    )
+
+
+def running_target(monitor: Monitor, runner: FrameType | None = None) -> Target:
+    """What the loop is calling right now: the task that runs, else the callback in the hook's frame."""
+    loop = monitor.loop()
+    task = asyncio.current_task(loop) if loop is not None else None
+    callback = None
+    if task is None and runner is not None:
+        callback = runner.f_locals.get("callback", getattr(runner.f_locals.get("self"), "_callback", None))
+        task = task_of(callback)
+    return Target(callback, task)
+
+
+def runner_frame(monitor: Monitor) -> FrameType | None:
+    """The frame of our hook on the loop's thread, looked for from another."""
+    frame = sys._current_frames().get(monitor.thread_id)
+    while frame is not None and frame.f_code not in monitor.registry.runners:
+        frame = frame.f_back
+    return frame
+
+
+def looks_within(evidence: Evidence, began: float, ended: float) -> tuple[Look, ...]:
+    """The samples that were taken in a stretch."""
+    return tuple(look for look in evidence.looks if began <= look.at <= ended)
+
+
+def _advise(
+    table: advice.AdviceTable,
+    judgement: Judgement,
+    call: str | None,
+    looks: tuple[Look, ...],
+    own_code: OwnCode,
+) -> str | None:
+    contenders: list[str] = []
+    if judgement.cause == "gil_contention":
+        for look in looks:
+            for raw in look.others:
+                name = qualified_name(raw[0], raw[3])
+                if name not in contenders and own_code(raw[0]):
+                    contenders.append(name)
+    return table.advise(
+        judgement.cause, call, releases_gil=judgement.releases_gil, contenders=contenders[:3]
+    )
+
+
+def _from_target(target: Target, call: str | None) -> tuple[Frame | None, str | None]:
+    """Name the culprit by what the loop was asked to call: no stack was seen, or it had no frame."""
+    if target.task is not None:
+        inner = target.task.get_coro()
+        for _ in range(50):  # the upstream asyncio instrumentation wraps the user's coroutine
+            below = getattr(inner, "cr_await", None)
+            if getattr(below, "cr_code", None) is None:
+                break
+            inner = below
+        code = getattr(inner, "cr_code", None) or getattr(inner, "gi_code", None)
+        if code is None:
+            return None, call
+        frame = getattr(inner, "cr_frame", None) or getattr(inner, "gi_frame", None)
+        module = frame.f_globals.get("__name__", "") if frame is not None else None
+        return Frame(qualified_name(code, module), code.co_filename, code.co_firstlineno), call
+    callback = target.callback
+    for _ in range(10):
+        inner = getattr(callback, "func", None) if type(callback).__name__ == "partial" else None
+        inner = inner or getattr(callback, "__func__", None)
+        if inner is None:
+            break
+        callback = inner
+    code = getattr(callback, "__code__", None)
+    module = getattr(callback, "__module__", None)
+    if code is not None:
+        return Frame(qualified_name(code, module), code.co_filename, code.co_firstlineno), call
+    name = getattr(callback, "__qualname__", None)
+    if isinstance(name, str):
+        full = f"{module}.{name}" if isinstance(module, str) and module != "builtins" else name
+        return Frame(full, "", 0), call or full
+    return None, call

@@ -1,0 +1,1 @@
+"""Blocks in, telemetry out: spans, metrics, logs. Nothing here knows a loop."""

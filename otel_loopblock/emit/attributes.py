@@ -1,0 +1,93 @@
+"""A block as OpenTelemetry attributes, in the order in which Jaeger shows them (it previews the first four)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Final
+
+from opentelemetry.semconv.attributes.code_attributes import (
+    CODE_FILE_PATH,
+    CODE_FUNCTION_NAME,
+    CODE_LINE_NUMBER,
+    CODE_STACKTRACE,
+)
+
+from otel_loopblock.block import Block
+from otel_loopblock.stack import render
+
+BLOCKED: Final = "event_loop.blocked"
+"""Name of the event, the log event and the span of a block."""
+DELAYED: Final = "event_loop.delayed"
+"""Name of the event on a request that a block made wait."""
+
+DURATION: Final = "event_loop.block.duration"
+CAUSE: Final = "event_loop.block.cause"
+CALL: Final = "event_loop.block.call"
+ADVICE: Final = "event_loop.block.advice"
+THRESHOLD: Final = "event_loop.block.threshold"
+SAMPLES: Final = "event_loop.block.samples"
+DELAYED_REQUESTS: Final = "event_loop.block.delayed_requests"
+ONGOING: Final = "event_loop.block.ongoing"
+LOOP_TYPE: Final = "event_loop.type"
+TASK_NAME: Final = "asyncio.task.name"
+# In the semantic conventions (registry, thread); still incubating in the Python package.
+THREAD_ID: Final = "thread.id"
+THREAD_NAME: Final = "thread.name"
+HTTP_ROUTE: Final = "http.route"
+
+Value = str | int | float | bool
+
+
+def of_block(block: Block, stack_depth: int) -> dict[str, Value]:
+    """The attributes of ``event_loop.blocked``.
+
+    Args:
+        block: the record.
+        stack_depth: innermost frames to put into ``code.stacktrace``.
+    """
+    attributes: dict[str, Value] = {DURATION: block.duration_s, CAUSE: block.cause}
+    if block.culprit is not None:
+        attributes[CODE_FUNCTION_NAME] = block.culprit.function
+    if block.call is not None:
+        attributes[CALL] = block.call
+    if block.culprit is not None and block.culprit.file:
+        attributes[CODE_FILE_PATH] = block.culprit.file
+        attributes[CODE_LINE_NUMBER] = block.culprit.line
+    if block.advice is not None:
+        attributes[ADVICE] = block.advice
+    attributes[THRESHOLD] = block.threshold_s
+    attributes[LOOP_TYPE] = block.loop_type
+    if block.task_name is not None:
+        attributes[TASK_NAME] = block.task_name
+    attributes[THREAD_ID] = block.thread_id
+    attributes[THREAD_NAME] = block.thread_name
+    attributes[SAMPLES] = block.samples
+    if block.delayed_requests is not None:
+        attributes[DELAYED_REQUESTS] = block.delayed_requests
+    if block.ongoing:
+        attributes[ONGOING] = True
+    attributes.update(block.evidence)
+    if block.stack:
+        attributes[CODE_STACKTRACE] = render(block.stack, stack_depth, block.leaf_call)
+    return attributes
+
+
+def of_metric(
+    block: Block, function: str | None, route: str | None, *, with_cause: bool = True
+) -> Mapping[str, Value]:
+    """The bounded attributes of the metrics of a block.
+
+    Args:
+        block: the record.
+        function: value of ``code.function.name``, bounded by the caller; ``None`` where unknown.
+        route: value of ``http.route``.
+        with_cause: whether the cause is an attribute.
+    """
+    attributes: dict[str, Value] = {LOOP_TYPE: block.loop_type}
+    if with_cause:
+        attributes[CAUSE] = block.cause
+    if function is not None:
+        attributes[CODE_FUNCTION_NAME] = function
+    if route is not None:
+        attributes[HTTP_ROUTE] = route
+    return attributes

@@ -1,0 +1,103 @@
+"""Finds the span that a callback ran under, from the loop's thread or, while it hangs, from another."""
+
+from __future__ import annotations
+
+import contextvars
+import gc
+from contextvars import ContextVar
+from types import FrameType
+from typing import Any
+
+import opentelemetry.context
+from opentelemetry import trace
+from opentelemetry.context import Context
+from opentelemetry.trace import NonRecordingSpan, Span, SpanContext
+
+from otel_loopblock.samples import Target
+
+ROOT = "_loopblock_root"
+"""Where a span keeps its local root (see hooks/span_start.py); a local root keeps nothing."""
+
+
+def local_root(span: Any) -> Any:
+    """The outermost span of this process that ``span`` belongs to; itself if there is none above."""
+    return getattr(span, ROOT, span)
+
+
+def current_span(context: contextvars.Context | None) -> Span:
+    """The span that is current in ``context``; in the running one for ``None``. On the loop's thread."""
+    if context is None:
+        return trace.get_current_span()
+    try:
+        return context.run(trace.get_current_span)
+    except RuntimeError:  # the context is entered already, further out
+        return span_read_from(context)
+
+
+def span_read_from(context: contextvars.Context | None) -> Span:
+    """The span that is current in a context that another thread may be running in.
+
+    Such a context cannot be entered, but it can be read. The variable is a private name of the API's
+    default runtime context: where there is another one, no span is found.
+    """
+    runtime = getattr(opentelemetry.context, "_RUNTIME_CONTEXT", None)
+    variable = getattr(runtime, "_current_context", None)
+    if context is None or not isinstance(variable, ContextVar):
+        return trace.INVALID_SPAN
+    return trace.get_current_span(context.get(variable, Context()))
+
+
+def context_of(target: Target, runner: FrameType | None) -> contextvars.Context | None:
+    """The context that a running callback runs in, looked for from another thread.
+
+    Args:
+        target: what the loop called.
+        runner: the frame of our hook, whose ``self`` is the handle on asyncio.
+    """
+    if runner is not None:
+        handle = runner.f_locals.get("self")
+        context = getattr(handle, "_context", None)
+        if isinstance(context, contextvars.Context):
+            return context
+    if target.task is not None:
+        # Task.get_context() is there from 3.12 on; what a C task refers to can be asked on all.
+        for referent in gc.get_referents(target.task):
+            if isinstance(referent, contextvars.Context):
+                return referent
+    return None
+
+
+def is_valid(span: Span) -> bool:
+    """Whether ``span`` belongs to a trace."""
+    return span.get_span_context().is_valid
+
+
+def start_unix_ns(span: Any) -> int | None:
+    """When a span of the SDK started."""
+    started = getattr(span, "start_time", None)
+    return started if isinstance(started, int) else None
+
+
+def parent_for(span: Span, began_unix_ns: int) -> Context | None:
+    """The context for a span of our own over a stretch during which ``span`` was current at the end.
+
+    A span that started after the stretch began was not the active one then: its parent was.
+    """
+    if not is_valid(span):
+        return None
+    started = start_unix_ns(span)
+    parent: SpanContext | None = getattr(span, "parent", None)
+    if started is not None and started > began_unix_ns:
+        return trace.set_span_in_context(NonRecordingSpan(parent), Context()) if parent is not None else None
+    return trace.set_span_in_context(span, Context())
+
+
+def route_and_name(span: Span) -> tuple[str | None, str | None]:
+    """``http.route`` and the name of the request that ``span`` belongs to, where they are known."""
+    root: Any = local_root(span)
+    if not is_valid(root):
+        return None, None
+    attributes = getattr(root, "attributes", None) or {}
+    route = attributes.get("http.route")
+    name = getattr(root, "name", None)
+    return route if isinstance(route, str) else None, name if isinstance(name, str) else None

@@ -1,0 +1,118 @@
+"""The metrics: names, units and buckets as fixed in DESIGN.md.
+
+Instruments are made once per meter provider and kept: the SDK cannot unregister an observable callback,
+and warns about an instrument made twice. The callbacks ask for the emitter that is active *now*.
+"""
+
+from __future__ import annotations
+
+import weakref
+from collections.abc import Callable, Iterable
+from time import perf_counter
+from typing import TYPE_CHECKING
+
+from opentelemetry import metrics
+from opentelemetry.metrics import CallbackOptions, Observation
+
+from otel_loopblock import guard
+from otel_loopblock.emit.attributes import LOOP_TYPE
+from otel_loopblock.version import __version__
+
+if TYPE_CHECKING:
+    from otel_loopblock.monitor import Monitor
+
+SCOPE = "otel_loopblock"
+
+BUCKETS = (0.001, 0.005, 0.010, 0.025, 0.050, 0.100, 0.250, 0.500, 1.0, 2.5, 5.0, 10.0)
+"""Seconds; an advisory, so that a View can override them."""
+
+Monitors = Callable[[], Iterable["Monitor"]]
+
+
+class Instruments:
+    """The instruments of one meter provider."""
+
+    def __init__(self, provider: metrics.MeterProvider | None) -> None:
+        # The API's own proxy follows a provider that is set later; a given provider is used as it is.
+        meter = (
+            metrics.get_meter(SCOPE, __version__)
+            if provider is None
+            else provider.get_meter(SCOPE, __version__)
+        )
+        self.monitors: Monitors = tuple
+        """Where the gauges look; nothing is observed while nobody is instrumented."""
+        self._busy: weakref.WeakKeyDictionary[Monitor, tuple[float, float]] = weakref.WeakKeyDictionary()
+        self.lag = meter.create_histogram(
+            "event_loop.lag",
+            unit="s",
+            description="How late a timer on the event loop ran.",
+            explicit_bucket_boundaries_advisory=BUCKETS,
+        )
+        self.block_duration = meter.create_histogram(
+            "event_loop.block.duration",
+            unit="s",
+            description="Duration of callbacks that held the event loop for at least the threshold.",
+            explicit_bucket_boundaries_advisory=BUCKETS,
+        )
+        self.suppressed = meter.create_counter(
+            "event_loop.block.suppressed",
+            unit="{report}",
+            description="Reports of blocks that a rate limit left out.",
+        )
+        meter.create_observable_gauge(
+            "event_loop.utilization",
+            callbacks=[self._observe_utilization],
+            unit="1",
+            description="Share of wall time spent in callbacks since the last collection; the busiest loop.",
+        )
+        meter.create_observable_gauge(
+            "event_loop.block.ongoing",
+            callbacks=[self._observe_ongoing],
+            unit="s",
+            description="How long the callback now running has been over the threshold; 0 when none is.",
+        )
+
+    def _observe_utilization(self, options: CallbackOptions) -> Iterable[Observation]:
+        now = perf_counter()
+        highest: dict[str, float] = {}
+        try:
+            for monitor in self.monitors():
+                started = monitor.started
+                busy = monitor.busy + (now - started if started != 0.0 else 0.0)
+                since, before = self._busy.get(monitor, (0.0, 0.0))
+                self._busy[monitor] = (now, busy)
+                if since and now > since:
+                    share = min(1.0, max(0.0, (busy - before) / (now - since)))
+                    highest[monitor.loop_type] = max(share, highest.get(monitor.loop_type, 0.0))
+        except Exception:
+            guard.failed("observe the utilization")
+        return [Observation(share, {LOOP_TYPE: kind}) for kind, share in highest.items()]
+
+    def _observe_ongoing(self, options: CallbackOptions) -> Iterable[Observation]:
+        now = perf_counter()
+        longest: dict[str, float] = {}
+        try:
+            for monitor in self.monitors():
+                started = monitor.started
+                age = now - started if started != 0.0 else 0.0
+                ongoing = age if age >= monitor.threshold else 0.0
+                longest[monitor.loop_type] = max(ongoing, longest.get(monitor.loop_type, 0.0))
+        except Exception:
+            guard.failed("observe an ongoing block")
+        return [Observation(age, {LOOP_TYPE: kind}) for kind, age in longest.items()]
+
+
+_of_provider: weakref.WeakKeyDictionary[metrics.MeterProvider, Instruments] = weakref.WeakKeyDictionary()
+_of_global: list[Instruments] = []
+
+
+def instruments(provider: metrics.MeterProvider | None) -> Instruments:
+    """The instruments of ``provider``; of the global one, whenever it is set, for ``None``."""
+    if provider is None:
+        if not _of_global:
+            _of_global.append(Instruments(None))
+        return _of_global[0]
+    found = _of_provider.get(provider)
+    if found is None:
+        found = _of_provider[provider] = Instruments(provider)
+    return found

@@ -1,0 +1,55 @@
+"""What is put in the way of loops and spans, and taken away again: one file per mechanism.
+
+The functions that run on every callback stand in :mod:`~otel_loopblock.hooks.asyncio` and
+:mod:`~otel_loopblock.hooks.uvloop`; they know nothing of OpenTelemetry.
+"""
+
+from __future__ import annotations
+
+import asyncio as _asyncio
+from typing import TYPE_CHECKING
+
+from otel_loopblock import guard
+from otel_loopblock.hooks import asyncio, collector, probe, span_end, span_start, uvloop
+from otel_loopblock.hooks.patches import Patches
+
+if TYPE_CHECKING:
+    from otel_loopblock.registry import Registry
+
+
+class Hooks:
+    """All hooks of the process: put in place together, taken away together."""
+
+    loop_attributes: tuple[str, ...] = (uvloop.RUN,)
+    """What hooks leave on a loop besides its monitor."""
+
+    def __init__(self, registry: Registry) -> None:
+        self._registry = registry
+        self._patches: Patches | None = None
+
+    def install(self) -> None:
+        """Put the hooks in place. One that cannot be is left out, counted and logged."""
+        patches = self._patches = Patches()
+        for hook in (asyncio, uvloop, span_start, span_end, collector):
+            try:
+                hook.install(patches, self._registry)
+            except Exception:
+                guard.failed(f"install {hook.__name__}")
+
+    def remove(self) -> None:
+        """Put back the very objects that were there."""
+        patches, self._patches = self._patches, None
+        if patches is not None:
+            patches.restore()
+
+    def cover(self, loop: _asyncio.AbstractEventLoop) -> None:
+        """See to it that a running loop is monitored from now on; call it on its thread."""
+        try:
+            if isinstance(loop, _asyncio.BaseEventLoop):
+                asyncio.cover(loop, self._registry)
+            elif uvloop.is_hooked(loop):
+                uvloop.cover(loop, self._registry)
+            else:
+                probe.cover(loop, self._registry)
+        except Exception:
+            guard.failed("cover a running loop")

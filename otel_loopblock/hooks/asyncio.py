@@ -1,0 +1,80 @@
+"""asyncio's own loops, and every other loop that runs ``asyncio.Handle`` objects.
+
+Transports of asyncio call their protocols from handles too, so nothing else needs a hook here.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from time import perf_counter
+from typing import TYPE_CHECKING, Any
+
+from otel_loopblock import guard
+from otel_loopblock.hooks import heartbeat
+from otel_loopblock.monitor import ATTRIBUTE, Monitor
+
+if TYPE_CHECKING:
+    from otel_loopblock.hooks.patches import Patches
+    from otel_loopblock.registry import Registry
+
+
+def install(patches: Patches, registry: Registry) -> None:
+    """Put a plain function in the place of ``Handle._run``."""
+
+    def attach(loop: asyncio.AbstractEventLoop) -> Monitor | None:
+        try:
+            return cover(loop, registry)
+        except Exception:
+            guard.failed("attach to an asyncio loop")
+            return None
+
+    def make(original: Callable[[Any], None]) -> Callable[[Any], None]:
+        run = _make_run(original, attach)
+        registry.runners.add(run.__code__)
+        return run
+
+    patches.replace("asyncio.events", "Handle._run", make)
+
+
+def cover(loop: asyncio.AbstractEventLoop, registry: Registry) -> Monitor | None:
+    """Give a loop its monitor and start its heartbeat; call it on the loop's thread."""
+    monitor: Monitor | None = getattr(loop, ATTRIBUTE, None)
+    if monitor is None:
+        monitor = registry.attach(loop, loop_type(loop))
+        if monitor is None:
+            return None
+        monitor.enter_thread()
+        heartbeat.start(loop, monitor)
+    return monitor
+
+
+def loop_type(loop: asyncio.AbstractEventLoop) -> str:
+    """Value of ``event_loop.type``: ``asyncio`` for the standard library's loops, else the class."""
+    module = type(loop).__module__
+    return "asyncio" if module.partition(".")[0] == "asyncio" else f"{module}.{type(loop).__qualname__}"
+
+
+def _make_run(
+    original: Callable[[Any], None], attach: Callable[[asyncio.AbstractEventLoop], Monitor | None]
+) -> Callable[[Any], None]:
+    # Runs for every callback: names are cells and locals, the monitor is one attribute away, two
+    # clock readings and a comparison are all that a callback under the threshold pays for.
+    def _run(self: Any) -> None:
+        try:
+            monitor = self._loop._loopblock_monitor
+        except AttributeError:
+            monitor = attach(self._loop)
+            if monitor is None:
+                return original(self)
+        monitor.started = started = perf_counter()
+        try:
+            return original(self)
+        finally:
+            ended = perf_counter()
+            if ended - monitor.started >= monitor.threshold:
+                monitor.callback_ended(ended, self._callback, self._context)
+            monitor.busy += ended - started
+            monitor.started = 0.0
+
+    return _run

@@ -1,0 +1,49 @@
+"""``Span.end`` of the SDK: the last moment at which a span can still take the event.
+
+A handler that blocks and returns ends its SERVER span in the same callback; after the callback the span
+is gone, and in ``SpanProcessor.on_ending`` it already refuses events.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from time import perf_counter
+from typing import TYPE_CHECKING, Any
+
+from otel_loopblock import guard
+from otel_loopblock.hooks import probe
+
+if TYPE_CHECKING:
+    from otel_loopblock.hooks.patches import Patches
+    from otel_loopblock.registry import Registry
+
+
+def install(patches: Patches, registry: Registry) -> None:
+    """Hook the SDK's ``Span.end``, now or when the SDK is imported; without an SDK nothing happens."""
+
+    def make(original: Any) -> Any:
+        running_loop = asyncio._get_running_loop
+
+        def end(self: Any, end_time: int | None = None) -> None:
+            # A span that ends on another thread than the loop's has no running loop, and is left alone.
+            loop = running_loop()
+            if loop is not None:
+                try:
+                    monitor = loop._loopblock_monitor  # type: ignore[attr-defined]
+                    started = monitor.started
+                    if started != 0.0:
+                        now = perf_counter()
+                        if now - started >= monitor.threshold:
+                            for listener in registry.listeners:
+                                listener.span_ending(monitor, self, now, end_time)
+                except AttributeError:
+                    probe.found(loop, registry)
+                except Exception:
+                    guard.failed("charge a block to a span")
+            return original(self, end_time)
+
+        return end
+
+    patches.when_imported(
+        "opentelemetry.sdk.trace", lambda module: patches.replace(module, "Span.end", make)
+    )

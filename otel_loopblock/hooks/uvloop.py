@@ -1,0 +1,148 @@
+"""uvloop: its handles are C and never call ``Handle._run``; attributes set on ``uvloop.Loop`` are honoured.
+
+Each scheduling method passes the loop's runner in the place of the callback and the callback as its
+first argument: no object is made per call. Transports call their protocols straight from libuv, without
+a handle; :mod:`~otel_loopblock.hooks.protocols` takes care of those.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from time import perf_counter
+from typing import TYPE_CHECKING, Any
+
+from otel_loopblock import guard
+from otel_loopblock.hooks import heartbeat, protocols
+from otel_loopblock.monitor import ATTRIBUTE, Monitor
+
+if TYPE_CHECKING:
+    from otel_loopblock.hooks.patches import Patches
+    from otel_loopblock.registry import Registry
+
+RUN = "_loopblock_run"
+"""Where a loop carries its runner."""
+
+
+def install(patches: Patches, registry: Registry) -> None:
+    """Hook ``uvloop.Loop``, now or when uvloop is imported."""
+
+    def imported(uvloop: Any) -> None:
+        def attach(loop: Any) -> Callable[..., Any]:
+            try:
+                return _attach(loop, registry)
+            except Exception:
+                guard.failed("attach to a uvloop loop")
+                return _call
+
+        for name, make in (
+            ("call_soon", _make_call_soon),
+            ("call_soon_threadsafe", _make_call_soon),
+            ("call_later", _make_call_at),
+            ("call_at", _make_call_at),
+            ("add_reader", _make_add_reader),
+            ("add_writer", _make_add_reader),
+            ("add_signal_handler", _make_add_reader),
+        ):
+            patches.replace(uvloop.Loop, name, lambda original, make=make: make(original, attach))
+        protocols.install(patches, registry, uvloop.Loop)
+
+    patches.when_imported("uvloop", imported)
+
+
+def is_hooked(loop: asyncio.AbstractEventLoop) -> bool:
+    """Whether ``loop`` is one whose scheduling methods are ours."""
+    return hasattr(type(loop).call_soon, RUN)
+
+
+def cover(loop: asyncio.AbstractEventLoop, registry: Registry) -> None:
+    """Give a running loop its monitor; callbacks scheduled from now on are timed."""
+    if getattr(loop, ATTRIBUTE, None) is None:
+        _attach(loop, registry)
+        loop.call_soon(_nothing)
+
+
+def _nothing() -> None:
+    """Runs once as a callback, so that the loop's thread becomes known."""
+
+
+def _call(callback: Callable[..., Any], *args: Any) -> Any:
+    """The runner of a loop that could not be given a monitor."""
+    return callback(*args)
+
+
+def _attach(loop: Any, registry: Registry) -> Callable[..., Any]:
+    monitor = registry.attach(loop, "uvloop")
+    if monitor is None:
+        return _call
+    run = _make_run(monitor)
+    registry.runners.add(run.__code__)
+
+    def enter(callback: Callable[..., Any], *args: Any) -> Any:
+        # The first callback: only now does the loop's thread run this, scheduling may come from anywhere.
+        try:
+            if getattr(loop, ATTRIBUTE, None) is monitor and getattr(loop, RUN, None) is not run:
+                monitor.enter_thread()
+                setattr(loop, RUN, run)
+                heartbeat.start(loop, monitor)
+                registry.loop_runs()
+        except Exception:
+            guard.failed("begin to monitor a uvloop loop")
+        return run(callback, *args)
+
+    setattr(loop, RUN, enter)
+    return enter
+
+
+def _make_run(monitor: Monitor) -> Callable[..., Any]:
+    # Runs for every callback, inside its context.
+    def run(callback: Callable[..., Any], *args: Any) -> Any:
+        monitor.started = started = perf_counter()
+        try:
+            return callback(*args)
+        finally:
+            ended = perf_counter()
+            if ended - monitor.started >= monitor.threshold:
+                monitor.callback_ended(ended, callback, None)
+            monitor.busy += ended - started
+            monitor.started = 0.0
+
+    return run
+
+
+def _make_call_soon(original: Any, attach: Callable[[Any], Callable[..., Any]]) -> Callable[..., Any]:
+    def call_soon(self: Any, callback: Any, *args: Any, context: Any = None) -> Any:
+        try:
+            run = self._loopblock_run
+        except AttributeError:
+            run = attach(self)
+        return original(self, run, callback, *args, context=context)
+
+    return _marked(call_soon)
+
+
+def _make_call_at(original: Any, attach: Callable[[Any], Callable[..., Any]]) -> Callable[..., Any]:
+    def call_at(self: Any, when: Any, callback: Any, *args: Any, context: Any = None) -> Any:
+        try:
+            run = self._loopblock_run
+        except AttributeError:
+            run = attach(self)
+        return original(self, when, run, callback, *args, context=context)
+
+    return call_at
+
+
+def _make_add_reader(original: Any, attach: Callable[[Any], Callable[..., Any]]) -> Callable[..., Any]:
+    def add_reader(self: Any, source: Any, callback: Any, *args: Any) -> Any:
+        try:
+            run = self._loopblock_run
+        except AttributeError:
+            run = attach(self)
+        return original(self, source, run, callback, *args)
+
+    return add_reader
+
+
+def _marked(function: Callable[..., Any]) -> Callable[..., Any]:
+    setattr(function, RUN, True)
+    return function

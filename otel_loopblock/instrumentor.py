@@ -1,0 +1,78 @@
+"""``LoopBlockInstrumentor``: wires configuration, emitter and registry; the shape contrib packages have."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from typing import Any
+
+from opentelemetry.instrumentation.instrumentor import BaseInstrumentor
+
+from otel_loopblock.advice import AdviceTable
+from otel_loopblock.config import Config
+from otel_loopblock.emit.emitter import Emitter
+from otel_loopblock.package import _instruments
+from otel_loopblock.registry import registry
+
+_PROVIDERS = ("tracer_provider", "meter_provider", "logger_provider")
+_OF_THE_LOADER = ("skip_dep_check", "raise_exception_on_conflict")
+
+
+class LoopBlockInstrumentor(BaseInstrumentor):  # type: ignore[misc]
+    """Finds what blocks the event loops of this process and reports it.
+
+    ``opentelemetry-instrument`` finds it by its entry point; by hand::
+
+        from otel_loopblock import LoopBlockInstrumentor
+
+        LoopBlockInstrumentor().instrument(threshold_ms=20)
+
+    It is a singleton, as every OpenTelemetry instrumentor is.
+    """
+
+    _emitter: Emitter | None = None
+
+    def instrumentation_dependencies(self) -> Collection[str]:
+        """Nothing: asyncio is part of Python, uvloop is hooked if and when it is imported."""
+        return _instruments
+
+    def instrument(self, **kwargs: Any) -> None:
+        """Start, or start again with other options.
+
+        Args:
+            **kwargs: the options of :class:`otel_loopblock.config.Config` (durations in milliseconds),
+                and ``tracer_provider``, ``meter_provider``, ``logger_provider``; the global ones,
+                looked up when needed, by default.
+
+        Called again without options it changes nothing, quietly: the loader of auto-instrumentation
+        may come by twice. Called again with options, these replace the former ones.
+
+        Raises:
+            ValueError: an option is unknown or has a value that cannot be used; nothing has changed then.
+        """
+        chosen = {name: value for name, value in kwargs.items() if name not in _OF_THE_LOADER}
+        if self.is_instrumented_by_opentelemetry:
+            if not chosen:
+                return
+            self._load(chosen)
+            self.uninstrument()
+        super().instrument(**kwargs)
+
+    def _instrument(self, **kwargs: Any) -> None:
+        config, providers = self._load(kwargs)
+        table = AdviceTable()
+        table.load_entry_points()
+        table.register_option(config.advice)
+        self._emitter = Emitter(config, registry, table=table, **providers)
+        self._emitter.begin()
+        registry.add(self._emitter)
+
+    def _uninstrument(self, **kwargs: Any) -> None:
+        emitter, self._emitter = self._emitter, None
+        if emitter is not None:
+            registry.remove(emitter)
+            emitter.end()
+
+    @staticmethod
+    def _load(kwargs: dict[str, Any]) -> tuple[Config, dict[str, Any]]:
+        providers = {name: kwargs[name] for name in _PROVIDERS if kwargs.get(name) is not None}
+        return Config.load({k: v for k, v in kwargs.items() if k not in _PROVIDERS}), providers

@@ -1,0 +1,157 @@
+"""One monitor per loop: what runs now, since when, and what of it has been reported already.
+
+The hooks write ``started`` and ``busy`` on every callback; everything else happens per block. A monitor
+lives as an attribute of its loop and dies with it; it must not keep the loop alive, and knows nothing
+of OpenTelemetry.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+import time
+import weakref
+from collections import deque
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from otel_loopblock import guard
+from otel_loopblock.samples import Evidence, Look, Reading, Target, Watch
+
+if TYPE_CHECKING:
+    from contextvars import Context
+
+    from otel_loopblock.registry import Registry
+
+ATTRIBUTE = "_loopblock_monitor"
+"""Where a loop carries its monitor: an attribute costs the hot path less than any table."""
+
+
+class Monitor:
+    """The state of one loop.
+
+    ``started`` is 0.0 while no callback runs. A callback that runs the loop again from within (as
+    nest_asyncio does) leaves 0.0 behind: its own time is then not one stretch and is not judged.
+    """
+
+    __slots__ = (
+        "__weakref__",
+        "blocks",
+        "busy",
+        "clock",
+        "collections",
+        "loop",
+        "loop_type",
+        "poll",
+        "reading",
+        "registry",
+        "started",
+        "state",
+        "thread_id",
+        "thread_name",
+        "threshold",
+        "watch",
+    )
+
+    def __init__(self, loop: asyncio.AbstractEventLoop, loop_type: str, registry: Registry) -> None:
+        self.started = 0.0
+        self.busy = 0.0
+        self.threshold = registry.threshold_s
+        self.blocks = 0
+        """Blocks so far: tells a queued callback that one happened while it waited."""
+        self.loop = weakref.ref(loop)
+        self.loop_type = loop_type
+        self.registry = registry
+        self.thread_id = 0
+        self.thread_name = ""
+        self.clock: int | None = None
+        self.reading: Reading | None = None
+        self.watch: Watch | None = None
+        self.poll: Callable[[Monitor], None] | None = None
+        """On a loop that no hook sees: what the watchdog calls at each tick to learn of its callbacks."""
+        self.collections: deque[tuple[float, float]] = deque(maxlen=64)
+        self.state: dict[object, Any] = {}
+        """What the listeners keep per loop, by listener."""
+
+    def enter_thread(self) -> None:
+        """Learn the thread that runs the loop; must be called in it.
+
+        The id of a CPU clock may be taken only in its own thread: with that of a dead one
+        ``pthread_getcpuclockid`` crashes the process.
+        """
+        self.thread_id = threading.get_ident()
+        self.thread_name = threading.current_thread().name
+        self.reading = self.watch = None
+        try:
+            self.clock = time.pthread_getcpuclockid(self.thread_id)
+        except (AttributeError, OSError):
+            self.clock = None
+
+    @property
+    def running(self) -> bool:
+        """Whether the loop runs, or may start to run again soon."""
+        loop = self.loop()
+        return loop is not None and not loop.is_closed() and loop.is_running()
+
+    def evidence(self, now: float) -> Evidence:
+        """What is known of the running callback; call it on the loop's thread.
+
+        Args:
+            now: ``perf_counter``.
+        """
+        return self._evidence(
+            Reading(now, time.thread_time() if self.clock is not None else None, time.process_time())
+        )
+
+    def evidence_so_far(self, now: float) -> Evidence:
+        """The same, called on the watchdog's thread while the callback runs on."""
+        cpu: float | None = None
+        if self.clock is not None:
+            try:
+                cpu = time.clock_gettime(self.clock)
+            except OSError:
+                cpu = None
+        return self._evidence(Reading(now, cpu, time.process_time()))
+
+    def _evidence(self, end: Reading) -> Evidence:
+        watch, reading, now = self.watch, self.reading, end.at
+        tick = self.registry.watchdog.tick_s
+        looks: tuple[Look, ...] = ()
+        before, stride = reading, 1
+        if watch is not None and watch.started == self.started:
+            looks, before, stride = tuple(watch.looks), watch.before, watch.stride
+        last = looks[-1].at if looks else reading.at if reading is not None else now
+        due = last + tick * stride
+        return Evidence(looks, before, end, due if now > due else None, tuple(self.collections))
+
+    def callback_ended(self, ended: float, callback: Any, context: Context | None) -> None:
+        """Report the callback that just ended over the threshold. Never raises.
+
+        Args:
+            ended: ``perf_counter`` at its end.
+            callback: what the loop called.
+            context: the context it ran in; ``None`` when that is the current one.
+        """
+        started = self.started
+        if started == 0.0:  # the loop was run again from within
+            return
+        try:
+            self.blocks += 1
+            if threading.get_ident() != self.thread_id:
+                self.enter_thread()
+            target = Target(callback, task_of(callback))
+            for listener in self.registry.listeners:
+                if ended - started >= listener.threshold_s:
+                    listener.callback_blocked(self, started, ended, target, context)
+        except Exception:
+            guard.failed("report a block")
+
+    def garbage_collected(self, started: float, ended: float) -> None:
+        """Note a run of the garbage collector on this thread (called from ``gc.callbacks``)."""
+        self.collections.append((started, ended))
+
+
+def task_of(callback: Any) -> asyncio.Task[Any] | None:
+    """The task whose step or wake-up ``callback`` is, as asyncio's own debug output finds it."""
+    owner = getattr(callback, "__self__", None)
+    return owner if isinstance(owner, asyncio.Task) else None

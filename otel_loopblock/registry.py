@@ -1,0 +1,190 @@
+"""Who listens, which loops are monitored: the hooks are in place while there is a listener.
+
+The instrumentor's emitter is one listener, each ``detect_blocking`` in a test is another. They share
+one set of hooks, one monitor per loop and one watchdog; the lowest threshold decides what is looked at.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import atexit
+import os
+import threading
+import weakref
+from contextvars import Context
+from types import CodeType
+from typing import Any, Protocol
+
+from otel_loopblock import guard
+from otel_loopblock.hooks import Hooks
+from otel_loopblock.monitor import ATTRIBUTE, Monitor
+from otel_loopblock.samples import Target
+from otel_loopblock.watchdog import Watchdog
+
+
+class Listener(Protocol):
+    """What wants to know of blocks. Its methods must not block; an error in one is caught and counted."""
+
+    threshold_s: float
+    """Callbacks that run at least this long, in seconds, are reported."""
+    heartbeat_interval_s: float
+    """How often it wants the lag of each loop measured; 0: not at all."""
+    watchdog: bool
+    """Whether it wants stacks."""
+    max_samples: int
+    """How many samples per block it has use for."""
+
+    def callback_blocked(
+        self, monitor: Monitor, started: float, ended: float, target: Target, context: Context | None
+    ) -> None:
+        """A callback over its threshold has ended; called on the loop's thread."""
+
+    def callback_running(self, monitor: Monitor, started: float, now: float) -> None:
+        """A callback has run for more than a quarter of the threshold; called on the watchdog's thread."""
+
+    def span_ending(self, monitor: Monitor, span: Any, ended: float, end_time: int | None) -> None:
+        """A span ends on the loop's thread while a callback runs that is over the threshold."""
+
+    def lag_measured(self, monitor: Monitor, lag_s: float) -> None:
+        """A heartbeat ran ``lag_s`` late; called on the loop's thread."""
+
+
+class Registry:
+    """The listeners, the monitors and the hooks of this process."""
+
+    def __init__(self) -> None:
+        self._lock = threading.RLock()
+        self._monitors: list[weakref.ref[Monitor]] = []
+        self.listeners: tuple[Listener, ...] = ()
+        self.runners: set[CodeType] = set()
+        self.threshold_s = 0.01
+        self.heartbeat_interval_s = 0.0
+        self.max_samples = 2
+        self.watchdog = Watchdog(self)
+        self.watching = False
+        self._hooks = Hooks(self)
+
+    # -- listeners ----------------------------------------------------------------------------
+
+    def add(self, listener: Listener) -> None:
+        """Begin to tell ``listener``; the first one puts the hooks in place."""
+        with self._lock:
+            self.listeners = (*self.listeners, listener)
+            self._adjust()
+            if len(self.listeners) == 1:
+                self._hooks.install()
+            try:
+                loop = asyncio.get_running_loop()
+            except RuntimeError:
+                pass
+            else:
+                self._hooks.cover(loop)
+            if self._monitors:
+                self.loop_runs()
+
+    def remove(self, listener: Listener) -> None:
+        """Tell ``listener`` no more; the last one takes the hooks away and ends the thread."""
+        with self._lock:
+            self.listeners = tuple(other for other in self.listeners if other is not listener)
+            self._adjust()
+            if not self.listeners:
+                self._hooks.remove()
+                for monitor in self.monitors():
+                    self._detach(monitor)
+                self._monitors = []
+                self.watchdog.stop()
+            elif not self.watching:
+                self.watchdog.stop()
+
+    def _adjust(self) -> None:
+        listeners = self.listeners
+        if not listeners:
+            return
+        self.threshold_s = min(listener.threshold_s for listener in listeners)
+        self.max_samples = max(listener.max_samples for listener in listeners)
+        beats = [listener.heartbeat_interval_s for listener in listeners if listener.heartbeat_interval_s > 0]
+        self.heartbeat_interval_s = min(beats, default=0.0)
+        self.watching = any(listener.watchdog for listener in listeners)
+        self.watchdog.tick_s = self.threshold_s / 4
+        for monitor in self.monitors():
+            monitor.threshold = self.threshold_s
+
+    # -- monitors -----------------------------------------------------------------------------
+
+    def monitors(self) -> list[Monitor]:
+        """The monitors of the loops that are alive."""
+        found = [(ref, ref()) for ref in self._monitors]
+        alive = [(ref, monitor) for ref, monitor in found if monitor is not None and _is_open(monitor)]
+        if len(alive) != len(found):
+            with self._lock:
+                dead = {id(ref) for ref, monitor in found if monitor is None or not _is_open(monitor)}
+                self._monitors = [ref for ref in self._monitors if id(ref) not in dead]
+        return [monitor for _, monitor in alive]
+
+    def attach(self, loop: asyncio.AbstractEventLoop, kind: str) -> Monitor | None:
+        """Give ``loop`` a monitor.
+
+        Args:
+            loop: a loop that has none.
+            kind: value of ``event_loop.type``.
+
+        Returns:
+            The monitor; ``None`` when nobody listens or the loop refuses the attribute.
+        """
+        with self._lock:
+            if not self.listeners:
+                return None
+            known: Monitor | None = getattr(loop, ATTRIBUTE, None)
+            if known is not None:
+                return known
+            monitor = Monitor(loop, kind, self)
+            try:
+                setattr(loop, ATTRIBUTE, monitor)
+            except (AttributeError, TypeError):
+                guard.failed("attach to a loop")
+                return None
+            self._monitors = [*self._monitors, weakref.ref(monitor)]
+            self.loop_runs()
+            return monitor
+
+    def loop_runs(self) -> None:
+        """A loop was attached or has begun to run: the watchdog must look from now on."""
+        if self.watching:
+            self.watchdog.start()
+
+    def _detach(self, monitor: Monitor) -> None:
+        loop = monitor.loop()
+        if loop is None:
+            return
+        for name in (ATTRIBUTE, *self._hooks.loop_attributes):
+            try:
+                delattr(loop, name)
+            except AttributeError:
+                pass
+
+    # -- the process --------------------------------------------------------------------------
+
+    def forked(self) -> None:
+        """In a forked child: the watchdog's thread is gone; loops get new monitors when they run."""
+        self._lock = threading.RLock()
+        self.watchdog.forget()
+        for monitor in self.monitors():
+            self._detach(monitor)
+        self._monitors = []
+
+    def exiting(self) -> None:
+        """At interpreter exit: deliver what is left, while exporters still work."""
+        self.watchdog.stop()
+
+
+def _is_open(monitor: Monitor) -> bool:
+    loop = monitor.loop()
+    return loop is not None and not loop.is_closed()
+
+
+registry = Registry()
+"""The one of this process."""
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=registry.forked)
+atexit.register(registry.exiting)

@@ -1,0 +1,201 @@
+"""From sampled stacks to words: the culprit, the call under it, the stack as a traceback prints it.
+
+Pure functions over :class:`otel_loopblock.samples.Look`; no file is opened, the source is never read.
+"""
+
+from __future__ import annotations
+
+import os
+import site
+import sys
+import sysconfig
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from types import CodeType
+
+from otel_loopblock.advice import lookup
+from otel_loopblock.naming import display_name, qualified_name
+from otel_loopblock.samples import Look, RawFrame
+
+TRANSPARENT = frozenset(
+    {"opentelemetry", "wrapt", "functools", "contextlib", "otel_loopblock", "tenacity", "backoff"}
+)
+"""Packages whose frames only pass a call on; the call is named by what stands below them."""
+
+MAX_STACKTRACE_CHARS = 16_384
+"""An attribute value has no length limit by default: ours has."""
+
+_PACKAGE = os.path.dirname(os.path.abspath(__file__)) + os.sep
+
+
+@dataclass(frozen=True, slots=True)
+class Frame:
+    """One line of a stack."""
+
+    function: str
+    """Fully qualified: module and qualified name."""
+    file: str
+    line: int
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where a callback was blocked."""
+
+    culprit: Frame | None
+    """Innermost frame of the application's own code, the one seen most; of any code where none is."""
+    call: str | None
+    """The library or C call that the culprit was in; ``None`` when it was computing itself."""
+    call_is_c: bool
+    """Whether ``call`` left no frame of its own."""
+    stack: tuple[RawFrame, ...]
+    """The stack that was seen at the culprit's line last."""
+
+
+class OwnCode:
+    """Tells the application's own code from that of others, by file name.
+
+    Args:
+        paths: folders or files that are the application's; when empty, whatever is not the standard
+            library, not in a site-packages folder, not import machinery and not this package.
+    """
+
+    def __init__(self, paths: Sequence[str] = ()) -> None:
+        self._paths = tuple(os.path.abspath(path) for path in paths)
+        self._known: dict[str, bool] = {}
+
+    def __call__(self, code: CodeType) -> bool:
+        """Whether ``code`` is the application's."""
+        filename = code.co_filename
+        known = self._known.get(filename)
+        if known is None:
+            if len(self._known) > 10_000:
+                self._known.clear()
+            known = self._known[filename] = self._decide(filename)
+        return known
+
+    def _decide(self, filename: str) -> bool:
+        if self._paths:
+            path = os.path.abspath(filename)
+            return any(path == own or path.startswith(own.rstrip(os.sep) + os.sep) for own in self._paths)
+        if filename.startswith("<"):
+            return filename in {"<stdin>", "<console>"} or filename.startswith("<ipython")
+        return not os.path.abspath(filename).startswith(_foreign_folders()) and not any(
+            part in filename for part in (f"{os.sep}site-packages{os.sep}", f"{os.sep}dist-packages{os.sep}")
+        )
+
+
+@lru_cache(maxsize=1)
+def _foreign_folders() -> tuple[str, ...]:
+    names = ("stdlib", "platstdlib", "purelib", "platlib")
+    folders = {sysconfig.get_path(name) for name in names}
+    folders.update(getattr(site, "getsitepackages", list)())
+    folders.add(os.path.dirname(os.__file__))
+    # A virtual environment's own tree is not the standard library's.
+    folders.add(os.path.join(sys.base_prefix, "lib", f"python{sys.version_info[0]}.{sys.version_info[1]}"))
+    return (*(os.path.abspath(folder) + os.sep for folder in folders if folder), _PACKAGE)
+
+
+def find(looks: Sequence[Look], is_own: OwnCode) -> Place:
+    """Work out where a callback was blocked.
+
+    Args:
+        looks: the samples that fell into the stretch, oldest first; may be empty.
+        is_own: tells the application's own code.
+    """
+    lines: Counter[tuple[CodeType, int]] = Counter()
+    functions: Counter[CodeType] = Counter()
+    at: list[int | None] = []
+    for look in looks:
+        index = _culprit_index(look.frames, is_own)
+        at.append(index)
+        if index is not None:
+            code, _, line, _ = look.frames[index]
+            functions[code] += 1
+            lines[code, line] += 1
+    if not lines:
+        return Place(None, looks[-1].call if looks else None, True, ())
+    code = functions.most_common(1)[0][0]
+    line = max((count, line) for (c, line), count in lines.items() if c is code)[1]
+    calls: Counter[tuple[str | None, bool]] = Counter()
+    stack: tuple[RawFrame, ...] = ()
+    culprit: Frame | None = None
+    for look, index in zip(looks, at, strict=True):
+        if index is None:
+            continue
+        frame = look.frames[index]
+        if frame[0] is code and frame[2] == line:
+            calls[_call_below(look, index, is_own)] += 1
+            stack, culprit = look.frames, to_frame(frame)
+    # A call seen even once says more than "between two instructions of the culprit itself".
+    named = [(count, call) for call, count in calls.items() if call[0] is not None]
+    call, is_c = max(named, key=lambda item: item[0])[1] if named else (None, False)
+    if named and 4 * sum(count for count, _ in named) < sum(calls.values()):
+        call, is_c = None, False
+    return Place(culprit, call, is_c, stack)
+
+
+def _culprit_index(frames: Sequence[RawFrame], is_own: OwnCode) -> int | None:
+    for index in range(len(frames) - 1, -1, -1):
+        if is_own(frames[index][0]):
+            return index
+    # No line of the application's: the innermost line of a library that is not Python's own.
+    for index in range(len(frames) - 1, -1, -1):
+        name = frames[index][3].partition(".")[0]
+        if name not in sys.stdlib_module_names and name not in TRANSPARENT and name:
+            return index
+    return len(frames) - 1 if frames else None
+
+
+def _call_below(look: Look, index: int, is_own: OwnCode) -> tuple[str | None, bool]:
+    """The call that the frame at ``index`` is in, at the level a user recognises."""
+    first: str | None = None
+    for code, _, _, module in look.frames[index + 1 :]:
+        if first is None and code.co_filename.startswith("<frozen importlib"):
+            return "import", False
+        if code.co_name in {"<module>", "<lambda>", "<genexpr>", "<listcomp>", "<dictcomp>", "<setcomp>"}:
+            continue
+        if module.partition(".")[0] in TRANSPARENT:
+            continue
+        name = display_name(code, module)
+        if lookup(name) is not None:
+            return name, False
+        if first is None:
+            first = name
+    if look.call is not None and lookup(look.call) is not None:
+        return look.call, first is None
+    if first is not None:
+        return first, False
+    return look.call, True
+
+
+def to_frame(raw: RawFrame) -> Frame:
+    """Name a sampled frame."""
+    code, _, line, module = raw
+    return Frame(qualified_name(code, module), code.co_filename, line)
+
+
+def render(stack: Sequence[RawFrame], depth: int, call: str | None = None) -> str:
+    """The stack as a traceback prints it, outermost first, without source lines.
+
+    Args:
+        stack: outermost first.
+        depth: innermost frames to keep.
+        call: C call that the innermost frame is in; it has no line of its own.
+    """
+    left_out = len(stack) - depth
+    lines = [f"  [{left_out} outer frames omitted]\n"] if left_out > 0 else []
+    lines += [_line(code, line) for code, _, line, _ in stack[-depth:]]
+    if call is not None:
+        lines.append(f"  [in {call}]\n")
+    text = "".join(lines)
+    if len(text) > MAX_STACKTRACE_CHARS:
+        text = "  [...]\n" + text[-MAX_STACKTRACE_CHARS:].partition("\n")[2]
+    return text
+
+
+@lru_cache(maxsize=4096)
+def _line(code: CodeType, line: int) -> str:
+    return f'  File "{code.co_filename}", line {line}, in {code.co_name}\n'

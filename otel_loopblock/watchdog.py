@@ -1,0 +1,247 @@
+"""The watchdog: one daemon thread per process that looks at callbacks while they are long.
+
+It also does what must not happen on a loop's thread: deferred work of the listeners (metrics, logs,
+spans) is handed to it. It sleeps for long while no loop runs, and starts again in a forked child with
+the first loop there.
+"""
+
+from __future__ import annotations
+
+import sys
+import threading
+import time
+from collections import deque
+from collections.abc import Callable
+from time import perf_counter
+from types import CodeType, FrameType
+from typing import TYPE_CHECKING
+
+from otel_loopblock import guard
+from otel_loopblock.naming.callsite import called_name
+from otel_loopblock.samples import Look, RawFrame, Reading, Watch
+
+if TYPE_CHECKING:
+    from otel_loopblock.monitor import Monitor
+    from otel_loopblock.registry import Registry
+
+STANDSTILL_S = 0.01
+"""How often a loop that stands still is asked whether it runs again."""
+
+REST_AFTER_S = 1.0
+"""How long all loops must have stood still before the watchdog ticks more slowly."""
+
+MAX_DEPTH = 200
+"""Frames walked per look: deeper recursion is cut at the outer end."""
+
+MAX_DEFERRED = 10_000
+"""Work items waiting for the thread; beyond that the caller does its own."""
+
+THREAD_NAME = "otel-loopblock-watchdog"
+
+
+class Watchdog:
+    """Looks at every monitored loop each ``tick_s`` seconds.
+
+    A tick is a quarter of the threshold: a block of 12 ms at a threshold of 10 ms must be looked at
+    although a Python CPU loop keeps the GIL for a switch interval (5 ms) before each look.
+    """
+
+    def __init__(self, registry: Registry) -> None:
+        self._registry = registry
+        self._thread: threading.Thread | None = None
+        self._wake = threading.Event()
+        self._stopping = False
+        self._lock = threading.Lock()
+        self._deferred: deque[Callable[[], None]] = deque()
+        self._busy = False
+        self._last_place: tuple[object, ...] | None = None
+        self._last_frames: tuple[tuple[RawFrame, ...], str | None] = ((), None)
+        self.tick_s = 0.0025
+
+    # -- life ---------------------------------------------------------------------------------
+
+    def start(self) -> None:
+        """Start the thread if it does not run; harmless when it does."""
+        if self._thread is not None and self._thread.is_alive():
+            self._wake.set()
+            return
+        with self._lock:
+            if self._thread is not None and self._thread.is_alive():
+                return
+            self._stopping = False
+            self._wake.set()
+            thread = threading.Thread(target=self._run, name=THREAD_NAME, daemon=True)
+            try:
+                thread.start()
+            except RuntimeError:  # the interpreter is shutting down
+                return
+            self._thread = thread
+
+    def stop(self, timeout_s: float = 2.0) -> None:
+        """Stop the thread, wait for it, and do the work that was deferred."""
+        thread = self._thread
+        self._stopping = True
+        self._wake.set()
+        if thread is not None and thread is not threading.current_thread():
+            thread.join(timeout_s)
+        self._thread = None
+        self.drain()
+
+    def forget(self) -> None:
+        """In a forked child: the thread is not there, its locks may be held for ever."""
+        self._thread = None
+        self._wake = threading.Event()
+        self._lock = threading.Lock()
+        self._stopping = False
+        self._deferred = deque()
+
+    # -- deferred work ------------------------------------------------------------------------
+
+    def defer(self, work: Callable[[], None]) -> None:
+        """Have ``work`` done on the watchdog's thread, at once where there is none."""
+        thread = self._thread
+        if thread is None or self._stopping or not thread.is_alive() or len(self._deferred) >= MAX_DEFERRED:
+            _do(work)
+        else:
+            self._deferred.append(work)
+
+    @property
+    def pending(self) -> bool:
+        """Whether deferred work is waiting or being done."""
+        return bool(self._deferred) or self._busy
+
+    def drain(self) -> None:
+        """Do the deferred work that there is."""
+        deferred = self._deferred
+        while deferred:
+            try:
+                work = deferred.popleft()
+            except IndexError:
+                return
+            self._busy = True
+            _do(work)
+            self._busy = False
+
+    # -- the thread ---------------------------------------------------------------------------
+
+    def _run(self) -> None:
+        while not self._stopping:
+            try:
+                self._watch()
+            except Exception:
+                guard.failed("watch the loops")
+                time.sleep(1.0)
+
+    def _watch(self) -> None:
+        registry = self._registry
+        check_at = 0.0
+        ran_at = perf_counter()
+        monitors: list[Monitor] = []
+        while not self._stopping:
+            tick = self.tick_s
+            due = perf_counter() + tick
+            time.sleep(tick)
+            now = perf_counter()
+            if now >= check_at:
+                # Cleared before looking: a loop attached from here on ends the rest at once.
+                self._wake.clear()
+                monitors = registry.monitors()
+                if any(monitor.running for monitor in monitors):
+                    ran_at = now
+                    check_at = now + 20 * tick
+                elif not monitors or now - ran_at > REST_AFTER_S:
+                    self.drain()
+                    if not self._stopping:
+                        self._wake.wait(STANDSTILL_S if monitors else 60.0)
+                    continue
+            process_cpu = time.process_time()
+            for monitor in monitors:
+                if monitor.poll is not None:
+                    monitor.poll(monitor)
+                self._tick(monitor, due, now, process_cpu)
+            if self._deferred:
+                self.drain()
+
+    def _tick(self, monitor: Monitor, due: float, now: float, process_cpu: float) -> None:
+        started = monitor.started
+        cpu: float | None = None
+        clock = monitor.clock
+        if clock is not None:
+            try:
+                cpu = time.clock_gettime(clock)
+            except OSError:  # the loop's thread has ended
+                monitor.clock = None
+        if started == 0.0 or now - started < self.tick_s:
+            monitor.reading = Reading(now, cpu, process_cpu)
+            return
+        watch = monitor.watch
+        if watch is None or watch.started != started:
+            watch = Watch(started, monitor.reading, self._registry.max_samples)
+            self._last_place = None
+        if watch.wanted:
+            frames = sys._current_frames()
+            frame = frames.get(monitor.thread_id)
+            if frame is None:
+                return
+            stack, call = self._stack(frame)
+            late = now - due
+            others = _others(frames, monitor.thread_id) if late > 0.5 * self.tick_s else ()
+            del frame, frames
+            if monitor.started != started:  # it ended while we looked: this is the stack of another callback
+                return
+            watch.add(Look(due, now, cpu, process_cpu, stack, call, others))
+            monitor.watch = watch
+        for listener in self._registry.listeners:
+            listener.callback_running(monitor, started, now)
+
+    def _stack(self, frame: FrameType) -> tuple[tuple[RawFrame, ...], str | None]:
+        # A sleeping callback has the same innermost frame at the same instruction at every look.
+        caller = frame.f_back
+        place = (id(frame), frame.f_code, frame.f_lasti, id(caller), caller.f_lasti if caller is not None else 0)
+        if place == self._last_place:
+            return self._last_frames
+        try:
+            call = called_name(frame)
+        except Exception:
+            guard.failed("name a call")
+            call = None
+        self._last_frames = (walk(frame, self._registry.runners), call)
+        self._last_place = place
+        return self._last_frames
+
+
+def walk(frame: FrameType | None, runners: set[CodeType]) -> tuple[RawFrame, ...]:
+    """The stack from the loop's callback inwards, outermost first.
+
+    Args:
+        frame: the innermost frame.
+        runners: the code of our hooks; what is outside them is the loop, not the callback.
+    """
+    found: list[RawFrame] = []
+    while frame is not None and len(found) < MAX_DEPTH:
+        code = frame.f_code
+        if code in runners:
+            # asyncio's own Handle._run, called by our hook, is not the callback either.
+            if found and found[-1][0].co_name == "_run" and found[-1][3] == "asyncio.events":
+                found.pop()
+            break
+        found.append((code, frame.f_lasti, frame.f_lineno or 0, frame.f_globals.get("__name__") or ""))
+        frame = frame.f_back
+    found.reverse()
+    return tuple(found)
+
+
+def _others(frames: dict[int, FrameType], loop_thread: int) -> tuple[RawFrame, ...]:
+    own = threading.get_ident()
+    return tuple(
+        (frame.f_code, frame.f_lasti, frame.f_lineno or 0, frame.f_globals.get("__name__") or "")
+        for ident, frame in list(frames.items())[:64]
+        if ident != loop_thread and ident != own
+    )
+
+
+def _do(work: Callable[[], None]) -> None:
+    try:
+        work()
+    except Exception:
+        guard.failed("emit telemetry")

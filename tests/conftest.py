@@ -1,0 +1,106 @@
+"""Fixtures for all tests: the loop under test, telemetry in memory, the receiver."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import threading
+from collections.abc import Callable, Iterator
+
+import pytest
+import uvloop
+from opentelemetry.sdk.metrics import MeterProvider
+from opentelemetry.sdk.metrics.export import InMemoryMetricReader
+from opentelemetry.sdk.trace import TracerProvider
+from opentelemetry.sdk.trace.export import SimpleSpanProcessor
+from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
+
+from otel_loopblock import LoopBlockInstrumentor, guard
+from otel_loopblock.watchdog import THREAD_NAME
+
+LOOPS = {"asyncio": asyncio.new_event_loop, "uvloop": uvloop.new_event_loop}
+
+
+class Telemetry:
+    """The instrumentor with providers of its own, everything in memory."""
+
+    def __init__(self) -> None:
+        self.exporter = InMemorySpanExporter()
+        self.reader = InMemoryMetricReader()
+        self.tracer_provider = TracerProvider()
+        self.tracer_provider.add_span_processor(SimpleSpanProcessor(self.exporter))
+        self.meter_provider = MeterProvider([self.reader])
+        self.tracer = self.tracer_provider.get_tracer("test")
+
+    def instrument(self, **options):
+        options.setdefault("heartbeat_interval_ms", 0)
+        options.setdefault("log_interval_ms", 0)
+        LoopBlockInstrumentor().instrument(
+            tracer_provider=self.tracer_provider, meter_provider=self.meter_provider, **options
+        )
+
+    def spans(self, name=None):
+        """Finished spans; what was deferred is done first."""
+        from otel_loopblock.registry import registry
+
+        registry.watchdog.drain()
+        deadline = threading.Event()
+        for _ in range(100):
+            if not registry.watchdog.pending:
+                break
+            deadline.wait(0.02)
+        return [s for s in self.exporter.get_finished_spans() if name in (None, s.name)]
+
+    def events(self):
+        """``(span name, event)`` of every block reported as an event."""
+        return [
+            (span.name, event) for span in self.spans() for event in span.events if event.name == "event_loop.blocked"
+        ]
+
+    def points(self, metric):
+        self.spans()
+        data = self.reader.get_metrics_data()
+        return [
+            point
+            for resource in (data.resource_metrics if data else ())
+            for scope in resource.scope_metrics
+            for found in scope.metrics
+            if found.name == metric
+            for point in found.data.data_points
+        ]
+
+
+@pytest.fixture(params=sorted(LOOPS))
+def loop_kind(request) -> str:
+    """Each test that asks for it runs on both loops."""
+    return request.param
+
+
+@pytest.fixture
+def run(loop_kind) -> Callable:
+    """``asyncio.run`` on the loop under test."""
+
+    def run(coroutine):
+        loop = LOOPS[loop_kind]()
+        try:
+            asyncio.set_event_loop(loop)
+            return loop.run_until_complete(coroutine)
+        finally:
+            asyncio.set_event_loop(None)
+            loop.run_until_complete(loop.shutdown_asyncgens())
+            loop.run_until_complete(loop.shutdown_default_executor())
+            loop.close()
+
+    return run
+
+
+@pytest.fixture
+def telemetry() -> Iterator[Telemetry]:
+    guard.failures.clear()
+    telemetry = Telemetry()
+    yield telemetry
+    if LoopBlockInstrumentor().is_instrumented_by_opentelemetry:
+        LoopBlockInstrumentor().uninstrument()
+    gc.collect()
+    assert not [thread for thread in threading.enumerate() if thread.name == THREAD_NAME]
+    assert not guard.failures, guard.failures

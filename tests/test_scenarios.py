@@ -1,0 +1,141 @@
+"""A real service under ``opentelemetry-instrument``, real OTLP: every block on the span it belongs to."""
+
+from __future__ import annotations
+
+import json
+import os
+
+import pytest
+
+from otel_loopblock.demo.receiver import ReceiverProcess
+from tests.service.running import Service
+
+BLOCK_S = float(os.environ.get("SCENARIO_BLOCK_S", "0.06"))
+APP = "tests.service.scenarios"
+
+# path: [(name of the span with the event or own span's parent, "event" or "span", truth, function, call)]
+EXPECTED = {
+    "block_then_return": [("GET /block_then_return", "event", "block_then_return", "block")],
+    "await_block_await": [("GET /await_block_await", "event", "await_block_await", "block")],
+    "inner_span": [("inner", "event", "inner_span", "block")],
+    "two_inner_spans": [("first", "event", "first", "block"), ("second", "event", "second", "block")],
+    "twenty_short_spans": [
+        ("GET /twenty_short_spans", "event", "twenty_short_spans", "twenty_short_spans")
+    ],
+    "outer_then_inner": [
+        ("GET /outer_then_inner", "event", "outer", "block"),
+        ("inner of outer", "event", "inner of outer", "block"),
+    ],
+    "dependency": [("GET /dependency", "event", "dependency", "block")],
+    "middleware": [("GET /middleware", "event", "middleware", "block")],
+    "background": [("BackgroundTask work_later", "event", "background", "block")],
+    "bare_task": [(None, "span", "bare_task", "block")],
+    "call_later": [("GET /call_later", "event", "call_later", "block")],
+    "add_reader": [("GET /add_reader", "event", "add_reader", "block")],
+    "data_received": [(None, "span", "data_received", "block")],
+    "innocent": [],
+}
+
+
+@pytest.fixture(scope="module", params=["asyncio", "uvloop"])
+def observed(request):
+    """All scenarios once on one loop: ``(spans, metrics, truth, output)``."""
+    with (
+        ReceiverProcess() as receiver,
+        Service(
+            f"{APP}:app",
+            loop=request.param,
+            endpoint=receiver.endpoint,
+            environ={"SCENARIO_BLOCK_S": str(BLOCK_S)},
+        ) as service,
+    ):
+        receiver.reset()
+        for path in EXPECTED:
+            service.get(f"/{path}")
+        truth = json.loads(service.get("/truth"))
+        blocks = sum(len(expected) for expected in EXPECTED.values())
+
+        def all_counted(metrics):
+            counts = [m for m in metrics if m.name == "event_loop.block.duration"]
+            return counts and sum(point.count for point in counts[-1].points) >= blocks - 2
+
+        receiver.wait_for_spans(lambda spans: len(_reports(spans)) >= blocks)
+        metrics = receiver.wait_for_metrics(all_counted)
+        spans = receiver.spans()
+        yield request.param, spans, metrics, truth, service.output()
+
+
+def _reports(spans):
+    """``(name of the span it is on or under, form, record)`` for each reported block."""
+    names = {span.span_id: span.name for span in spans}
+    found = [
+        (span.name, "event", event.attributes)
+        for span in spans
+        for event in span.events
+        if event.name == "event_loop.blocked"
+    ]
+    found += [
+        (names.get(span.parent_span_id), "span", span.attributes) for span in spans if span.name == "event_loop.blocked"
+    ]
+    return found
+
+
+@pytest.mark.parametrize("path", sorted(EXPECTED))
+def test_block_is_reported_exactly_where_it_belongs(observed, path):
+    _, spans, _, truth, _ = observed
+    reports = _reports(spans)
+
+    for where, form, scenario, function in EXPECTED[path]:
+        duration = truth[scenario][0]
+        close = [
+            attributes
+            for name, kind, attributes in reports
+            if (name, kind) == (where, form) and attributes["code.function.name"] == f"{APP}.{function}"
+        ]
+        # Where the callback does more than block, that counts too: a slow machine must not fail this.
+        exact = [a for a in close if -0.002 < a["event_loop.block.duration"] - duration < 0.03]
+        assert exact, (where, form, duration, reports)
+        assert exact[0]["event_loop.block.call"] == "time.sleep"
+        assert exact[0]["code.file.path"].endswith("scenarios.py")
+
+
+def test_nothing_else_is_reported(observed):
+    _, spans, _, _, output = observed
+    # A slow machine may make an innocent callback long; a report about the service's own code is a mistake.
+    reports = [r for r in _reports(spans) if r[2].get("code.function.name", "").startswith(APP)]
+    expected = [(where, form) for group in EXPECTED.values() for where, form, *_ in group]
+
+    assert sorted((str(where), form) for where, form, _ in reports) == sorted(
+        (str(where), form) for where, form in expected
+    ), output
+
+
+def test_block_histogram_counts_each_and_its_exemplar_is_a_blocked_trace(observed):
+    loop, spans, metrics, _, _ = observed
+    latest = [metric for metric in metrics if metric.name == "event_loop.block.duration"][-1]
+    traces = {span.trace_id for span in spans}
+    mine = [p for p in latest.points if p.attributes.get("code.function.name", "").startswith(APP)]
+
+    assert latest.unit == "s"
+    assert {point.attributes["event_loop.type"] for point in mine} == {loop}
+    assert {point.attributes.get("http.route") for point in mine} >= {"/block_then_return", "/dependency"}
+    exemplars = [exemplar for point in mine for exemplar in point.exemplars]
+    assert exemplars
+    assert {exemplar.trace_id for exemplar in exemplars if exemplar.trace_id} <= traces
+    assert any(exemplar.value >= 0.04 and exemplar.trace_id for exemplar in exemplars)
+
+
+def test_lag_is_measured_all_the_time(observed):
+    _, _, metrics, _, _ = observed
+    lag = [metric for metric in metrics if metric.name == "event_loop.lag"][-1]
+
+    assert lag.kind == "histogram"
+    assert sum(point.count for point in lag.points) >= 2
+    assert lag.points[0].bounds[:3] == (0.001, 0.005, 0.010)
+
+
+def test_log_line_names_request_culprit_and_call(observed):
+    *_, output = observed
+
+    assert "in GET /block_then_return: scenarios.py:" in output
+    assert "block → time.sleep" in output
