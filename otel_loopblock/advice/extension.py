@@ -42,9 +42,7 @@ def checked(entry: object) -> KnownCall:
             f"advice for {entry.pattern!r}: the key must be a dotted name such as 'mylib.call' or 'mylib.*'"
         )
     if not isinstance(entry.instead, str) or not entry.instead.strip():
-        raise ValueError(
-            f"advice for {entry.pattern!r}: the value must be a sentence, not {entry.instead!r}"
-        )
+        raise ValueError(f"advice for {entry.pattern!r}: the value must be a sentence, not {entry.instead!r}")
     if entry.kind not in get_args(Kind):
         raise ValueError(
             f"advice for {entry.pattern!r}: kind must be one of {', '.join(get_args(Kind))}, not {entry.kind!r}"

@@ -16,9 +16,15 @@ MAX_CHARS = 160
 _MAX_NAME_CHARS = 48
 
 _GC = "Call gc.collect() and gc.freeze() after start-up, raise gc.set_threshold(), or create fewer objects."
-_DESCHEDULED = "Not the code: the process did not get the CPU. Raise its CPU limit or request, or move its neighbours."
-_PYTHON = "Do less work here, or move it to a process pool; a thread would not help: Python code shares the GIL."
-_HELD_BY_SOMETHING = "Do less at once, or move it to a process pool; a thread would not help: C code held the GIL."
+_DESCHEDULED = (
+    "Not the code: the process did not get the CPU. Raise its CPU limit or request, or move its neighbours."
+)
+_PYTHON = (
+    "Do less work here, or move it to a process pool; a thread would not help: Python code shares the GIL."
+)
+_HELD_BY_SOMETHING = (
+    "Do less at once, or move it to a process pool; a thread would not help: C code held the GIL."
+)
 _RELEASED_BY_SOMETHING = "Run it in a thread: await asyncio.to_thread(...) (FastAPI: run_in_threadpool)."
 _WAIT_FOR_SOMETHING = (
     "Wait in a thread: await asyncio.to_thread(...) (FastAPI: run_in_threadpool), or use an async client."

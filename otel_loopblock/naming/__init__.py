@@ -1,0 +1,10 @@
+"""Names for frames, code objects and the C functions that leave no frame.
+
+Pure lookups in what is loaded already: no file is opened, no code of the application is run.
+"""
+
+from otel_loopblock.naming.callsite import called_name
+from otel_loopblock.naming.public import display_name
+from otel_loopblock.naming.qualname import qualified_name
+
+__all__ = ["called_name", "display_name", "qualified_name"]

@@ -1,0 +1,324 @@
+"""Names the C function that a frame is calling: such a call leaves no frame of its own.
+
+The instruction at ``f_lasti`` is a call; walking back by stack effects finds where its callable was
+loaded, and the attributes read from there on spell its name. The object is then looked up in the frame's
+globals or locals, statically: this happens on another thread, where no descriptor or ``__getattr__`` of
+the application may run.
+"""
+
+from __future__ import annotations
+
+import dis
+import sys
+from functools import lru_cache
+from types import BuiltinFunctionType, CodeType, FrameType, FunctionType, MethodType, ModuleType
+from typing import Any, NamedTuple
+
+from otel_loopblock.naming.public import public
+
+MAX_SCANNED = 20_000
+"""Bytes of code walked to reach a call; a longer function is not looked into."""
+
+_EXTENDED_ARG = dis.opmap["EXTENDED_ARG"]
+_CACHE = dis.opmap.get("CACHE", -1)
+_GLOBAL_ROOTS = {"LOAD_GLOBAL", "LOAD_NAME"}
+_FAST_ROOTS = {"LOAD_FAST", "LOAD_FAST_CHECK", "LOAD_FAST_BORROW", "LOAD_FAST_AND_CLEAR"}
+_CELL_ROOTS = {"LOAD_DEREF", "LOAD_CLASSDEREF"}
+_ATTRIBUTES = {"LOAD_ATTR", "LOAD_METHOD"}
+_CALLS = {"CALL", "CALL_KW", "CALL_FUNCTION", "CALL_FUNCTION_KW", "CALL_METHOD", "CALL_FUNCTION_EX"}
+_NEUTRAL = {"PRECALL", "KW_NAMES", "PUSH_NULL", "NOP", "RESUME", "COPY_FREE_VARS"}
+_BINARY = {
+    "BINARY_MATRIX_MULTIPLY": "__matmul__",
+    "BINARY_POWER": "__pow__",
+    "BINARY_MULTIPLY": "__mul__",
+    "BINARY_ADD": "__add__",
+    "BINARY_MODULO": "__mod__",
+    "CONTAINS_OP": "__contains__",
+}
+_BINARY_OP = {"+": "__add__", "*": "__mul__", "@": "__matmul__", "**": "__pow__", "%": "__mod__"}
+
+
+class _Instruction(NamedTuple):
+    opcode: int
+    name: str
+    argument: int
+
+
+class _Chain(NamedTuple):
+    """How a callable is spelled in the code."""
+
+    root: str
+    kind: str
+    """``global``, ``local``, or ``operator`` for an operator's method on whatever was loaded before it."""
+    attributes: tuple[str, ...]
+
+
+def called_name(frame: FrameType) -> str | None:
+    """The name of what ``frame`` is calling in C right now.
+
+    Args:
+        frame: the innermost frame of a thread, usually another one.
+
+    Returns:
+        ``time.sleep``, ``sqlite3.Connection.execute``, ``sum``; as written in the code (``conn.execute``)
+        where the object cannot be found without running code; ``None`` where the frame is not at a call.
+    """
+    chain = _chain(frame.f_code, frame.f_lasti)
+    if chain is None:
+        return None
+    written = ".".join((chain.root, *chain.attributes)) if chain.root else ".".join(chain.attributes)
+    if not chain.root:
+        return written or None
+    found, value = _root(frame, chain)
+    if not found:
+        return None if chain.kind == "operator" else written
+    owner: Any = None
+    for name in chain.attributes:
+        owner = value
+        found, value = _static_attribute(owner, name)
+        if not found:
+            return f"{_type_name(owner)}.{name}" if name == chain.attributes[-1] and chain.kind != "operator" else written
+    if chain.kind == "operator" and type(owner).__module__ == "builtins" and owner.__class__ in (int, float):
+        return f"{type(owner).__name__}.{chain.attributes[-1]}"
+    return _name(value, owner, chain.attributes[-1] if chain.attributes else chain.root) or written
+
+
+@lru_cache(maxsize=4096)
+def _chain(code: CodeType, lasti: int) -> _Chain | None:
+    if lasti < 0 or lasti > MAX_SCANNED:
+        return None
+    before = _instructions(code, lasti)
+    if not before:
+        return None
+    call = before[-1]
+    if call.name in ("BEFORE_WITH", "SETUP_WITH"):
+        spelled = _spelled(code, before[:-1])
+        return spelled and spelled._replace(attributes=(*spelled.attributes, "__enter__"))
+    if call.name in _BINARY or call.name == "BINARY_OP":
+        return _operator(code, before)
+    if call.name not in _CALLS and call.name != "PRECALL":
+        return None
+    pushed = _pushed_by_call(call, before)
+    if pushed is None:
+        return None
+    needed = pushed
+    # Backwards until all that the call consumes is accounted for: there its callable begins.
+    for index in range(len(before) - 2, -1, -1):
+        instruction = before[index]
+        if instruction.name in ("PRECALL", "KW_NAMES"):
+            continue
+        if instruction.opcode in dis.hasjrel or instruction.opcode in dis.hasjabs:
+            return None  # a conditional expression among the arguments
+        needed -= _effect(instruction)
+        if needed <= 0:
+            return _forward(code, before[index:-1])
+    return None
+
+
+def _pushed_by_call(call: _Instruction, before: list[_Instruction]) -> int | None:
+    """How many values the call takes from the stack, its callable included."""
+    count = call.argument
+    if call.name == "CALL_FUNCTION":
+        return count + 1
+    if call.name == "CALL_FUNCTION_KW":
+        return count + 2
+    if call.name == "CALL_METHOD":
+        return count + 2
+    if call.name == "CALL_FUNCTION_EX":
+        values = 2 + (count & 1)
+        return values if sys.version_info < (3, 11) else values + 1
+    if call.name == "CALL_KW":
+        return count + 3
+    return count + 2
+
+
+def _effect(instruction: _Instruction) -> int:
+    argument = instruction.argument if instruction.opcode >= dis.HAVE_ARGUMENT else None
+    try:
+        return dis.stack_effect(instruction.opcode, argument, jump=False)
+    except ValueError:
+        return 0
+
+
+def _instructions(code: CodeType, lasti: int) -> list[_Instruction]:
+    raw = code.co_code
+    found: list[_Instruction] = []
+    extended = 0
+    for index in range(0, min(lasti + 2, len(raw) - 1), 2):
+        opcode = raw[index]
+        if opcode == _CACHE:
+            continue
+        argument = raw[index + 1] | extended
+        if opcode == _EXTENDED_ARG:
+            extended = argument << 8
+            continue
+        extended = 0
+        found.append(_Instruction(opcode, dis.opname[opcode], argument))
+    return found
+
+
+def _forward(code: CodeType, instructions: list[_Instruction]) -> _Chain | None:
+    """Read the root and the attributes that follow it."""
+    root: tuple[str, str] | None = None
+    attributes: list[str] = []
+    for instruction in instructions:
+        if instruction.name in _NEUTRAL:
+            if root is not None and instruction.name == "PUSH_NULL":
+                break  # 3.13 pushes it after the callable, before the arguments
+            continue
+        if root is None:
+            root = _root_of(code, instruction)
+            if root is None:
+                return None
+            if instruction.name == "LOAD_FAST_LOAD_FAST":
+                return None
+        elif instruction.name in _ATTRIBUTES:
+            attributes.append(_attribute_name(code, instruction))
+            if instruction.name == "LOAD_METHOD" or _is_method_load(instruction):
+                break
+        else:
+            break
+    return _Chain(root[0], root[1], tuple(attributes)) if root is not None else None
+
+
+def _root_of(code: CodeType, instruction: _Instruction) -> tuple[str, str] | None:
+    if instruction.name in _GLOBAL_ROOTS:
+        index = instruction.argument
+        if instruction.name == "LOAD_GLOBAL" and sys.version_info >= (3, 11):
+            index >>= 1
+        return code.co_names[index], "global"
+    if instruction.name in _FAST_ROOTS:
+        names = code.co_varnames
+        index = instruction.argument
+        if index < len(names):
+            return names[index], "local"
+        cells = (*code.co_cellvars, *code.co_freevars)
+        return (cells[index - len(names)], "local") if index - len(names) < len(cells) else None
+    if instruction.name in _CELL_ROOTS:
+        if sys.version_info >= (3, 11):
+            fast = (*code.co_varnames, *(c for c in code.co_cellvars if c not in code.co_varnames))
+            names = (*fast, *code.co_freevars)
+        else:
+            names = (*code.co_cellvars, *code.co_freevars)
+        return (names[instruction.argument], "local") if instruction.argument < len(names) else None
+    return None
+
+
+def _attribute_name(code: CodeType, instruction: _Instruction) -> str:
+    index = instruction.argument
+    if instruction.name == "LOAD_ATTR" and sys.version_info >= (3, 12):
+        index >>= 1
+    return code.co_names[index]
+
+
+def _is_method_load(instruction: _Instruction) -> bool:
+    return instruction.name == "LOAD_ATTR" and sys.version_info >= (3, 12) and bool(instruction.argument & 1)
+
+
+def _spelled(code: CodeType, before: list[_Instruction]) -> _Chain | None:
+    """The chain of loads that ends the instructions given."""
+    end = len(before)
+    while end and before[end - 1].name in _ATTRIBUTES:
+        end -= 1
+    return _forward(code, before[end - 1 :]) if end else None
+
+
+def _operator(code: CodeType, before: list[_Instruction]) -> _Chain | None:
+    """The method of the left operand, where that is a plain name."""
+    call = before[-1]
+    if call.name == "BINARY_OP":
+        symbol = getattr(dis, "_nb_ops")[call.argument][1].rstrip("=")
+        method = _BINARY_OP.get(symbol)
+    else:
+        method = _BINARY[call.name]
+    if method is None:
+        return None
+    if len(before) >= 2 and before[-2].name.startswith("LOAD_FAST") and before[-2].name.count("LOAD_FAST") == 2:
+        pair = (before[-2].argument >> 4, before[-2].argument & 15)
+        name = code.co_varnames[pair[1] if method == "__contains__" else pair[0]]
+        return _Chain(name, "operator", (method,))
+    if len(before) < 3:
+        return None
+    side = before[-2] if method == "__contains__" else before[-3]
+    root = _root_of(code, side)
+    return _Chain(root[0], "operator", (method,)) if root is not None else None
+
+
+def _root(frame: FrameType, chain: _Chain) -> tuple[bool, Any]:
+    name = chain.root
+    if chain.kind != "global":
+        # Only here: up to 3.12 this makes a snapshot that lives as long as the frame.
+        local = frame.f_locals
+        if name in local:
+            return True, local[name]
+        if chain.kind == "local":
+            return False, None
+    for scope in (frame.f_globals, frame.f_builtins):
+        if name in scope:
+            return True, scope[name]
+    return False, None
+
+
+def _static_attribute(owner: Any, name: str) -> tuple[bool, Any]:
+    """``getattr`` that runs nobody's code: dictionaries and slots only."""
+    if isinstance(owner, ModuleType):
+        namespace = vars(owner)
+        return (True, namespace[name]) if name in namespace else (False, None)
+    if isinstance(owner, type):
+        for base in type.__mro__.__get__(owner):
+            if name in vars(base):
+                return True, _plain(vars(base)[name])
+        return False, None
+    try:
+        namespace = object.__getattribute__(owner, "__dict__")
+        if type(namespace) is dict and name in namespace:
+            return True, namespace[name]
+    except AttributeError:
+        pass
+    for base in type(owner).__mro__:
+        if name in vars(base):
+            value = vars(base)[name]
+            if type(value).__name__ == "member_descriptor":
+                try:
+                    return True, value.__get__(owner)
+                except AttributeError:
+                    return False, None
+            if isinstance(value, property):
+                return False, None
+            return True, _plain(value)
+    return False, None
+
+
+def _plain(value: Any) -> Any:
+    return value.__func__ if isinstance(value, (staticmethod, classmethod)) else value
+
+
+def _name(value: Any, owner: Any, last: str) -> str | None:
+    if isinstance(value, MethodType):
+        value = value.__func__
+    if isinstance(value, type):
+        return public(f"{value.__module__}.{value.__qualname__}")
+    if isinstance(value, FunctionType):
+        return public(f"{value.__module__}.{value.__qualname__}")
+    if isinstance(value, BuiltinFunctionType):
+        bound = value.__self__
+        if bound is None or isinstance(bound, ModuleType):
+            module = value.__module__ or getattr(bound, "__name__", None)
+            return public(f"{module}.{value.__name__}") if module else value.__name__
+        return f"{_type_name(bound)}.{value.__name__}"
+    if type(value).__name__ in ("method_descriptor", "wrapper_descriptor", "cyfunction", "cython_function_or_method"):
+        base = getattr(value, "__objclass__", None)
+        shown = owner if isinstance(owner, type) else type(owner)
+        # The class a user knows: sqlite3's methods are defined on it, socket's on a C base of it.
+        return public(f"{(base or shown).__module__}.{(base or shown).__qualname__}.{last}")
+    if owner is not None and not isinstance(owner, (ModuleType, type)) and not callable(value):
+        return None
+    module = getattr(type(value), "__module__", "")
+    if isinstance(owner, ModuleType):
+        return public(f"{owner.__name__}.{last}")
+    return public(f"{module}.{type(value).__qualname__}") if module else None
+
+
+def _type_name(owner: Any) -> str:
+    kind = owner if isinstance(owner, type) else type(owner)
+    return public(f"{kind.__module__}.{kind.__qualname__}")

@@ -1,0 +1,238 @@
+"""Naming a C call in the act, from another thread."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+import socket
+import sqlite3
+import sys
+import threading
+import time
+import zlib
+from time import sleep as zzz
+
+import numpy
+import pytest
+
+from otel_loopblock.naming import called_name, display_name, qualified_name
+
+BIG = bytes(80_000_000)
+MANY = list(range(3_000_000))
+
+
+def seen_in(function, wanted=None):
+    """The names that a poller saw ``function`` call while it ran."""
+    names = []
+    started = threading.Event()
+
+    def work():
+        started.set()
+        function()
+
+    thread = threading.Thread(target=work)
+    thread.start()
+    started.wait()
+    deadline = time.monotonic() + 20
+    while thread.is_alive() and time.monotonic() < deadline:
+        frame = sys._current_frames().get(thread.ident)
+        if frame is not None and frame.f_code is function.__code__:
+            names.append(called_name(frame))
+            if wanted in names:
+                break
+        del frame
+        time.sleep(0.001)
+    thread.join()
+    return names
+
+
+class Holder:
+    def __init__(self):
+        self.lock = threading.Lock()
+        self.lock.acquire()
+
+    @property
+    def forbidden(self):
+        raise AssertionError("a property was run")
+
+    def __getattr__(self, name):
+        raise AssertionError(f"__getattr__({name}) was run")
+
+
+def sleeps():
+    time.sleep(0.1)
+
+
+def sleeps_by_alias():
+    zzz(0.1)
+
+
+def sums():
+    sum(range(4_000_000))
+
+
+def sorts():
+    sorted(MANY, key=str)
+
+
+def hashes():
+    hashlib.sha256(BIG)
+
+
+def hashes_with_update():
+    digest = hashlib.sha256()
+    digest.update(BIG)
+
+
+def compresses():
+    zlib.compress(BIG[:20_000_000], level=6)
+
+
+def queries():
+    connection = sqlite3.connect(":memory:")
+    connection.execute(
+        "with recursive n(i) as (select 1 union all select i + 1 from n where i < 1000000) select sum(i) from n"
+    ).fetchall()
+
+
+def waits_for_a_lock():
+    holder = Holder()
+    holder.lock.acquire(timeout=0.1)
+
+
+def receives():
+    ours, theirs = socket.socketpair()
+    ours.settimeout(0.1)
+    with pytest.raises(TimeoutError):
+        ours.recv(10)
+    ours.close()
+    theirs.close()
+
+
+def matches():
+    pattern = re.compile("(a+)+b")
+    pattern.match("a" * 24)
+
+
+def multiplies():
+    left = numpy.ones((1200, 1200))
+    left @ left
+
+
+def starred():
+    arguments = (0.1,)
+    time.sleep(*arguments)
+
+
+def in_an_expression():
+    return [1, 2, time.sleep(0.1)]
+
+
+@pytest.mark.parametrize(
+    ("function", "name"),
+    [
+        (sleeps, "time.sleep"),
+        (sleeps_by_alias, "time.sleep"),
+        (sums, "sum"),
+        (sorts, "sorted"),
+        (hashes, "hashlib.openssl_sha256"),
+        (hashes_with_update, "hashlib.HASH.update"),
+        (compresses, "zlib.compress"),
+        (queries, "sqlite3.Connection.execute"),
+        (waits_for_a_lock, "threading.Lock.acquire"),
+        (receives, "socket.socket.recv"),
+        (matches, "re.Pattern.match"),
+        (multiplies, "numpy.ndarray.__matmul__"),
+        (starred, "time.sleep"),
+        (in_an_expression, "time.sleep"),
+    ],
+)
+def test_c_call_is_named(function, name):
+    names = seen_in(function, name)
+
+    assert name in names
+
+
+def test_frame_that_computes_itself_is_not_named():
+    def computes():
+        total = 0
+        for number in range(3_000_000):
+            total += number
+        return total
+
+    assert set(seen_in(computes)) == {None}
+
+
+def test_call_in_a_function_that_needs_extended_arguments():
+    names = [f"name_{n}" for n in range(400)]
+    source = "def big():\n" + "".join(f"    {n} = {i!r}\n    global_{i}\n" for i, n in enumerate(names))
+    source += "    time.sleep(0.1)\n"
+    namespace = {f"global_{i}": i for i in range(400)} | {"time": time}
+    exec(source, namespace)
+
+    assert "time.sleep" in seen_in(namespace["big"], "time.sleep")
+
+
+def test_no_code_of_the_application_runs():
+    holder = Holder()
+
+    def touches(thing):
+        return thing.forbidden.execute(1)
+
+    from otel_loopblock.naming import callsite
+
+    assert callsite._static_attribute(holder, "forbidden") == (False, None)
+    assert callsite._static_attribute(holder, "anything") == (False, None)
+    assert callsite._static_attribute(holder, "lock") == (True, holder.lock)
+
+
+def decorated(function):
+    def wrapper(*args):
+        return function(*args)
+
+    return wrapper
+
+
+class Outer:
+    class Inner:
+        def method(self):
+            def nested():
+                return sys._getframe()
+
+            return nested()
+
+        @staticmethod
+        def static():
+            return sys._getframe()
+
+        @property
+        def shown(self):
+            return sys._getframe()
+
+
+@decorated
+def plain():
+    return sys._getframe()
+
+
+@pytest.mark.parametrize(
+    ("call", "name"),
+    [
+        (lambda: Outer.Inner().method(), "Outer.Inner.method.<locals>.nested"),
+        (lambda: Outer.Inner.static(), "Outer.Inner.static"),
+        (lambda: Outer.Inner().shown, "Outer.Inner.shown"),
+        (plain, "plain"),
+    ],
+)
+def test_qualified_name_on_every_python(call, name):
+    assert qualified_name(call().f_code, __name__) == f"{__name__}.{name}"
+
+
+def test_function_is_shown_as_it_is_imported():
+    import json
+
+    import requests
+
+    assert display_name(requests.api.get.__code__, "requests.api") == "requests.get"
+    assert display_name(requests.Session.request.__code__, "requests.sessions") == "requests.Session.request"
+    assert display_name(json.loads.__code__, "json") == "json.loads"
