@@ -85,7 +85,7 @@ def build(
         ongoing: whether the callback still runs.
     """
     looks = looks_within(evidence, began, ended)
-    place = find(looks, own_code)
+    place = find(looks, own_code, table.lookup)
     known = table.lookup(place.call) if place.call is not None else None
     judgement = judge(
         measure(

@@ -61,7 +61,7 @@ class LoopBlockInstrumentor(BaseInstrumentor):  # type: ignore[misc]
         config, providers = self._load(kwargs)
         table = AdviceTable()
         table.load_entry_points()
-        table.register_option(config.advice)
+        table.register(config.advice)
         self._emitter = Emitter(config, registry, table=table, **providers)
         self._emitter.begin()
         registry.add(self._emitter)

@@ -10,12 +10,11 @@ import site
 import sys
 import sysconfig
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from types import CodeType
 
-from otel_loopblock.advice import lookup
 from otel_loopblock.naming import display_name, qualified_name
 from otel_loopblock.samples import Look, RawFrame
 
@@ -98,12 +97,13 @@ def _foreign_folders() -> tuple[str, ...]:
     return (*(os.path.abspath(folder) + os.sep for folder in folders if folder), _PACKAGE)
 
 
-def find(looks: Sequence[Look], is_own: OwnCode) -> Place:
+def find(looks: Sequence[Look], is_own: OwnCode, is_known: Callable[[str], object]) -> Place:
     """Work out where a callback was blocked.
 
     Args:
         looks: the samples that fell into the stretch, oldest first; may be empty.
         is_own: tells the application's own code.
+        is_known: tells whether a call is one that there is advice for; such a name is preferred.
     """
     lines: Counter[tuple[CodeType, int]] = Counter()
     functions: Counter[CodeType] = Counter()
@@ -127,7 +127,7 @@ def find(looks: Sequence[Look], is_own: OwnCode) -> Place:
             continue
         frame = look.frames[index]
         if frame[0] is code and frame[2] == line:
-            calls[_call_below(look, index, is_own)] += 1
+            calls[_call_below(look, index, is_known)] += 1
             stack, culprit = look.frames, to_frame(frame)
     # A call seen even once says more than "between two instructions of the culprit itself".
     named = [(count, call) for call, count in calls.items() if call[0] is not None]
@@ -149,7 +149,7 @@ def _culprit_index(frames: Sequence[RawFrame], is_own: OwnCode) -> int | None:
     return len(frames) - 1 if frames else None
 
 
-def _call_below(look: Look, index: int, is_own: OwnCode) -> tuple[str | None, bool]:
+def _call_below(look: Look, index: int, is_known: Callable[[str], object]) -> tuple[str | None, bool]:
     """The call that the frame at ``index`` is in, at the level a user recognises."""
     first: str | None = None
     for code, _, _, module in look.frames[index + 1 :]:
@@ -160,11 +160,11 @@ def _call_below(look: Look, index: int, is_own: OwnCode) -> tuple[str | None, bo
         if module.partition(".")[0] in TRANSPARENT:
             continue
         name = display_name(code, module)
-        if lookup(name) is not None:
+        if is_known(name):
             return name, False
         if first is None:
             first = name
-    if look.call is not None and lookup(look.call) is not None:
+    if look.call is not None and is_known(look.call):
         return look.call, first is None
     if first is not None:
         return first, False
