@@ -1,7 +1,7 @@
 """What to do about a block, in one sentence, from why it blocked and which call it was in.
 
-Pure functions and data: nothing here knows a loop, a span or a thread. A lookup runs on the event loop's thread
-once per block, so it is one dictionary access for a name that was asked before.
+Pure functions and data: nothing here knows a loop, a span or a thread. A lookup runs on the event loop's
+thread once per block, so it is one dictionary access for a name that was asked before.
 """
 
 from __future__ import annotations
@@ -125,8 +125,8 @@ class AdviceTable:
     def load_entry_points(self) -> None:
         """Add what installed packages offer under ``otel_loopblock_advice``; the second time, do nothing.
 
-        What fails to load is logged, once, and left out: another package's mistake must not take a service down.
-        What the user has registered already still wins.
+        What fails to load is logged, once, and left out: another package's mistake must not take a service
+        down. What the user has registered already still wins.
         """
         if self._loaded:
             return

@@ -44,9 +44,8 @@ def checked(entry: object) -> KnownCall:
     if not isinstance(entry.instead, str) or not entry.instead.strip():
         raise ValueError(f"advice for {entry.pattern!r}: the value must be a sentence, not {entry.instead!r}")
     if entry.kind not in get_args(Kind):
-        raise ValueError(
-            f"advice for {entry.pattern!r}: kind must be one of {', '.join(get_args(Kind))}, not {entry.kind!r}"
-        )
+        allowed = ", ".join(get_args(Kind))
+        raise ValueError(f"advice for {entry.pattern!r}: kind must be one of {allowed}, not {entry.kind!r}")
     return entry
 
 

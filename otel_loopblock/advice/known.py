@@ -15,13 +15,14 @@ Kind = Literal[
     "lock",
     "input",
     "logging",
-    "import",
+    "startup",
     "compute",
     "serialisation",
     "inference",
     "custom",
 ]
-"""What a call spends its time on; ``custom`` is a user's own sentence, given whatever the call did."""
+"""What a call spends its time on; ``startup`` belongs there, not in a handler; ``custom`` is a user's own
+sentence, given whatever the call did."""
 
 WAITING: frozenset[Kind] = frozenset(
     {"driver", "network", "dns", "sleep", "process", "file", "lock", "input", "logging"}
@@ -31,7 +32,7 @@ WAITING: frozenset[Kind] = frozenset(
 COMPUTING: frozenset[Kind] = frozenset({"compute", "serialisation", "inference"})
 """Kinds that compute: whether their sentence speaks of a thread or of processes hangs on the GIL."""
 
-ALWAYS: frozenset[Kind] = frozenset({"import", "custom"})
+ALWAYS: frozenset[Kind] = frozenset({"startup", "custom"})
 """Kinds whose sentence holds whichever way the call blocked."""
 
 

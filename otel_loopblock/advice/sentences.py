@@ -108,7 +108,10 @@ def _cpu(call: str | None, entry: KnownCall | None, releases_gil: bool | None) -
             return entry.instead
         if call is None:
             return _PYTHON
-        return f"Do less in {_short(call)}, or move it to a process pool; a thread would not help: it needs the GIL."
+        return (
+            f"Do less in {_short(call)}, or move it to a process pool; "
+            "a thread would not help: it needs the GIL."
+        )
     if call is None:
         return _PYTHON
     if entry is not None and computing:

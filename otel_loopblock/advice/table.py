@@ -1,7 +1,8 @@
 """The known calls: data only. To add one, add a record; the tests check its form.
 
-A sentence names the concrete replacement. ``releases_gil`` is what the page or CPython's source says, else ``None``.
-Entries with ``releases_gil=False`` say that a thread would not help; those with ``True`` may send work to one.
+A sentence names the concrete replacement. ``releases_gil`` is what the page or CPython's source says, else
+``None``. Entries with ``releases_gil=False`` say that a thread would not help; those with ``True``
+may send work to one.
 """
 
 from __future__ import annotations
@@ -65,15 +66,15 @@ _WAITS = (
         _THREAD,
     ),
     *_each(
-        "threading.Lock.acquire _thread.lock.acquire _thread.allocate_lock threading.RLock.acquire threading._RLock.acquire "
+        "threading.Lock.acquire _thread.lock.acquire threading.RLock.acquire threading._RLock.acquire "
         "_thread.RLock.acquire",
         "lock",
-        "Use asyncio.Lock where tasks share it, or do all that needs the lock in a thread: await asyncio.to_thread(...).",
+        "Use asyncio.Lock between tasks, or do what needs the lock in a thread: await asyncio.to_thread(...).",
         f"{_SYNC}#lock",
         releases_gil=True,
     ),
     *_each(
-        "threading.Event.* threading.Event.wait",
+        "threading.Event.*",
         "lock",
         "Use asyncio.Event, set from other threads by loop.call_soon_threadsafe(event.set).",
         f"{_SYNC}#event",
@@ -110,7 +111,7 @@ _WAITS = (
     *_each(
         "threading.wait threading.join threading.acquire",
         "lock",
-        "Use the asyncio counterpart (asyncio.Lock, Event, Condition), or wait in a thread: await asyncio.to_thread(...).",
+        "Use the asyncio counterpart (Lock, Event, Condition), or wait in a thread: await asyncio.to_thread(...).",
         _SYNC,
         releases_gil=True,
     ),
@@ -125,7 +126,7 @@ _WAITS = (
         "concurrent.futures.Future.result concurrent.futures._base.Future.* concurrent.futures._base.result "
         "concurrent.futures._base.exception",
         "lock",
-        "Use await asyncio.wrap_future(future); .result() of run_coroutine_threadsafe() on the loop's own thread never ends.",
+        "Use await asyncio.wrap_future(future); waiting here for what must run on this loop never ends.",
         f"{_PY}asyncio-future.html#asyncio.wrap_future",
         releases_gil=True,
     ),
@@ -164,18 +165,21 @@ _PROCESSES = (
         "process",
         "Use await asyncio.create_subprocess_exec(...), then await process.communicate().",
         f"{_PROCESS}#asyncio.create_subprocess_exec",
+        releases_gil=True,
     ),
     *_each(
         "subprocess.Popen.wait subprocess.Popen.communicate",
         "process",
         "Use asyncio.create_subprocess_exec(...) and await its wait() or communicate().",
         f"{_PROCESS}#asyncio.subprocess.Process.communicate",
+        releases_gil=True,
     ),
     *_each(
         "os.system os.popen",
         "process",
         "Use await asyncio.create_subprocess_shell(...).",
         f"{_PROCESS}#asyncio.create_subprocess_shell",
+        releases_gil=True,
     ),
     *_each(
         "os.wait os.wait3 os.wait4 os.waitpid os.waitid",
@@ -221,14 +225,20 @@ _NETWORK = (
     *_each(
         "socket.* socket.socket.recv* socket.socket.connect socket.socket.accept socket.socket.send*",
         "network",
-        "Use asyncio streams (open_connection, start_server), or loop.sock_recv and its kin on a non-blocking socket.",
+        "Use asyncio streams (open_connection, start_server), or loop.sock_recv(...) and its kin.",
         f"{_PY}asyncio-eventloop.html#working-with-socket-objects-directly",
         releases_gil=True,
     ),
     *_each(
-        "ssl.*",
+        "ssl.create_default_context ssl.SSLContext.load_* ssl.SSLContext.set_default_verify_paths",
+        "startup",
+        "Make the SSL context, or the client that makes it, once at start-up: it reads all certificates.",
+        f"{_PY}ssl.html#ssl.create_default_context",
+    ),
+    *_each(
+        "ssl.SSLSocket.* ssl.SSLContext.wrap_socket ssl.get_server_certificate",
         "network",
-        "Use await asyncio.open_connection(..., ssl=context); make the context once, at start-up.",
+        "Use await asyncio.open_connection(..., ssl=context).",
         f"{_STREAMS}#asyncio.open_connection",
     ),
     *_each(
@@ -271,7 +281,7 @@ _NETWORK = (
     *_each("fabric.*", "network", "Use asyncssh.", "https://asyncssh.readthedocs.io/en/latest/"),
     *_each("ldap.* ldap3.*", "network", "Use bonsai.", "https://bonsai.readthedocs.io/en/latest/"),
     *_each(
-        "grpc.* google.api_core.grpc_helpers.*",
+        "grpc._channel.* grpc._interceptor.* google.api_core.grpc_helpers.*",
         "network",
         "Use grpc.aio: await stub.Method(...).",
         "https://grpc.github.io/grpc/python/grpc_asyncio.html",
@@ -289,7 +299,7 @@ _NETWORK = (
         "https://github.com/talkiq/gcloud-aio",
     ),
     *_each(
-        "boto3.* botocore.* s3transfer.*",
+        "boto3.* botocore.client.* botocore.endpoint.* botocore.httpsession.* s3transfer.*",
         "network",
         "Use aioboto3 or aiobotocore.",
         "https://aioboto3.readthedocs.io/en/latest/",
@@ -307,13 +317,13 @@ _NETWORK = (
         "https://github.com/stripe/stripe-python",
     ),
     *_each(
-        "openai.*",
+        "openai.OpenAI.* openai._base_client.SyncAPIClient.* openai.resources.*",
         "network",
         "Use openai.AsyncOpenAI: await client.chat.completions.create(...).",
         "https://github.com/openai/openai-python",
     ),
     *_each(
-        "anthropic.*",
+        "anthropic.Anthropic.* anthropic._base_client.SyncAPIClient.* anthropic.resources.*",
         "network",
         "Use anthropic.AsyncAnthropic: await client.messages.create(...).",
         "https://github.com/anthropics/anthropic-sdk-python",
@@ -322,19 +332,13 @@ _NETWORK = (
         "slack_sdk.*",
         "network",
         "Use slack_sdk.web.async_client.AsyncWebClient.",
-        "https://docs.slack.dev/tools/python-slack-sdk/web/",
+        "https://github.com/slackapi/python-slack-sdk",
     ),
     *_each(
         "twilio.*",
         "network",
         "Use AsyncTwilioHttpClient and the methods that end in _async.",
         "https://github.com/twilio/twilio-python",
-    ),
-    *_each(
-        "sentry_sdk.flush sentry_sdk.*.flush",
-        "network",
-        "Flush at shutdown only; the SDK sends from a thread of its own.",
-        "https://docs.sentry.io/platforms/python/configuration/draining/",
     ),
 )
 
@@ -347,8 +351,8 @@ _DRIVERS = (
         releases_gil=True,
     ),
     *_each(
-        "psycopg.connect psycopg.Connection.* psycopg.connection.* psycopg.Cursor.* psycopg.cursor.* psycopg.ServerCursor.* "
-        "psycopg.server_cursor.* psycopg.Pipeline.*",
+        "psycopg.connect psycopg.Connection.* psycopg.connection.* psycopg.Cursor.* psycopg.cursor.* "
+        "psycopg.ServerCursor.* psycopg.server_cursor.* psycopg.Pipeline.*",
         "driver",
         "Use psycopg.AsyncConnection: await connection.execute(...).",
         _PSYCOPG,
@@ -393,7 +397,7 @@ _DRIVERS = (
         "duckdb.*",
         "driver",
         f"Query in a thread, one cursor each: {_IN_THREAD}.",
-        "https://duckdb.org/docs/stable/guides/python/multithreading",
+        "https://duckdb.org/docs/stable/guides/python/multiple_threads",
     ),
     *_each(
         "sqlalchemy.orm.*",
@@ -430,27 +434,35 @@ _DRIVERS = (
         "Use aiomcache.",
         "https://github.com/aio-libs/aiomcache",
     ),
-    *_each("pymongo.* mongoengine.* gridfs.*", "driver", "Use pymongo.AsyncMongoClient.", _PYMONGO),
+    *_each(
+        "pymongo.MongoClient.* pymongo.synchronous.* pymongo.mongo_client.* pymongo.database.* "
+        "pymongo.collection.* pymongo.cursor.* pymongo.command_cursor.* pymongo.pool.* pymongo.network.* "
+        "mongoengine.* gridfs.synchronous.*",
+        "driver",
+        "Use pymongo.AsyncMongoClient.",
+        _PYMONGO,
+    ),
     *_each(
         "cassandra.*",
         "driver",
         "Use session.execute_async(...) and hand its callbacks to the loop, or call it in a thread.",
-        "https://docs.datastax.com/en/developer/python-driver/latest/api/cassandra/cluster/",
+        "https://github.com/datastax/python-driver",
     ),
     *_each(
-        "elasticsearch.* elastic_transport.*",
+        "elasticsearch.Elasticsearch.* elasticsearch._sync.* elasticsearch.client.* elasticsearch.helpers.* "
+        "elastic_transport.Transport.* elastic_transport._transport.*",
         "driver",
         "Use elasticsearch.AsyncElasticsearch.",
         "https://github.com/elastic/elasticsearch-py/blob/main/docs/reference/async.md",
     ),
     *_each(
-        "opensearchpy.*",
+        "opensearchpy.OpenSearch.* opensearchpy.client.* opensearchpy.transport.* opensearchpy.connection.*",
         "driver",
         "Use opensearchpy.AsyncOpenSearch.",
         "https://github.com/opensearch-project/opensearch-py/blob/main/guides/async.md",
     ),
     *_each(
-        "neo4j.*",
+        "neo4j.GraphDatabase.* neo4j.Driver.* neo4j.Session.* neo4j.Transaction.* neo4j._sync.*",
         "driver",
         "Use neo4j.AsyncGraphDatabase.driver(...).",
         "https://neo4j.com/docs/api/python-driver/current/async_api.html",
@@ -511,6 +523,13 @@ _FILES = (
         releases_gil=True,
     ),
     *_each(
+        "io.BytesIO.* io.StringIO.*",
+        "compute",
+        f"Copy less at once; {_NO_THREAD}: it holds the GIL.",
+        f"{_PY}io.html#io.BytesIO",
+        releases_gil=False,
+    ),
+    *_each(
         "pathlib.*",
         "file",
         "Use anyio.Path: await anyio.Path(name).read_text().",
@@ -518,11 +537,18 @@ _FILES = (
     ),
     *_each("shutil.*", "file", f"Copy, move and remove trees in a thread: {_IN_THREAD}.", _SHUTIL),
     *_each(
-        "os.listdir os.walk os.scandir os.stat os.lstat os.path.* os.makedirs os.mkdir os.remove os.unlink os.rename "
-        "os.replace os.rmdir os.open os.read os.write os.sendfile os.truncate os.access os.chmod glob.*",
+        "os.listdir os.walk os.scandir os.stat os.lstat os.makedirs os.mkdir os.remove os.unlink os.rename "
+        "os.replace os.rmdir os.open os.read os.write os.sendfile os.truncate os.access os.chmod",
         "file",
         f"Ask the file system in a thread: {_IN_THREAD}; a network disk can take seconds.",
         f"{_PY}os.html",
+        releases_gil=True,
+    ),
+    *_each(
+        "os.path.* glob.*",
+        "file",
+        f"Ask the file system in a thread: {_IN_THREAD}; a network disk can take seconds.",
+        f"{_PY}os.path.html",
     ),
     *_each(
         "os.fsync os.fdatasync os.sync",
@@ -561,7 +587,7 @@ _FILES = (
     ),
     *_each(
         "print",
-        "file",
+        "logging",
         "Log through logging.handlers.QueueHandler; a slow terminal or pipe blocks print.",
         "https://docs.python.org/3/howto/logging-cookbook.html#dealing-with-handlers-that-block",
     ),
@@ -642,7 +668,7 @@ _COMPUTING = (
     *_each(
         "re.*",
         "compute",
-        f"Rewrite the pattern so that it cannot backtrack, or bound the input; {_NO_THREAD}: re holds the GIL.",
+        f"Rewrite the pattern so it cannot backtrack, or bound the input; {_NO_THREAD}: re holds the GIL.",
         f"{_PY}re.html",
         releases_gil=False,
     ),
@@ -690,7 +716,7 @@ _COMPUTING = (
     ),
     *_each(
         "importlib.* __import__",
-        "import",
+        "startup",
         "Import it at start-up, at the top of a module, not in a handler.",
         f"{_PY}importlib.html",
     ),
@@ -702,7 +728,7 @@ _COMPUTING = (
         releases_gil=False,
     ),
     *_each(
-        "copyreg.* pydantic.* pydantic_core.*",
+        "pydantic.* pydantic_core.*",
         "serialisation",
         f"Validate less at once, or in a process pool; {_NO_THREAD}: it builds Python objects.",
         "https://docs.pydantic.dev/latest/concepts/performance/",
@@ -718,7 +744,7 @@ _COMPUTING = (
     *_each(
         "orjson.* ujson.* simplejson.* msgpack.* rapidjson.*",
         "serialisation",
-        f"Send or parse less at once (pages, streams), or use a process pool; {_NO_THREAD}: it holds the GIL.",
+        f"Send or parse less at once, in pages, or use a process pool; {_NO_THREAD}: it holds the GIL.",
         "https://github.com/ijl/orjson",
         releases_gil=False,
     ),
@@ -746,16 +772,22 @@ _COMPUTING = (
     *_each(
         "xml.etree.* xml.dom.* xml.sax.*",
         "serialisation",
-        f"Parse large documents in a process pool, or feed them in pieces; {_NO_THREAD}: it builds Python objects.",
+        f"Feed documents in pieces, or parse in a process pool; {_NO_THREAD}: it builds Python objects.",
         f"{_PY}xml.etree.elementtree.html",
         releases_gil=False,
     ),
     *_each(
-        "lxml.*",
+        "lxml.etree.parse lxml.etree.fromstring lxml.etree.XML lxml.etree.HTML",
         "serialisation",
-        f"Parse large documents in a thread: {_IN_THREAD}; lxml frees the GIL when it reads from disk or memory.",
+        f"Parse in a thread: {_IN_THREAD}; lxml frees the GIL while it parses.",
         "https://lxml.de/FAQ.html",
         releases_gil=True,
+    ),
+    *_each(
+        "lxml.*",
+        "serialisation",
+        f"Do it in a thread: {_IN_THREAD}, or in a process pool if it holds the GIL.",
+        "https://lxml.de/FAQ.html",
     ),
     *_each(
         "bs4.* html.parser.*",
@@ -806,9 +838,8 @@ _COMPUTING = (
     *_each(
         "polars.*",
         "compute",
-        "Use await frame.lazy().collect_async(), or a thread: polars runs without the GIL.",
+        "Use await frame.lazy().collect_async(), or a thread: await asyncio.to_thread(...).",
         "https://docs.pola.rs/user-guide/misc/multiprocessing/",
-        releases_gil=True,
     ),
     *_each(
         "pyarrow.*", "compute", f"Run it in a thread: {_IN_THREAD}.", "https://arrow.apache.org/docs/python/"
@@ -829,22 +860,21 @@ _COMPUTING = (
     *_each(
         "matplotlib.*",
         "compute",
-        f"Draw in a process pool; {_NO_THREAD}: matplotlib is not thread-safe.",
+        "Draw in a process pool: matplotlib is not thread-safe.",
         "https://matplotlib.org/stable/users/faq.html",
-        releases_gil=False,
     ),
     *_each(
         "reportlab.* weasyprint.*",
         "compute",
         f"Make documents in a process pool; {_NO_THREAD}: it is Python code.",
-        _THREAD,
+        f"{_PY}concurrent.futures.html#processpoolexecutor",
         releases_gil=False,
     ),
 )
 
 _MODELS = (
     *_each(
-        "sklearn.*.predict* sklearn.*.transform sklearn.*.decision_function sklearn.*.score* sklearn.*.kneighbors",
+        "sklearn.*.predict* sklearn.*.transform sklearn.*.decision_function sklearn.*.kneighbors",
         "inference",
         f"Run the model in a thread: {_IN_THREAD}, or in a process pool if it holds the GIL.",
         _SKLEARN,
@@ -852,7 +882,7 @@ _MODELS = (
     *_each(
         "sklearn.*.fit*",
         "inference",
-        "Train in another process: a worker queue, or await loop.run_in_executor(ProcessPoolExecutor(), ...).",
+        "Train in a worker process: await loop.run_in_executor(ProcessPoolExecutor(), ...).",
         _SKLEARN,
     ),
     *_each(
@@ -862,9 +892,15 @@ _MODELS = (
         _SKLEARN,
     ),
     *_each(
+        "joblib.load joblib.numpy_pickle.*",
+        "startup",
+        "Load models at start-up, not in a handler.",
+        "https://joblib.readthedocs.io/en/stable/",
+    ),
+    *_each(
         "joblib.*",
         "inference",
-        "Load models at start-up; run joblib's parallel work in a thread: await asyncio.to_thread(...).",
+        "Run joblib's parallel work in a thread: await asyncio.to_thread(...).",
         "https://joblib.readthedocs.io/en/stable/",
     ),
     *_each(
@@ -931,9 +967,8 @@ _MODELS = (
     *_each(
         "spacy.*",
         "inference",
-        f"Run the pipeline in a process pool, or nlp.pipe(..., n_process=...); {_NO_THREAD}.",
+        "Run the pipeline in a worker process: await loop.run_in_executor(ProcessPoolExecutor(), ...).",
         "https://spacy.io/usage/processing-pipelines",
-        releases_gil=None,
     ),
     *_each(
         "llama_cpp.*",
@@ -973,7 +1008,7 @@ ALREADY_ASYNC: Final = (
     "*.asyncresolver.*",
     "*.AIO*",
 )
-"""Names that a pattern above covers though they are asynchronous: the advice would be to use what is in use."""
+"""Names that a pattern covers though they are asynchronous: one would be told to use what one uses."""
 
 PUBLIC_NAMES: Final = {
     "_bz2": "bz2",
