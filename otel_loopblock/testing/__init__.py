@@ -1,0 +1,1 @@
+"""Blocking detection in tests, and measurements of offloading."""
