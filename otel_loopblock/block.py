@@ -19,6 +19,7 @@ from otel_loopblock.monitor import Monitor, task_of
 from otel_loopblock.naming import qualified_name
 from otel_loopblock.samples import Evidence, Look, RawFrame, Target
 from otel_loopblock.stack import Frame, OwnCode, find
+
 WAITING_KINDS = frozenset({"sleep", "lock"})
 """Kinds of known calls that never compute: a late watchdog does not speak against waiting there."""
 
@@ -160,9 +161,7 @@ def _advise(
                 name = qualified_name(raw[0], raw[3])
                 if name not in contenders and own_code(raw[0]):
                     contenders.append(name)
-    return table.advise(
-        judgement.cause, call, releases_gil=judgement.releases_gil, contenders=contenders[:3]
-    )
+    return table.advise(judgement.cause, call, releases_gil=judgement.releases_gil, contenders=contenders[:3])
 
 
 def _from_target(target: Target, call: str | None) -> tuple[Frame | None, str | None]:

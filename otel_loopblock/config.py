@@ -150,7 +150,7 @@ class Config:
     hang_after_ms: float = _option(
         5000.0,
         _number(0),
-        "a callback still running after this long is reported while it lasts, again at each doubling; 0: never",
+        "a callback running this long is reported while it lasts, again at each doubling; 0: never",
     )
     log_interval_ms: float = _option(
         60_000.0, _number(0), "at most one WARNING line per culprit in this time; 0: one per block"
@@ -159,7 +159,9 @@ class Config:
         100, _integer(1), "distinct `code.function.name` values in metrics, then `other`"
     )
     max_delayed_requests: int = _option(
-        100, _integer(0), "requests made to wait that get an event of their own, per block; the rest is counted"
+        100,
+        _integer(0),
+        "requests made to wait that get an event of their own, per block; the rest is counted",
     )
     advice: Mapping[str, str] = _option(
         {}, _sentences, "your own advice: call pattern to sentence (in the environment: a JSON object)"
@@ -200,7 +202,9 @@ class Config:
                 try:
                     values[name] = convert(given[name])
                 except _Rejected as error:
-                    raise ValueError(f"loopblock: {name}={given[name]!r} cannot be used; it must be {error}") from None
+                    raise ValueError(
+                        f"loopblock: {name}={given[name]!r} cannot be used; it must be {error}"
+                    ) from None
             elif environ.get(variable, "").strip():
                 try:
                     values[name] = convert(environ[variable])

@@ -21,7 +21,9 @@ def failed(part: str) -> None:
         failures[part] += 1
         if failures[part] == 1:
             _logger.warning(
-                "otel_loopblock failed to %s; the application is not affected, this is logged once", part, exc_info=True
+                "otel_loopblock failed to %s; the application is not affected, this is logged once",
+                part,
+                exc_info=True,
             )
     except Exception:  # a logging handler of the application raised: there is nobody left to tell
         pass

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import atexit
+import contextlib
 import os
 import threading
 import weakref
@@ -157,10 +158,8 @@ class Registry:
         if loop is None:
             return
         for name in (ATTRIBUTE, *self._hooks.loop_attributes):
-            try:
+            with contextlib.suppress(AttributeError):
                 delattr(loop, name)
-            except AttributeError:
-                pass
 
     # -- the process --------------------------------------------------------------------------
 

@@ -154,13 +154,17 @@ class Watchdog:
                     if not self._stopping:
                         self._wake.wait(STANDSTILL_S if monitors else 60.0)
                     continue
-            process_cpu = time.process_time()
-            for monitor in monitors:
-                if monitor.poll is not None:
-                    monitor.poll(monitor)
-                self._tick(monitor, due, now, process_cpu)
+            self._look(monitors, due, now)
             if self._deferred:
                 self.drain()
+
+    def _look(self, monitors: list[Monitor], due: float, now: float) -> None:
+        # A function of its own: no name in the frame of the thread keeps a monitor, while it rests.
+        process_cpu = time.process_time()
+        for monitor in monitors:
+            if monitor.poll is not None:
+                monitor.poll(monitor)
+            self._tick(monitor, due, now, process_cpu)
 
     def _tick(self, monitor: Monitor, due: float, now: float, process_cpu: float) -> None:
         started = monitor.started
@@ -197,7 +201,13 @@ class Watchdog:
     def _stack(self, frame: FrameType) -> tuple[tuple[RawFrame, ...], str | None]:
         # A sleeping callback has the same innermost frame at the same instruction at every look.
         caller = frame.f_back
-        place = (id(frame), frame.f_code, frame.f_lasti, id(caller), caller.f_lasti if caller is not None else 0)
+        place = (
+            id(frame),
+            frame.f_code,
+            frame.f_lasti,
+            id(caller),
+            caller.f_lasti if caller is not None else 0,
+        )
         if place == self._last_place:
             return self._last_frames
         try:

@@ -54,7 +54,10 @@ class Telemetry:
     def events(self):
         """``(span name, event)`` of every block reported as an event."""
         return [
-            (span.name, event) for span in self.spans() for event in span.events if event.name == "event_loop.blocked"
+            (span.name, event)
+            for span in self.spans()
+            for event in span.events
+            if event.name == "event_loop.blocked"
         ]
 
     def points(self, metric):

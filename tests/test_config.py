@@ -50,7 +50,13 @@ def test_bad_keyword_is_an_error_that_names_option_value_and_what_is_allowed(nam
 
 @pytest.mark.parametrize(
     ("name", "value"),
-    [("threshold_ms", "-3"), ("watchdog", "maybe"), ("report", "email"), ("stack_depth", "1.5"), ("advice", "[]")],
+    [
+        ("threshold_ms", "-3"),
+        ("watchdog", "maybe"),
+        ("report", "email"),
+        ("stack_depth", "1.5"),
+        ("advice", "[]"),
+    ],
 )
 def test_bad_environment_value_is_one_warning_and_the_default(name, value, caplog):
     variable = f"OTEL_PYTHON_LOOPBLOCK_{name.upper()}"

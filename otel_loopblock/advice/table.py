@@ -69,7 +69,7 @@ _WAITS = (
         "threading.Lock.acquire _thread.lock.acquire threading.RLock.acquire threading._RLock.acquire "
         "_thread.RLock.acquire",
         "lock",
-        "Use asyncio.Lock between tasks, or do what needs the lock in a thread: await asyncio.to_thread(...).",
+        "Use asyncio.Lock between tasks, or take this lock in a thread: await asyncio.to_thread(...).",
         f"{_SYNC}#lock",
         releases_gil=True,
     ),
@@ -111,7 +111,7 @@ _WAITS = (
     *_each(
         "threading.wait threading.join threading.acquire",
         "lock",
-        "Use the asyncio counterpart (Lock, Event, Condition), or wait in a thread: await asyncio.to_thread(...).",
+        "Use the asyncio counterpart (Lock, Event ...), or wait in a thread: await asyncio.to_thread(...).",
         _SYNC,
         releases_gil=True,
     ),

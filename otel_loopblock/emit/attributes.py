@@ -1,4 +1,4 @@
-"""A block as OpenTelemetry attributes, in the order in which Jaeger shows them (it previews the first four)."""
+"""A block as OpenTelemetry attributes, in the order in which Jaeger shows them: it previews four."""
 
 from __future__ import annotations
 

@@ -161,7 +161,12 @@ class Emitter:
             self._report(span, block, None)
 
     def callback_blocked(
-        self, monitor: Monitor, started: float, ended: float, target: Target, python_context: PythonContext | None
+        self,
+        monitor: Monitor,
+        started: float,
+        ended: float,
+        target: Target,
+        python_context: PythonContext | None,
     ) -> None:
         """Report what no span has taken, and record the callback."""
         running = self._running(monitor)
@@ -349,4 +354,3 @@ class Emitter:
             attributes.of_metric(block, function, self._routes(route) if route is not None else None),
             trace.set_span_in_context(span, context.Context()) if is_valid(span) else context.Context(),
         )
-

@@ -27,7 +27,12 @@ def _beat(monitor: Monitor, due: float) -> None:
         loop = monitor.loop()
         interval = registry.heartbeat_interval_s
         # A monitor that its loop does not carry any more was detached: uninstrumented, or forked.
-        if loop is None or interval <= 0 or not registry.listeners or getattr(loop, ATTRIBUTE, None) is not monitor:
+        if (
+            loop is None
+            or interval <= 0
+            or not registry.listeners
+            or getattr(loop, ATTRIBUTE, None) is not monitor
+        ):
             return
         now = perf_counter()
         if threading.get_ident() != monitor.thread_id:

@@ -59,7 +59,7 @@ class Patches:
             except Exception:
                 guard.failed(f"instrument {module}")
 
-        if module in sys.modules:
+        if sys.modules.get(module) is not None:  # None there: its import is forbidden
             imported(sys.modules[module])
         else:
             wrapt.register_post_import_hook(imported, module)

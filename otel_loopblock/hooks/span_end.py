@@ -40,10 +40,8 @@ def install(patches: Patches, registry: Registry) -> None:
                     probe.found(loop, registry)
                 except Exception:
                     guard.failed("charge a block to a span")
-            return original(self, end_time)
+            original(self, end_time)
 
         return end
 
-    patches.when_imported(
-        "opentelemetry.sdk.trace", lambda module: patches.replace(module, "Span.end", make)
-    )
+    patches.when_imported("opentelemetry.sdk.trace", lambda module: patches.replace(module, "Span.end", make))

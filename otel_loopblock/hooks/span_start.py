@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from otel_loopblock.hooks.patches import Patches
     from otel_loopblock.registry import Registry
 
+
 def install(patches: Patches, registry: Registry) -> None:
     """Hook the SDK's ``Span.start``, now or when the SDK is imported."""
 

@@ -8,6 +8,7 @@ a handle; :mod:`~otel_loopblock.hooks.protocols` takes care of those.
 from __future__ import annotations
 
 import asyncio
+import functools
 from collections.abc import Callable
 from time import perf_counter
 from typing import TYPE_CHECKING, Any
@@ -44,7 +45,7 @@ def install(patches: Patches, registry: Registry) -> None:
             ("add_writer", _make_add_reader),
             ("add_signal_handler", _make_add_reader),
         ):
-            patches.replace(uvloop.Loop, name, lambda original, make=make: make(original, attach))
+            patches.replace(uvloop.Loop, name, functools.partial(make, attach=attach))
         protocols.install(patches, registry, uvloop.Loop)
 
     patches.when_imported("uvloop", imported)
@@ -75,6 +76,10 @@ def _attach(loop: Any, registry: Registry) -> Callable[..., Any]:
     monitor = registry.attach(loop, "uvloop")
     if monitor is None:
         return _call
+    return _begin(loop, monitor, registry)
+
+
+def _begin(loop: Any, monitor: Monitor, registry: Registry) -> Callable[..., Any]:
     run = _make_run(monitor)
     registry.runners.add(run.__code__)
 

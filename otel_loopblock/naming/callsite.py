@@ -9,6 +9,7 @@ the application may run.
 from __future__ import annotations
 
 import dis
+import opcode as opcodes
 import sys
 from functools import lru_cache
 from types import BuiltinFunctionType, CodeType, FrameType, FunctionType, MethodType, ModuleType
@@ -35,6 +36,8 @@ _BINARY = {
     "BINARY_MODULO": "__mod__",
     "CONTAINS_OP": "__contains__",
 }
+# Not public anywhere; there from 3.11 on, with BINARY_OP.
+_NB_OPS: list[tuple[str, str]] = getattr(opcodes, "_nb_ops", [])
 _BINARY_OP = {"+": "__add__", "*": "__mul__", "@": "__matmul__", "**": "__pow__", "%": "__mod__"}
 
 
@@ -77,7 +80,11 @@ def called_name(frame: FrameType) -> str | None:
         owner = value
         found, value = _static_attribute(owner, name)
         if not found:
-            return f"{_type_name(owner)}.{name}" if name == chain.attributes[-1] and chain.kind != "operator" else written
+            return (
+                f"{_type_name(owner)}.{name}"
+                if name == chain.attributes[-1] and chain.kind != "operator"
+                else written
+            )
     if chain.kind == "operator" and type(owner).__module__ == "builtins" and owner.__class__ in (int, float):
         return f"{type(owner).__name__}.{chain.attributes[-1]}"
     return _name(value, owner, chain.attributes[-1] if chain.attributes else chain.root) or written
@@ -227,13 +234,17 @@ def _operator(code: CodeType, before: list[_Instruction]) -> _Chain | None:
     """The method of the left operand, where that is a plain name."""
     call = before[-1]
     if call.name == "BINARY_OP":
-        symbol = getattr(dis, "_nb_ops")[call.argument][1].rstrip("=")
+        symbol = _NB_OPS[call.argument][1].rstrip("=")
         method = _BINARY_OP.get(symbol)
     else:
         method = _BINARY[call.name]
     if method is None:
         return None
-    if len(before) >= 2 and before[-2].name.startswith("LOAD_FAST") and before[-2].name.count("LOAD_FAST") == 2:
+    if (
+        len(before) >= 2
+        and before[-2].name.startswith("LOAD_FAST")
+        and before[-2].name.count("LOAD_FAST") == 2
+    ):
         pair = (before[-2].argument >> 4, before[-2].argument & 15)
         name = code.co_varnames[pair[1] if method == "__contains__" else pair[0]]
         return _Chain(name, "operator", (method,))
@@ -306,7 +317,12 @@ def _name(value: Any, owner: Any, last: str) -> str | None:
             module = value.__module__ or getattr(bound, "__name__", None)
             return public(f"{module}.{value.__name__}") if module else value.__name__
         return f"{_type_name(bound)}.{value.__name__}"
-    if type(value).__name__ in ("method_descriptor", "wrapper_descriptor", "cyfunction", "cython_function_or_method"):
+    if type(value).__name__ in (
+        "method_descriptor",
+        "wrapper_descriptor",
+        "cyfunction",
+        "cython_function_or_method",
+    ):
         base = getattr(value, "__objclass__", None)
         shown = owner if isinstance(owner, type) else type(owner)
         # The class a user knows: sqlite3's methods are defined on it, socket's on a C base of it.

@@ -1,4 +1,4 @@
-"""Names at the level that a user recognises: ``requests.get`` for ``requests.api.get``, ``socket`` for ``_socket``."""
+"""Names that a user recognises: ``requests.get`` for ``requests.api.get``, ``socket`` for ``_socket``."""
 
 from __future__ import annotations
 

@@ -352,7 +352,11 @@ loop.run_until_complete(hang())
     output = ""
     for line in process.stdout:
         output += line
-        if output.count('"name": "event_loop.blocked"') >= 2 and "}" in line and output.count("GET /hang: ") >= 2:
+        if (
+            output.count('"name": "event_loop.blocked"') >= 2
+            and "}" in line
+            and output.count("GET /hang: ") >= 2
+        ):
             break
     alive = process.poll() is None
     process.kill()

@@ -91,7 +91,8 @@ def compresses():
 def queries():
     connection = sqlite3.connect(":memory:")
     connection.execute(
-        "with recursive n(i) as (select 1 union all select i + 1 from n where i < 1000000) select sum(i) from n"
+        "with recursive n(i) as (select 1 union all select i + 1 from n where i < 1000000) "
+        "select sum(i) from n"
     ).fetchall()
 
 
