@@ -1,15 +1,36 @@
-"""The command ``otel-loopblock``: one module per subcommand, each with ``add_parser`` and ``run``."""
+"""The command ``otel-loopblock``: one module per subcommand, each with ``add_parser`` and ``run``.
+
+``add_parser(subparsers)`` adds the subcommand's own parser, with its help and ``set_defaults(run=run)``;
+``run(args)`` does the work and returns the exit code. The module of a subcommand is imported only when that
+subcommand was asked for: it may import what its extra installs.
+"""
 
 from __future__ import annotations
 
 import argparse
 import sys
 from collections.abc import Sequence
+from dataclasses import dataclass
 from importlib import import_module
+from importlib.util import find_spec
 
 from otel_loopblock.version import __version__
 
-SUBCOMMANDS = ("demo", "explain", "gil", "bench")
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Subcommand:
+    """What must be known of a subcommand before its module is imported."""
+
+    help: str
+    """One line for ``otel-loopblock --help``."""
+    extra: str = ""
+    """The extra that installs what it needs; empty if the package alone will do."""
+    needs: tuple[str, ...] = ()
+    """The modules of that extra that it cannot do without."""
+
+
+SUBCOMMANDS: dict[str, Subcommand] = {}
+"""By name, which is also the name of the module next to this one."""
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -19,20 +40,44 @@ def main(argv: Sequence[str] | None = None) -> int:
         argv: the arguments without the program's name; those of the process by default.
 
     Returns:
-        The exit code: that of the subcommand, 2 for a wrong usage (from argparse).
+        The exit code: that of the subcommand; 2 for a wrong usage (from argparse) and for an extra that is
+        not installed; 130 after Ctrl-C.
     """
+    arguments = list(sys.argv[1:] if argv is None else argv)
     parser = argparse.ArgumentParser(
         prog="otel-loopblock",
         description="Find what blocks an asyncio or uvloop event loop.",
     )
     parser.add_argument("--version", action="version", version=__version__)
     subparsers = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
-    for name in SUBCOMMANDS:
-        module = import_module(f"{__name__}.{name}")
-        module.add_parser(subparsers)
-    args = parser.parse_args(sys.argv[1:] if argv is None else argv)
+    wanted = arguments[0] if arguments else None
+    for name, subcommand in SUBCOMMANDS.items():
+        if name != wanted:
+            subparsers.add_parser(name, help=subcommand.help)
+            continue
+        missing = _missing(subcommand)
+        if missing:
+            print(
+                f"otel-loopblock {name}: {', '.join(missing)} not installed; "
+                f"pip install 'otel-loopblock[{subcommand.extra}]'",
+                file=sys.stderr,
+            )
+            return 2
+        import_module(f"{__name__}.{name}").add_parser(subparsers)
+    args = parser.parse_args(arguments)
     try:
         code: int = args.run(args)
     except KeyboardInterrupt:
         return 130
     return code
+
+
+def _missing(subcommand: Subcommand) -> list[str]:
+    return [name for name in subcommand.needs if not _is_installed(name)]
+
+
+def _is_installed(name: str) -> bool:
+    try:
+        return find_spec(name) is not None
+    except ImportError:  # a package above it is missing
+        return False
