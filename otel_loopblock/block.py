@@ -14,14 +14,12 @@ from time import perf_counter
 from types import FrameType
 
 from otel_loopblock import advice
+from otel_loopblock.advice.known import ONLY_WAITING
 from otel_loopblock.cause import Cause, Judgement, judge, measure
 from otel_loopblock.monitor import Monitor, task_of
 from otel_loopblock.naming import qualified_name
 from otel_loopblock.samples import Evidence, Look, RawFrame, Target
 from otel_loopblock.stack import Frame, OwnCode, find
-
-WAITING_KINDS = frozenset({"sleep", "lock"})
-"""Kinds of known calls that never compute: a late watchdog does not speak against waiting there."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,7 +94,7 @@ def build(
             ended,
             tick_s=monitor.registry.watchdog.tick_s,
             in_c_call=place.call is not None and place.call_is_c,
-            call_waits=known is not None and known.kind in WAITING_KINDS,
+            call_waits=known is not None and known.kind in ONLY_WAITING,
         )
     )
     culprit, call = place.culprit, place.call

@@ -29,6 +29,9 @@ WAITING: frozenset[Kind] = frozenset(
 )
 """Kinds that wait for something outside: their sentence is for a wait, not for computing."""
 
+ONLY_WAITING: frozenset[Kind] = frozenset({"sleep", "lock"})
+"""Kinds that never compute: a late watchdog does not speak against waiting there."""
+
 COMPUTING: frozenset[Kind] = frozenset({"compute", "serialisation", "inference"})
 """Kinds that compute: whether their sentence speaks of a thread or of processes hangs on the GIL."""
 

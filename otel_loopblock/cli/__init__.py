@@ -29,7 +29,9 @@ class Subcommand:
     """The modules of that extra that it cannot do without."""
 
 
-SUBCOMMANDS: dict[str, Subcommand] = {}
+SUBCOMMANDS: dict[str, Subcommand] = {
+    "explain": Subcommand(help="what to do about a blocking call"),
+}
 """By name, which is also the name of the module next to this one."""
 
 
