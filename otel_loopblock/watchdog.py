@@ -199,6 +199,10 @@ class Watchdog:
             listener.callback_running(monitor, started, now)
 
     def _stack(self, frame: FrameType) -> tuple[tuple[RawFrame, ...], str | None]:
+        # Our own frames between the application's and a method of the loop are nobody's culprit.
+        hooked = False
+        while _is_ours(frame) and frame.f_code not in self._registry.runners and frame.f_back is not None:
+            frame, hooked = frame.f_back, True
         # A sleeping callback has the same innermost frame at the same instruction at every look.
         caller = frame.f_back
         place = (
@@ -211,13 +215,17 @@ class Watchdog:
         if place == self._last_place:
             return self._last_frames
         try:
-            call = called_name(frame)
+            call = None if hooked else called_name(frame)
         except Exception:
             guard.failed("name a call")
             call = None
         self._last_frames = (walk(frame, self._registry.runners), call)
         self._last_place = place
         return self._last_frames
+
+
+def _is_ours(frame: FrameType) -> bool:
+    return (frame.f_globals.get("__name__") or "").startswith("otel_loopblock.hooks.")
 
 
 def walk(frame: FrameType | None, runners: set[CodeType]) -> tuple[RawFrame, ...]:

@@ -548,3 +548,21 @@ def test_instrumenting_inside_a_running_loop_covers_it_from_then_on(telemetry, r
     ((name, event),) = telemetry.events()
     assert name == "GET /x"
     assert event.attributes["event_loop.block.call"] == "time.sleep"
+
+
+def test_our_own_hooks_are_nobodys_culprit(telemetry, run):
+    telemetry.instrument()
+
+    async def main():
+        loop = asyncio.get_running_loop()
+        ended = time.perf_counter() + 0.3
+        while time.perf_counter() < ended:  # most of the time is spent below our call_soon on uvloop
+            for _ in range(100):
+                loop.call_soon(int)
+
+    run(main())
+
+    (span,) = telemetry.spans()
+    assert span.attributes["code.function.name"].endswith("main")
+    assert "otel_loopblock/hooks" not in span.attributes["code.stacktrace"]
+    assert "original" not in span.attributes.get("event_loop.block.call", "")

@@ -20,11 +20,11 @@ if TYPE_CHECKING:
 
 def found(loop: Any, registry: Registry) -> None:
     """A running loop without a monitor was met; probe it if it is of a kind that no hook sees."""
-    if not isinstance(loop, asyncio.BaseEventLoop) and not uvloop.is_hooked(loop):
-        try:
+    try:
+        if not isinstance(loop, asyncio.BaseEventLoop) and not uvloop.is_hooked(loop):
             cover(loop, registry)
-        except Exception:
-            guard.failed("probe a loop")
+    except Exception:
+        guard.failed("probe a loop")
 
 
 def cover(loop: asyncio.AbstractEventLoop, registry: Registry) -> None:

@@ -15,11 +15,19 @@ from otel_loopblock.hooks import probe
 
 if TYPE_CHECKING:
     from otel_loopblock.hooks.patches import Patches
+    from otel_loopblock.monitor import Monitor
     from otel_loopblock.registry import Registry
 
 
 def install(patches: Patches, registry: Registry) -> None:
     """Hook the SDK's ``Span.end``, now or when the SDK is imported; without an SDK nothing happens."""
+
+    def charge(monitor: Monitor, span: Any, now: float, end_time: int | None) -> None:
+        for listener in registry.listeners:
+            try:
+                listener.span_ending(monitor, span, now, end_time)
+            except Exception:
+                guard.failed("charge a block to a span")
 
     def make(original: Any) -> Any:
         running_loop = asyncio._get_running_loop
@@ -28,18 +36,13 @@ def install(patches: Patches, registry: Registry) -> None:
             # A span that ends on another thread than the loop's has no running loop, and is left alone.
             loop = running_loop()
             if loop is not None:
-                try:
-                    monitor = loop._loopblock_monitor  # type: ignore[attr-defined]
-                    started = monitor.started
-                    if started != 0.0:
-                        now = perf_counter()
-                        if now - started >= monitor.threshold:
-                            for listener in registry.listeners:
-                                listener.span_ending(monitor, self, now, end_time)
-                except AttributeError:
+                monitor = getattr(loop, "_loopblock_monitor", None)
+                if monitor is None:
                     probe.found(loop, registry)
-                except Exception:
-                    guard.failed("charge a block to a span")
+                elif monitor.started != 0.0:
+                    now = perf_counter()
+                    if now - monitor.started >= monitor.threshold:
+                        charge(monitor, self, now, end_time)
             original(self, end_time)
 
         return end

@@ -324,6 +324,8 @@ def _name(value: Any, owner: Any, last: str) -> str | None:
         "cython_function_or_method",
     ):
         base = getattr(value, "__objclass__", None)
+        if base is None and (owner is None or isinstance(owner, ModuleType)):  # a function of Cython
+            return public(f"{value.__module__}.{value.__qualname__}")
         shown = owner if isinstance(owner, type) else type(owner)
         # The class a user knows: sqlite3's methods are defined on it, socket's on a C base of it.
         return public(f"{(base or shown).__module__}.{(base or shown).__qualname__}.{last}")
