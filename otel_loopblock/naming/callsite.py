@@ -270,34 +270,43 @@ def _root(frame: FrameType, chain: _Chain) -> tuple[bool, Any]:
     return False, None
 
 
+_BASES = vars(type)["__mro__"]
+_NAMESPACE = vars(type)["__dict__"]
+"""Read these of a class past its metaclass; ``type.__mro__`` would be those of ``type`` itself."""
+
+
+def _of_class(kind: type, name: str) -> tuple[bool, Any]:
+    for base in _BASES.__get__(kind):
+        namespace = _NAMESPACE.__get__(base)
+        if name in namespace:
+            return True, namespace[name]
+    return False, None
+
+
 def _static_attribute(owner: Any, name: str) -> tuple[bool, Any]:
     """``getattr`` that runs nobody's code: dictionaries and slots only."""
-    if isinstance(owner, ModuleType):
+    kind = type(owner)  # isinstance would ask the object for its __class__
+    if issubclass(kind, ModuleType):
         namespace = vars(owner)
         return (True, namespace[name]) if name in namespace else (False, None)
-    if isinstance(owner, type):
-        for base in type.__mro__.__get__(owner):
-            if name in vars(base):
-                return True, _plain(vars(base)[name])
-        return False, None
+    if issubclass(kind, type):
+        found, value = _of_class(owner, name)
+        return found, _plain(value)
     try:
         namespace = object.__getattribute__(owner, "__dict__")
         if type(namespace) is dict and name in namespace:
             return True, namespace[name]
     except AttributeError:
         pass
-    for base in type(owner).__mro__:
-        if name in vars(base):
-            value = vars(base)[name]
-            if type(value).__name__ == "member_descriptor":
-                try:
-                    return True, value.__get__(owner)
-                except AttributeError:
-                    return False, None
-            if isinstance(value, property):
-                return False, None
-            return True, _plain(value)
-    return False, None
+    found, value = _of_class(kind, name)
+    if type(value).__name__ == "member_descriptor":
+        try:
+            return True, value.__get__(owner)
+        except AttributeError:
+            return False, None
+    if isinstance(value, property):
+        return False, None
+    return found, _plain(value)
 
 
 def _plain(value: Any) -> Any:
@@ -320,6 +329,7 @@ def _name(value: Any, owner: Any, last: str) -> str | None:
     if type(value).__name__ in (
         "method_descriptor",
         "wrapper_descriptor",
+        "classmethod_descriptor",
         "cyfunction",
         "cython_function_or_method",
     ):

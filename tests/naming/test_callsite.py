@@ -120,6 +120,10 @@ def multiplies():
     left @ left
 
 
+def makes_keys():
+    dict.fromkeys(range(5_000_000))
+
+
 def starred():
     arguments = (0.1,)
     time.sleep(*arguments)
@@ -144,6 +148,7 @@ def in_an_expression():
         (receives, "socket.socket.recv"),
         (matches, "re.Pattern.match"),
         (multiplies, "numpy.ndarray.__matmul__"),
+        (makes_keys, "dict.fromkeys"),
         (starred, "time.sleep"),
         (in_an_expression, "time.sleep"),
     ],
@@ -185,6 +190,23 @@ def test_no_code_of_the_application_runs():
     assert callsite._static_attribute(holder, "forbidden") == (False, None)
     assert callsite._static_attribute(holder, "anything") == (False, None)
     assert callsite._static_attribute(holder, "lock") == (True, holder.lock)
+
+
+def test_attribute_of_a_class_is_found_past_its_metaclass():
+    class Meta(type):
+        def __getattribute__(cls, name):
+            raise AssertionError(f"the metaclass was asked for {name}")
+
+    class Base:
+        def work(self):
+            pass
+
+    class Derived(Base, metaclass=Meta):
+        pass
+
+    from otel_loopblock.naming import callsite
+
+    assert callsite._static_attribute(Derived, "work") == (True, Base.work)
 
 
 def decorated(function):
