@@ -15,6 +15,8 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+from otel_loopblock.advice import from_option
+
 _logger = logging.getLogger("otel_loopblock")
 
 ENVIRONMENT_PREFIX = "OTEL_PYTHON_LOOPBLOCK_"
@@ -103,9 +105,10 @@ def _sentences(value: object) -> Mapping[str, str]:
             raise _Rejected(allowed) from None
     if not isinstance(value, Mapping):
         raise _Rejected(allowed)
-    for key, sentence in value.items():
-        if not (isinstance(key, str) and key and isinstance(sentence, str) and sentence):
-            raise _Rejected(allowed)
+    try:
+        from_option(value)
+    except ValueError as error:
+        raise _Rejected(f"{allowed}: {error}") from None
     return dict(value)
 
 

@@ -120,3 +120,13 @@ def test_bad_reconfiguration_keeps_the_former_one(telemetry):
         telemetry.instrument(report="email")
 
     assert LoopBlockInstrumentor().is_instrumented_by_opentelemetry
+
+
+def test_advice_from_the_environment_that_cannot_be_used_does_not_stop_instrumenting(monkeypatch, caplog):
+    monkeypatch.setenv("OTEL_PYTHON_LOOPBLOCK_ADVICE", '{"not a name": "Do something."}')
+
+    LoopBlockInstrumentor().instrument()
+    LoopBlockInstrumentor().uninstrument()
+
+    (record,) = [record for record in caplog.records if record.name == "otel_loopblock"]
+    assert "not a name" in record.getMessage()

@@ -105,23 +105,6 @@ class AdviceTable:
         self._users = Index((*self._users.entries, *added))
         self._cache = {}
 
-    def register_option(self, mapping: Mapping[str, str]) -> None:
-        """Add what the option ``advice`` holds; a pair that cannot be used is logged and left out.
-
-        The option may come from the environment, and a typo there must not take a service down;
-        :func:`from_option` is the strict reading.
-
-        Args:
-            mapping: dotted names to sentences.
-        """
-        usable: list[KnownCall] = []
-        for pattern, sentence in mapping.items():
-            try:
-                usable += from_option({pattern: sentence})
-            except ValueError as error:
-                _logger.warning("%s; left out", error)
-        self.register(usable)
-
     def load_entry_points(self) -> None:
         """Add what installed packages offer under ``otel_loopblock_advice``; the second time, do nothing.
 

@@ -47,7 +47,7 @@ def run(args: argparse.Namespace) -> int:
     """
     table = AdviceTable()
     table.load_entry_points()
-    table.register_option(Config.load().advice)
+    table.register(Config.load().advice)
     if args.list:
         _print_list(table.entries())
         return FOUND
