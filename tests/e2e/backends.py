@@ -1,0 +1,123 @@
+"""What Jaeger and Prometheus answer, over their public HTTP interfaces."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from datetime import datetime, timezone
+from typing import Any
+
+import httpx
+
+
+@dataclass(frozen=True)
+class Span:
+    """A span as Jaeger gives it back."""
+
+    trace_id: str
+    span_id: str
+    parent_id: str
+    name: str
+    kind: Any
+    duration_s: float
+    attributes: dict[str, Any]
+    events: list[tuple[str, dict[str, Any]]]
+    links: list[tuple[str, str]]
+
+    def event(self, name: str) -> dict[str, Any] | None:
+        return next((attributes for found, attributes in self.events if found == name), None)
+
+
+class Jaeger:
+    """Jaeger's query interface, ``/api/v3``: OTLP in JSON."""
+
+    def __init__(self, url: str) -> None:
+        self.url = url
+
+    def trace(self, trace_id: str) -> list[Span]:
+        """The spans of a trace; none while Jaeger does not have it."""
+        answer = httpx.get(f"{self.url}/api/v3/traces/{trace_id}", timeout=10)
+        return [] if answer.status_code == 404 else _spans(answer.raise_for_status().json())
+
+    def find(self, service: str, operation: str) -> list[Span]:
+        """All spans of the traces that have a span of that name, of the last hour."""
+        now = time.time()
+        answer = httpx.get(
+            f"{self.url}/api/v3/traces",
+            params={
+                "query.service_name": service,
+                "query.operation_name": operation,
+                "query.start_time_min": _rfc3339(now - 3600),
+                "query.start_time_max": _rfc3339(now + 60),
+                "query.num_traces": "100",
+            },
+            timeout=10,
+        )
+        return [] if answer.status_code == 404 else _spans(answer.raise_for_status().json())
+
+
+class Prometheus:
+    """Prometheus's ``/api/v1``."""
+
+    def __init__(self, url: str) -> None:
+        self.url = url
+
+    def query(self, expression: str) -> list[dict[str, Any]]:
+        return self._get("query", query=expression)["result"]
+
+    def value(self, expression: str) -> float | None:
+        """The highest value of all series; ``None`` if there is none."""
+        return max((float(series["value"][1]) for series in self.query(expression)), default=None)
+
+    def exemplars(self, expression: str) -> list[dict[str, Any]]:
+        now = time.time()
+        found = self._get("query_exemplars", query=expression, start=now - 3600, end=now + 60)
+        return [exemplar for series in found for exemplar in series["exemplars"]]
+
+    def metric_names(self) -> set[str]:
+        return set(self._get("label/__name__/values"))
+
+    def targets(self) -> dict[str, str]:
+        """Health of each scrape job."""
+        return {t["labels"]["job"]: t["health"] for t in self._get("targets")["activeTargets"]}
+
+    def build(self) -> str:
+        return self._get("status/buildinfo")["version"]
+
+    def _get(self, what: str, **parameters: object) -> Any:
+        answer = httpx.get(f"{self.url}/api/v1/{what}", params=parameters, timeout=10)
+        body = answer.json()
+        assert body["status"] == "success", body
+        return body["data"]
+
+
+def _rfc3339(unix_s: float) -> str:
+    return datetime.fromtimestamp(unix_s, timezone.utc).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+
+
+def _spans(body: dict[str, Any]) -> list[Span]:
+    return [
+        Span(
+            trace_id=span["traceId"],
+            span_id=span["spanId"],
+            parent_id=span.get("parentSpanId", ""),
+            name=span["name"],
+            kind=span.get("kind"),
+            duration_s=(int(span["endTimeUnixNano"]) - int(span["startTimeUnixNano"])) / 1e9,
+            attributes=_attributes(span),
+            events=[(event["name"], _attributes(event)) for event in span.get("events", [])],
+            links=[(link["traceId"], link["spanId"]) for link in span.get("links", [])],
+        )
+        for resource in body["result"]["resourceSpans"]
+        for scope in resource["scopeSpans"]
+        for span in scope["spans"]
+    ]
+
+
+def _attributes(holder: dict[str, Any]) -> dict[str, Any]:
+    return {item["key"]: _value(item["value"]) for item in holder.get("attributes", [])}
+
+
+def _value(value: dict[str, Any]) -> Any:
+    ((kind, content),) = value.items()
+    return int(content) if kind == "intValue" else content

@@ -1,0 +1,132 @@
+"""The stack, started once, and led through the life of a Collector before the first test looks."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import pytest
+
+from tests.e2e import stack as stacks
+from tests.e2e.stack import Binaries, Phase, Stack
+from tests.service.running import Service
+
+REPORT: list[str] = []
+"""Lines that the run ends with: what was real, and what the backends answered."""
+
+
+def pytest_terminal_summary(terminalreporter) -> None:
+    if REPORT:
+        terminalreporter.section("end to end")
+        for line in REPORT:
+            terminalreporter.write_line(line)
+
+
+@pytest.fixture(scope="session")
+def report() -> list[str]:
+    return REPORT
+
+
+@pytest.fixture(scope="session")
+def binaries(report) -> Binaries:
+    binaries = Binaries.of_this_machine()
+    versions = binaries.versions()
+    report += [
+        f"service      {stacks.python_versions()}",
+        f"  -> OTLP/HTTP and OTLP/gRPC -> Collector    {versions['otelcol']} (built from its modules)",
+        f"  -> OTLP/gRPC -> Jaeger       {versions['jaeger']} (built from its module)",
+        f"  -> scraped by Prometheus     {versions['prometheus']}; rules by {versions['promtool']}",
+    ]
+    return binaries
+
+
+@dataclass
+class Run:
+    """What happened before the tests: the stack, its services, and one phase per state of the Collector."""
+
+    stack: Stack
+    service: Service
+    limited: Service
+    before_collector: Phase
+    with_collector: Phase
+    killed: Phase
+    back: Phase
+    trace_before_collector: str
+    trace_with_collector: str
+    trace_while_killed: str
+    trace_back: str
+    blocks_before_kill: float
+
+
+@pytest.fixture(scope="session")
+def run(binaries, tmp_path_factory) -> Iterator[Run]:
+    stack = Stack(binaries, tmp_path_factory.mktemp("stack"))
+    try:
+        yield lead_through_a_collectors_life(stack)
+    finally:
+        stack.stop()
+
+
+@pytest.fixture(scope="session")
+def stack(run) -> Stack:
+    return run.stack
+
+
+def lead_through_a_collectors_life(stack: Stack) -> Run:
+    """Start the service without a Collector, start that, kill it, start it again, under load all the time."""
+    service = stack.service()
+    innocent = f"{service.url}/innocent"
+    stacks.asked_for(innocent, 1.0)  # first requests import, connect and compile
+    trace_before_collector = stacks.traced(service, "/block_then_return")
+    before_collector = stacks.asked_for(innocent)
+
+    stack.start_program(stack.jaeger_program)
+    stack.start_program(stack.prometheus_program)
+    stack.start_program(stack.collector)
+    trace_with_collector = stacks.traced(service, "/block_then_return")
+    for path in ("/bare_task", "/inner_span", "/data_received"):
+        service.get(path)
+    with_collector = stacks.asked_for(innocent)
+    stacks.wait_for_blocked(stack, trace_with_collector)
+    blocks = 'sum(event_loop_block_duration_seconds_count{http_route="/block_then_return"})'
+    blocks_before_kill = stacks.wait_for(lambda: stack.prometheus.value(blocks), "blocks in Prometheus")
+
+    with stacks.Asking(innocent) as asking:
+        time.sleep(1)
+        stack.collector.kill()
+        trace_while_killed = stacks.traced(service, "/block_then_return")
+        time.sleep(stacks.PHASE_S)
+    killed = asking.phase
+
+    stack.collector.start()
+    trace_back = stacks.traced(service, "/block_then_return")
+    back = stacks.asked_for(innocent)
+
+    # A service with a limit that it exceeds, and then a loop that does not come back while it is looked at.
+    limited = stack.service(
+        OTEL_SERVICE_NAME="limited",
+        OTEL_PYTHON_LOOPBLOCK_MAX_EVENTS_PER_SECOND="1",
+        OTEL_PYTHON_LOOPBLOCK_HANG_AFTER_MS="500",
+    )
+    for _ in range(5):
+        limited.get("/block_then_return")
+    stacks.wait_for(
+        lambda: stack.prometheus.value('sum(event_loop_block_suppressed_total{job="limited"})'),
+        "suppressed reports in Prometheus",
+    )
+    stacks.ask_without_waiting(limited, "/stuck")
+    return Run(
+        stack=stack,
+        service=service,
+        limited=limited,
+        before_collector=before_collector,
+        with_collector=with_collector,
+        killed=killed,
+        back=back,
+        trace_before_collector=trace_before_collector,
+        trace_with_collector=trace_with_collector,
+        trace_while_killed=trace_while_killed,
+        trace_back=trace_back,
+        blocks_before_kill=blocks_before_kill,
+    )

@@ -1,0 +1,99 @@
+"""From a blocked loop to what Jaeger and Prometheus show of it."""
+
+from __future__ import annotations
+
+import httpx
+
+from tests.e2e.stack import wait_for, wait_for_blocked
+from tests.service.scenarios import BLOCK_S
+
+
+def test_jaeger_has_the_event_on_the_request_that_blocked(run):
+    span = wait_for_blocked(run.stack, run.trace_with_collector)
+    assert span.kind in (2, "SPAN_KIND_SERVER")
+    assert span.name == "GET /block_then_return"
+    event = span.event("event_loop.blocked")
+    assert BLOCK_S <= event["event_loop.block.duration"] <= span.duration_s
+    assert event["event_loop.block.cause"] == "wait"
+    assert event["code.function.name"] == "tests.service.scenarios.block"
+    assert event["event_loop.block.call"] == "time.sleep"
+    assert event["event_loop.type"] == "uvloop"
+    assert event["code.stacktrace"].rstrip().endswith("in block\n  [in time.sleep]")
+    assert event["code.file.path"].endswith("scenarios.py")
+
+
+def test_jaeger_has_a_span_of_its_own_for_a_block_outside_of_any_request(stack):
+    def standalone():
+        spans = stack.jaeger.find("scenarios", "event_loop.blocked")
+        return [s for s in spans if s.name == "event_loop.blocked" and not s.parent_id]
+
+    (span, *_) = wait_for(standalone, "the standalone span")
+    assert span.attributes["event_loop.block.cause"] == "wait"
+    assert span.duration_s >= BLOCK_S
+
+
+def test_jaeger_has_a_span_for_a_loop_that_has_not_come_back_yet(stack):
+    def hanging():
+        return [
+            span
+            for span in stack.jaeger.find("limited", "event_loop.blocked")
+            if span.attributes.get("code.function.name") == "tests.service.scenarios.stuck"
+        ]
+
+    span = wait_for(hanging, "the span of the hanging loop")[0]
+    assert span.name == "event_loop.blocked"
+    assert span.attributes["event_loop.block.duration"] >= 0.5
+
+
+def test_prometheus_reaches_everything_that_it_is_told_to_scrape(stack):
+    wanted = {"services", "collector", "jaeger", "prometheus"}
+    up = wait_for(
+        lambda: (health := stack.prometheus.targets()) and set(health.values()) == {"up"} and health,
+        "all targets to be up",
+    )
+    assert set(up) == wanted
+
+
+def test_the_collector_offers_exemplars_in_openmetrics(stack):
+    answer = httpx.get(
+        f"http://{stack.addresses['collector:8889']}/metrics",
+        headers={"Accept": "application/openmetrics-text; version=1.0.0"},
+    )
+    lines = [
+        line
+        for line in answer.text.splitlines()
+        if line.startswith("event_loop_block_duration_seconds_bucket")
+    ]
+    assert any("# {" in line and 'trace_id="' in line for line in lines), lines[:5]
+
+
+def test_prometheus_has_the_histograms_by_service_instance_loop_and_route(stack, report):
+    for metric in ("event_loop_lag_seconds_bucket", "event_loop_block_duration_seconds_bucket"):
+        series = wait_for(lambda: stack.prometheus.query(f'{metric}{{job="scenarios"}}'), metric)  # noqa: B023
+        report.append(f'PromQL {metric}{{job="scenarios"}}: {len(series)} series')
+        for found in series:
+            assert found["metric"]["event_loop_type"] == "uvloop"
+            assert len(found["metric"]["instance"]) == 36, "service.instance.id, not the Collector's address"
+    block = '{job="scenarios", http_route="/block_then_return", event_loop_block_cause="wait"}'
+    (count,) = stack.prometheus.query(f"event_loop_block_duration_seconds_count{block}")
+    assert count["metric"]["code_function_name"] == "tests.service.scenarios.block"
+
+
+def test_an_exemplar_of_a_block_leads_to_a_trace_that_jaeger_has(stack, report):
+    expression = 'event_loop_block_duration_seconds_bucket{job="scenarios", http_route="/block_then_return"}'
+    exemplars = wait_for(lambda: stack.prometheus.exemplars(expression), "exemplars in Prometheus")
+    exemplar = exemplars[-1]
+    span = wait_for_blocked(stack, exemplar["labels"]["trace_id"])
+    assert span.span_id == exemplar["labels"]["span_id"]
+    assert float(exemplar["value"]) >= BLOCK_S
+    report.append(
+        f"exemplars of {expression}: {len(exemplars)}; trace {span.trace_id} is in Jaeger: {span.name}"
+    )
+
+
+def test_the_hanging_loop_shows_while_it_hangs(stack):
+    ongoing = wait_for(
+        lambda: (stack.prometheus.value('event_loop_block_ongoing_seconds{job="limited"}') or 0) > 1,
+        "the ongoing block in Prometheus",
+    )
+    assert ongoing
