@@ -47,7 +47,7 @@ class Binaries:
         missing = [name for name, path in found.items() if not path]
         if missing:
             raise RuntimeError(
-                f"not found: {', '.join(missing)}; `make e2e` builds otelcol and Jaeger (deploy/e2e/build.sh), "
+                f"not found: {', '.join(missing)}; `make e2e` builds otelcol and Jaeger, "
                 "prometheus and promtool come with the system's package prometheus"
             )
         return cls(**found)
