@@ -81,11 +81,15 @@ class Monitor:
         """
         self.thread_id = threading.get_ident()
         self.thread_name = threading.current_thread().name
-        self.reading = self.watch = None
+        self.watch = None
+        cpu: float | None = None
         try:
             self.clock = time.pthread_getcpuclockid(self.thread_id)
+            cpu = time.thread_time()
         except (AttributeError, OSError):
             self.clock = None
+        # A loop's very first callback may block: its clocks need a beginning as well.
+        self.reading = Reading(time.perf_counter(), cpu, time.process_time())
 
     @property
     def running(self) -> bool:
@@ -122,7 +126,8 @@ class Monitor:
             looks, before, stride = tuple(watch.looks), watch.before, watch.stride
         last = looks[-1].at if looks else reading.at if reading is not None else now
         due = last + tick * stride
-        return Evidence(looks, before, end, due if now > due else None, tuple(self.collections))
+        late = self.registry.watching and now > due
+        return Evidence(looks, before, end, due if late else None, tuple(self.collections))
 
     def callback_ended(self, ended: float, callback: Any, context: Context | None) -> None:
         """Report the callback that just ended over the threshold. Never raises.
@@ -136,15 +141,19 @@ class Monitor:
         if started == 0.0:  # the loop was run again from within
             return
         try:
-            self.blocks += 1
             if threading.get_ident() != self.thread_id:
                 self.enter_thread()
-            target = Target(callback, task_of(callback))
-            for listener in self.registry.listeners:
-                if ended - started >= listener.threshold_s:
-                    listener.callback_blocked(self, started, ended, target, context)
+            self.report(ended, Target(callback, task_of(callback)), context)
         except Exception:
             guard.failed("report a block")
+
+    def report(self, ended: float, target: Target, context: Context | None) -> None:
+        """Tell the listeners of the callback that began at ``started`` and was over the threshold."""
+        started = self.started
+        self.blocks += 1
+        for listener in self.registry.listeners:
+            if ended - started >= listener.threshold_s:
+                listener.callback_blocked(self, started, ended, target, context)
 
     def garbage_collected(self, started: float, ended: float) -> None:
         """Note a run of the garbage collector on this thread (called from ``gc.callbacks``)."""

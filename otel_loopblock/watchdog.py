@@ -30,6 +30,9 @@ STANDSTILL_S = 0.01
 REST_AFTER_S = 1.0
 """How long all loops must have stood still before the watchdog ticks more slowly."""
 
+LONG_TICK_S = 0.02
+"""A tick longer than this can be interrupted; the sleep of a shorter one costs less."""
+
 MAX_DEPTH = 200
 """Frames walked per look: deeper recursion is cut at the outer end."""
 
@@ -140,10 +143,15 @@ class Watchdog:
         while not self._stopping:
             tick = self.tick_s
             due = perf_counter() + tick
-            time.sleep(tick)
-            now = perf_counter()
-            if now >= check_at:
-                # Cleared before looking: a loop attached from here on ends the rest at once.
+            if tick <= LONG_TICK_S:
+                time.sleep(tick)
+                now = perf_counter()
+            else:  # a listener with a lower threshold may come meanwhile
+                self._wake.wait(tick)
+                now = perf_counter()
+                due = min(due, now)
+            if now >= check_at or self._wake.is_set():
+                # Cleared before looking: a loop attached from here on is looked at at the next tick.
                 self._wake.clear()
                 monitors = registry.monitors()
                 if any(monitor.running for monitor in monitors):
@@ -239,9 +247,6 @@ def walk(frame: FrameType | None, runners: set[CodeType]) -> tuple[RawFrame, ...
     while frame is not None and len(found) < MAX_DEPTH:
         code = frame.f_code
         if code in runners:
-            # asyncio's own Handle._run, called by our hook, is not the callback either.
-            if found and found[-1][0].co_name == "_run" and found[-1][3] == "asyncio.events":
-                found.pop()
             break
         found.append((code, frame.f_lasti, frame.f_lineno or 0, frame.f_globals.get("__name__") or ""))
         frame = frame.f_back

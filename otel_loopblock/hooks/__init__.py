@@ -10,8 +10,9 @@ import asyncio as _asyncio
 from typing import TYPE_CHECKING
 
 from otel_loopblock import guard
-from otel_loopblock.hooks import asyncio, collector, probe, span_end, span_start, uvloop
+from otel_loopblock.hooks import asyncio, collector, probe, running, span_end, span_start, uvloop
 from otel_loopblock.hooks.patches import Patches
+from otel_loopblock.monitor import ATTRIBUTE, Monitor
 
 if TYPE_CHECKING:
     from otel_loopblock.registry import Registry
@@ -45,11 +46,17 @@ class Hooks:
     def cover(self, loop: _asyncio.AbstractEventLoop) -> None:
         """See to it that a running loop is monitored from now on; call it on its thread."""
         try:
+            if getattr(loop, ATTRIBUTE, None) is not None:
+                return
             if isinstance(loop, _asyncio.BaseEventLoop):
                 asyncio.cover(loop, self._registry)
             elif uvloop.is_hooked(loop):
                 uvloop.cover(loop, self._registry)
             else:
                 probe.cover(loop, self._registry)
+                return
+            monitor: Monitor | None = getattr(loop, ATTRIBUTE, None)
+            if monitor is not None:
+                running.follow(loop, monitor)
         except Exception:
             guard.failed("cover a running loop")

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import functools
+import threading
 from collections.abc import Callable
 from time import perf_counter
 from typing import TYPE_CHECKING, Any
@@ -60,11 +61,6 @@ def cover(loop: asyncio.AbstractEventLoop, registry: Registry) -> None:
     """Give a running loop its monitor; callbacks scheduled from now on are timed."""
     if getattr(loop, ATTRIBUTE, None) is None:
         _attach(loop, registry)
-        loop.call_soon(_nothing)
-
-
-def _nothing() -> None:
-    """Runs once as a callback, so that the loop's thread becomes known."""
 
 
 def _call(callback: Callable[..., Any], *args: Any) -> Any:
@@ -87,7 +83,8 @@ def _begin(loop: Any, monitor: Monitor, registry: Registry) -> Callable[..., Any
         # The first callback: only now does the loop's thread run this, scheduling may come from anywhere.
         try:
             if getattr(loop, ATTRIBUTE, None) is monitor and getattr(loop, RUN, None) is not run:
-                monitor.enter_thread()
+                if monitor.thread_id != threading.get_ident():
+                    monitor.enter_thread()
                 setattr(loop, RUN, run)
                 heartbeat.start(loop, monitor)
                 registry.loop_runs()

@@ -1,0 +1,163 @@
+"""``detect_blocking``: fail where a loop is blocked. Context manager, sync and async, and decorator."""
+
+from __future__ import annotations
+
+import asyncio
+import functools
+import inspect
+import sys
+from collections.abc import Callable, Iterable
+from types import TracebackType
+from typing import Any, ParamSpec, TypeVar, cast
+
+from otel_loopblock.block import Block
+from otel_loopblock.config import Config
+from otel_loopblock.testing.detection import Detection
+from otel_loopblock.testing.words import EventLoopBlocked, excuse
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+
+class detect_blocking:
+    """Find what blocks the event loops of this process while a block of code, or a function, runs.
+
+    ::
+
+        async def test_predict():
+            async with detect_blocking():
+                await predict(...)
+
+        with detect_blocking(threshold_ms=20, ignore=["myapp.legacy.*"]) as detected:
+            asyncio.run(main())
+
+        @detect_blocking()
+        async def test_predict(): ...
+
+    It works around ``asyncio.run`` and inside a running loop, on asyncio and uvloop, with and without the
+    instrumentation. Inside a loop, only the time after entering and before leaving counts. Loops in other
+    threads count too, unless a ``detect_blocking`` is open in that thread itself. Several may be nested; what
+    an inner one has raised is not raised again by those around it.
+
+    Args:
+        threshold_ms: a callback of the loop that runs at least this long, in milliseconds, is a block.
+        raise_on_block: raise :class:`EventLoopBlocked` on leaving; never in the place of an exception that
+            the code itself raised.
+        ignore: patterns (``fnmatch``) of functions or calls: a block is left out when its culprit, its call,
+            or any function on its stack matches, by its qualified name (``myapp.load``, ``sqlite3.*``).
+        app_paths: folders of your own code, among which the culprit is looked for; by default whatever is
+            neither the standard library nor in a site-packages folder.
+
+    Raises:
+        ValueError: an argument cannot be used.
+    """
+
+    def __init__(
+        self,
+        threshold_ms: float = 10.0,
+        raise_on_block: bool = True,
+        ignore: Iterable[str] | str = (),
+        *,
+        app_paths: Iterable[str] | str = (),
+    ) -> None:
+        # Not from the environment: a test says the same wherever it runs.
+        self._config = Config.load(
+            {"threshold_ms": threshold_ms, "ignore": ignore, "app_paths": app_paths}, environ={}
+        )
+        self._raises = bool(raise_on_block)
+        self._open: Detection | None = None
+        self._blocks: list[Block] = []
+
+    @property
+    def blocks(self) -> list[Block]:
+        """The blocks found so far, in the order in which they ended.
+
+        Those by the garbage collector or a busy machine are among them; they alone do not raise.
+        """
+        detection = self._open
+        return list(self._blocks if detection is None else detection.blocks)
+
+    def __enter__(self) -> detect_blocking:
+        """Begin to watch."""
+        if _in_trio():
+            raise RuntimeError("detect_blocking sees asyncio and uvloop loops; trio is not covered")
+        if self._open is not None:
+            raise RuntimeError("this detect_blocking is open already; make another one to nest them")
+        self._open = Detection(self._config)
+        self._open.open()
+        return self
+
+    def __exit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        """End, and raise :class:`EventLoopBlocked` where there is a reason to."""
+        __tracebackhide__ = True  # pytest shows the line that blocked, not this one
+        detection, self._open = self._open, None
+        if detection is None:
+            raise RuntimeError("this detect_blocking is not open")
+        detection.close()
+        self._blocks = detection.blocks
+        if exc is None and self._raises and any(excuse(block) is None for block in self._blocks):
+            detection.settle()
+            raise EventLoopBlocked.of(self._blocks)
+
+    async def __aenter__(self) -> detect_blocking:
+        """Begin to watch; needs a running asyncio or uvloop loop."""
+        _require_asyncio()
+        return self.__enter__()
+
+    async def __aexit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        """As :meth:`__exit__`."""
+        __tracebackhide__ = True
+        self.__exit__(exc_type, exc, traceback)
+
+    def __call__(self, function: Callable[P, R]) -> Callable[P, R]:
+        """Decorate a function or coroutine function: each call is watched on its own."""
+        if inspect.isgeneratorfunction(function) or inspect.isasyncgenfunction(function):
+            raise TypeError("detect_blocking cannot decorate a generator; use it as a context manager inside")
+        if inspect.iscoroutinefunction(function):
+            coroutine_function = cast("Callable[..., Any]", function)
+
+            @functools.wraps(function)
+            async def watched(*args: Any, **kwargs: Any) -> Any:
+                __tracebackhide__ = True
+                async with self._another():
+                    return await coroutine_function(*args, **kwargs)
+
+            return cast("Callable[P, R]", watched)
+
+        @functools.wraps(function)
+        def called(*args: P.args, **kwargs: P.kwargs) -> R:
+            __tracebackhide__ = True
+            with self._another():
+                return function(*args, **kwargs)
+
+        return called
+
+    def _another(self) -> detect_blocking:
+        other = detect_blocking.__new__(detect_blocking)
+        other._config, other._raises, other._open, other._blocks = self._config, self._raises, None, []
+        return other
+
+
+def _in_trio() -> bool:
+    lowlevel = sys.modules.get("trio.lowlevel")
+    in_run = getattr(lowlevel, "in_trio_run", None)
+    return in_run is not None and bool(in_run())
+
+
+def _require_asyncio() -> None:
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        raise RuntimeError(
+            "detect_blocking sees asyncio and uvloop loops, and none is running here; trio is not covered"
+        ) from None

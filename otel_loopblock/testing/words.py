@@ -1,0 +1,106 @@
+"""A block as a failed test shows it: the culprit's line first. And which blocks fail a test at all."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from typing import Any
+
+from otel_loopblock.block import Block
+from otel_loopblock.emit.words import milliseconds
+from otel_loopblock.stack import render
+
+STACK_DEPTH = 32
+"""Innermost frames shown of a stack."""
+
+MAX_LISTED = 50
+"""Blocks written out in one message; further ones are counted."""
+
+_ASKED_TO_COLLECT = frozenset({"gc.collect", "gc.freeze"})
+
+
+class EventLoopBlocked(AssertionError):
+    """The event loop was blocked for longer than the threshold.
+
+    Its text lists every block, the longest first: the culprit's line, how long, the call, the cause, what to
+    do instead, and the stack as it was while the loop was blocked.
+    """
+
+    blocks: tuple[Block, ...] = ()
+    """The blocks, in the order in which they happened; empty on a copy that has been pickled."""
+
+    @classmethod
+    def of(cls, blocks: Sequence[Block]) -> EventLoopBlocked:
+        """Make the exception for ``blocks``."""
+        error = cls(describe(blocks))
+        error.blocks = tuple(blocks)
+        return error
+
+    def __reduce__(self) -> Any:
+        """The text alone."""
+        # A block holds code objects, which cannot be pickled; a process pool must still get the text out.
+        return type(self), self.args
+
+
+def excuse(block: Block) -> str | None:
+    """Why a block is none of the tested code's doing.
+
+    The time in which the garbage collector ran, or in which the process did not get the CPU, says something
+    of the machine and of the whole run. A block that is shorter than its threshold without that time does
+    not fail a test. One in a call of ``gc.collect`` does.
+
+    Returns:
+        The cause, ``gc`` or ``descheduled``; ``None`` for a block that counts.
+    """
+    share = block.evidence.get("event_loop.block.share.descheduled")
+    if share is None:
+        share = 1.0 if block.cause == "descheduled" else 0.0
+    descheduled = share * block.duration_s
+    collecting = 0.0
+    if block.call not in _ASKED_TO_COLLECT:
+        collecting = min(block.evidence.get("event_loop.block.gc_time", 0.0), block.duration_s)
+    if block.duration_s - descheduled - collecting >= block.threshold_s:
+        return None
+    if collecting == descheduled == 0.0:
+        return None
+    return "gc" if collecting >= descheduled else "descheduled"
+
+
+def headline(block: Block) -> str:
+    """One line: ``app.py:42: load blocked the event loop for 52 ms in time.sleep (wait). Use …``."""
+    culprit = block.culprit
+    if culprit is None:
+        text = "the event loop was blocked"
+    elif culprit.file:
+        text = f"{_path(culprit.file)}:{culprit.line}: {culprit.function} blocked the event loop"
+    else:
+        text = f"{culprit.function} blocked the event loop"
+    text += f" for {milliseconds(block.duration_s)}"
+    if block.call and (culprit is None or block.call != culprit.function):
+        text += f" in {block.call}"
+    if block.cause != "unknown":
+        text += f" ({block.cause})"
+    return f"{text}. {block.advice}" if block.advice else text
+
+
+def describe(blocks: Sequence[Block]) -> str:
+    """Every block, the longest first, with its stack; those that do not count come last and say so."""
+    ordered = sorted(blocks, key=lambda block: (excuse(block) is not None, -block.duration_s))
+    lines: list[str] = []
+    for block in ordered[:MAX_LISTED]:
+        excused = excuse(block)
+        lines.append(headline(block) + (f" [{excused}: not counted]" if excused else ""))
+        stack = render(block.stack, STACK_DEPTH, block.leaf_call).rstrip("\n")
+        lines.append(stack or "  (it was over before its stack could be sampled)")
+    if len(ordered) > MAX_LISTED:
+        lines.append(f"and {len(ordered) - MAX_LISTED} more")
+    return "\n".join(lines)
+
+
+def _path(file: str) -> str:
+    """Relative where that is shorter to read: below the current directory."""
+    try:
+        relative = os.path.relpath(file)
+    except (ValueError, OSError):  # another drive; the directory is gone
+        return file
+    return file if relative.startswith(os.pardir) else relative
