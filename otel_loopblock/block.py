@@ -167,7 +167,8 @@ def _from_target(target: Target, call: str | None) -> tuple[Frame | None, str | 
     if target.task is not None:
         inner = target.task.get_coro()
         for _ in range(50):  # the upstream asyncio instrumentation wraps the user's coroutine
-            below = getattr(inner, "cr_await", None)
+            # What a running coroutine awaits must not be asked: CPython 3.12 reads a stack that is not there.
+            below = getattr(inner, "cr_await", None) if not getattr(inner, "cr_running", False) else None
             if getattr(below, "cr_code", None) is None:
                 break
             inner = below
