@@ -31,6 +31,7 @@ class Subcommand:
 
 SUBCOMMANDS: dict[str, Subcommand] = {
     "explain": Subcommand(help="what to do about a blocking call"),
+    "gil": Subcommand(help="measure whether a function releases the GIL, holds it, or waits"),
 }
 """By name, which is also the name of the module next to this one."""
 

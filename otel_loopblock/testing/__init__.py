@@ -1,25 +1,40 @@
 """For tests: find what blocks an event loop before production does. Needs no OpenTelemetry SDK.
 
 :class:`detect_blocking` is a context manager and decorator; the pytest plugin does the same for every test.
+:func:`measure_parallelism` and :func:`assert_releases_gil` tell whether a thread is a cure.
 """
 
+from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from otel_loopblock.testing.detect import detect_blocking
+    from otel_loopblock.testing.parallelism import (
+        ParallelismReport,
+        assert_releases_gil,
+        measure_parallelism,
+    )
     from otel_loopblock.testing.words import EventLoopBlocked
 
-__all__ = ["EventLoopBlocked", "detect_blocking"]
+__all__ = [
+    "EventLoopBlocked",
+    "ParallelismReport",
+    "assert_releases_gil",
+    "detect_blocking",
+    "measure_parallelism",
+]
+
+_MODULES = {
+    "EventLoopBlocked": "words",
+    "ParallelismReport": "parallelism",
+    "assert_releases_gil": "parallelism",
+    "detect_blocking": "detect",
+    "measure_parallelism": "parallelism",
+}
 
 
 def __getattr__(name: str) -> Any:
     # On demand: pytest imports this package for its plugin in every run, also where nobody asks for it.
-    if name == "detect_blocking":
-        from otel_loopblock.testing.detect import detect_blocking
-
-        return detect_blocking
-    if name == "EventLoopBlocked":
-        from otel_loopblock.testing.words import EventLoopBlocked
-
-        return EventLoopBlocked
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    if name not in _MODULES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(f"{__name__}.{_MODULES[name]}"), name)
