@@ -6,6 +6,7 @@ import asyncio
 import asyncio.events
 import gc
 import os
+import ssl
 import subprocess
 import sys
 import threading
@@ -13,6 +14,7 @@ import time
 import weakref
 
 import pytest
+import trustme
 import uvloop
 from opentelemetry.sdk.trace import Span
 
@@ -175,6 +177,54 @@ def test_block_in_a_unix_protocol_is_seen(telemetry, run, tmp_path):
     run(main())
 
     assert _names(telemetry) == ["_stall"]
+
+
+@pytest.mark.parametrize("upgraded", [False, True])
+def test_block_in_a_protocol_over_tls_is_seen(telemetry, run, upgraded):
+    telemetry.instrument(threshold_ms=30)  # handshakes compute
+    serving = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    asking = ssl.create_default_context()
+    authority = trustme.CA()
+    authority.issue_cert("localhost").configure_cert(serving)
+    authority.configure_trust(asking)
+
+    async def main():
+        loop = asyncio.get_running_loop()
+        done = loop.create_future()
+
+        async def talk(writer):
+            if upgraded:
+                await asyncio.sleep(0.05)
+                await start_tls(loop, writer, asking)
+            writer.write(b"x")
+            await asyncio.sleep(0.1)
+            writer.close()
+
+        class Upgrading(Stalling):
+            def connection_made(self, transport):
+                if upgraded:
+                    upgrade = loop.start_tls(transport, self, serving, server_side=True)
+                    self.upgrade = loop.create_task(upgrade)
+
+        server = await loop.create_server(
+            lambda: Upgrading("data_received", done), "127.0.0.1", 0, ssl=None if upgraded else serving
+        )
+        secure = {} if upgraded else {"ssl": asking, "server_hostname": "localhost"}
+        _, writer = await asyncio.open_connection(*server.sockets[0].getsockname(), **secure)
+        await talk(writer)
+        await done
+        server.close()
+
+    async def start_tls(loop, writer, context):
+        transport = await loop.start_tls(
+            writer.transport, writer.transport.get_protocol(), context, server_hostname="localhost"
+        )
+        writer._transport = transport
+
+    run(main())
+
+    (span,) = [span for span in telemetry.spans() if "in data_received" in span.attributes["code.stacktrace"]]
+    assert span.attributes["event_loop.block.call"] == "time.sleep"
 
 
 def test_block_in_a_datagram_protocol_is_seen(telemetry, run):
