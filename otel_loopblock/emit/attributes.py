@@ -29,6 +29,8 @@ SAMPLES: Final = "event_loop.block.samples"
 DELAYED_REQUESTS: Final = "event_loop.block.delayed_requests"
 ONGOING: Final = "event_loop.block.ongoing"
 LOOP_TYPE: Final = "event_loop.type"
+EXECUTOR_TYPE: Final = "event_loop.executor.type"
+"""``default`` (``run_in_executor(None, …)``, ``asyncio.to_thread``) or ``anyio`` (``def`` endpoints)."""
 TASK_NAME: Final = "asyncio.task.name"
 # In the semantic conventions (registry, thread); still incubating in the Python package.
 THREAD_ID: Final = "thread.id"

@@ -15,7 +15,8 @@ from opentelemetry import metrics
 from opentelemetry.metrics import CallbackOptions, Observation
 
 from otel_loopblock import guard
-from otel_loopblock.emit.attributes import LOOP_TYPE
+from otel_loopblock.emit.attributes import EXECUTOR_TYPE, LOOP_TYPE
+from otel_loopblock.executors import Pool, pools_of
 from otel_loopblock.version import __version__
 
 if TYPE_CHECKING:
@@ -71,6 +72,24 @@ class Instruments:
             unit="s",
             description="How long the callback now running has been over the threshold; 0 when none is.",
         )
+        meter.create_observable_up_down_counter(
+            "event_loop.executor.threads",
+            callbacks=[self._observe_executor_threads],
+            unit="{thread}",
+            description="Threads alive in the thread pools of the event loops, idle ones included.",
+        )
+        meter.create_observable_up_down_counter(
+            "event_loop.executor.queue",
+            callbacks=[self._observe_executor_queue],
+            unit="{call}",
+            description="Calls that wait for a thread of the pool.",
+        )
+        meter.create_observable_gauge(
+            "event_loop.executor.utilization",
+            callbacks=[self._observe_executor_utilization],
+            unit="1",
+            description="Busy threads per threads that the pool may have; the busiest pool.",
+        )
 
     def _observe_utilization(self, options: CallbackOptions) -> Iterable[Observation]:
         now = perf_counter()
@@ -100,6 +119,41 @@ class Instruments:
         except Exception:
             guard.failed("observe an ongoing block")
         return [Observation(age, {LOOP_TYPE: kind}) for kind, age in longest.items()]
+
+    def _observe_executor_threads(self, options: CallbackOptions) -> Iterable[Observation]:
+        return _observations(self._pools(), lambda pools: sum(pool.threads for pool in pools))
+
+    def _observe_executor_queue(self, options: CallbackOptions) -> Iterable[Observation]:
+        return _observations(self._pools(), lambda pools: sum(pool.queue for pool in pools))
+
+    def _observe_executor_utilization(self, options: CallbackOptions) -> Iterable[Observation]:
+        return _observations(
+            self._pools(),
+            lambda pools: max((p.utilization for p in pools if p.utilization is not None), default=None),
+        )
+
+    def _pools(self) -> dict[tuple[str, str], list[Pool]]:
+        """The thread pools of all loops, by the loop's type and the pool's."""
+        found: dict[tuple[str, str], list[Pool]] = {}
+        try:
+            for monitor in self.monitors():
+                loop = monitor.loop()
+                for pool in pools_of(loop) if loop is not None else ():
+                    found.setdefault((monitor.loop_type, pool.kind), []).append(pool)
+        except Exception:
+            guard.failed("observe the thread pools")
+        return found
+
+
+def _observations(
+    pools: dict[tuple[str, str], list[Pool]], value_of: Callable[[list[Pool]], float | None]
+) -> list[Observation]:
+    values = ((kinds, value_of(found)) for kinds, found in pools.items())
+    return [
+        Observation(value, {LOOP_TYPE: loop_type, EXECUTOR_TYPE: pool_type})
+        for (loop_type, pool_type), value in values
+        if value is not None
+    ]
 
 
 _of_provider: weakref.WeakKeyDictionary[metrics.MeterProvider, Instruments] = weakref.WeakKeyDictionary()
