@@ -116,6 +116,8 @@ def lead_through_a_collectors_life(stack: Stack) -> Run:
         "suppressed reports in Prometheus",
     )
     stacks.ask_without_waiting(limited, "/stuck")
+    pooled = stack.service("tests.service.pools:app", OTEL_SERVICE_NAME="pooled")
+    stacks.ask_without_waiting(pooled, "/wait")
     return Run(
         stack=stack,
         service=service,
