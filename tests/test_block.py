@@ -29,7 +29,7 @@ class Coroutine:
         return self.below
 
 
-@pytest.mark.parametrize(("running", "named"), [(True, "Coroutine.__init__"), (False, "inner")])
+@pytest.mark.parametrize(("running", "named"), [(True, "__init__"), (False, "inner")])
 def test_task_is_named_by_its_innermost_coroutine_unless_it_runs(running, named):
     below = inner()
     task = SimpleNamespace(get_coro=lambda: Coroutine(running, below))
