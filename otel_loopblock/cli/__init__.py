@@ -30,6 +30,18 @@ class Subcommand:
 
 
 SUBCOMMANDS: dict[str, Subcommand] = {
+    "demo": Subcommand(
+        help="a FastAPI service that blocks, and what its traces say",
+        extra="demo",
+        needs=(
+            "fastapi",
+            "httpx",
+            "opentelemetry.distro",
+            "opentelemetry.instrumentation.fastapi",
+            "rich",
+            "uvicorn",
+        ),
+    ),
     "explain": Subcommand(help="what to do about a blocking call"),
     "gil": Subcommand(help="measure whether a function releases the GIL, holds it, or waits"),
 }

@@ -17,7 +17,6 @@ import dataclasses
 import gzip
 import io
 import json
-import os
 import subprocess
 import sys
 import threading
@@ -30,6 +29,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from types import TracebackType
 from typing import Any, TypeVar
 
+from otel_loopblock.demo.environment import uninstrumented_environment
 from otel_loopblock.demo.telemetry import (
     Attributes,
     Counts,
@@ -94,7 +94,7 @@ class ReceiverProcess:
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
-            env=_uninstrumented_environment(),
+            env=uninstrumented_environment(),
             start_new_session=True,  # a Ctrl-C is for the starter, which still has questions to ask
         )
         assert self._process.stdout is not None
@@ -213,15 +213,6 @@ class ReceiverProcess:
 
 def _named(records: list[Named], name: str | None) -> list[Named]:
     return records if name is None else [record for record in records if record.name == name]
-
-
-def _uninstrumented_environment() -> Mapping[str, str]:
-    """The environment without what would instrument the receiver when its starter is instrumented."""
-    environment = {key: value for key, value in os.environ.items() if not key.startswith("OTEL_")}
-    paths = environment.get("PYTHONPATH", "").split(os.pathsep)
-    kept = [path for path in paths if not path.endswith("auto_instrumentation")]
-    environment["PYTHONPATH"] = os.pathsep.join(kept)
-    return environment
 
 
 class _Store:

@@ -1,0 +1,159 @@
+"""One run of the demonstration: starts what is needed, sends the load, collects what was found."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+
+from rich.console import Console
+
+from otel_loopblock.demo import interruption, load
+from otel_loopblock.demo.endpoints import ENDPOINTS, INNOCENT
+from otel_loopblock.demo.environment import collector_settings, service_environment
+from otel_loopblock.demo.findings import Findings
+from otel_loopblock.demo.load import Load
+from otel_loopblock.demo.promises import LAG, Run
+from otel_loopblock.demo.receiver import ReceiverProcess
+from otel_loopblock.demo.service import ServiceProcess
+from otel_loopblock.demo.statistics import histogram_between
+from otel_loopblock.demo.steps import step
+from otel_loopblock.demo.telemetry import Metric, Span
+
+APP = "otel_loopblock.demo.app:app"
+SERVICE_NAME = "otel-loopblock-demo"
+ARRIVAL_TIMEOUT_S = 8.0
+"""How long telemetry may take from the service to the receiver; exports are much more frequent."""
+
+
+def observe(console: Console, *, loop: str, threshold_ms: float, duration_s: float) -> Run:
+    """Run the service and read back what it sent to a receiver of our own.
+
+    Args:
+        console: for progress.
+        loop: ``asyncio`` or ``uvloop``.
+        threshold_ms: from which a callback is a block.
+        duration_s: of the load, half of it blocking, half of it offloaded.
+
+    Raises:
+        RuntimeError: the receiver or the service did not start.
+    """
+    with receiver_started(console) as receiver:
+        environ = service_environment(receiver.endpoint, threshold_ms=threshold_ms, service_name=SERVICE_NAME)
+        with service_started(console, ServiceProcess(APP, loop=loop, environ=environ)) as service:
+            before, after = _both_loads(console, service, duration_s, receiver)
+            with step(console, "collect the telemetry"):
+                spans = _all_spans(receiver, before, after)
+                metrics = _metrics_until(receiver, after.ended_unix_ns)
+    return Run(
+        threshold_s=threshold_ms / 1000,
+        before=before,
+        after=after,
+        findings=Findings(spans),
+        metrics=metrics,
+        lag_before=histogram_between(metrics, LAG, before.started_unix_ns, before.ended_unix_ns),
+        lag_after=histogram_between(metrics, LAG, after.started_unix_ns, after.ended_unix_ns),
+    )
+
+
+def feed(
+    console: Console, endpoint: str, *, loop: str, threshold_ms: float, duration_s: float
+) -> tuple[Load, Load, str]:
+    """Run the service with a collector of the user's, from which nothing can be read back.
+
+    Args:
+        console: for progress.
+        endpoint: the collector's base URL.
+        loop: ``asyncio`` or ``uvloop``.
+        threshold_ms: from which a callback is a block.
+        duration_s: of the load, half of it blocking, half of it offloaded.
+
+    Returns:
+        The two loads and all that the service printed.
+
+    Raises:
+        RuntimeError: the service did not start.
+    """
+    settings = collector_settings()
+    environ = {
+        **service_environment(endpoint, threshold_ms=threshold_ms, service_name=SERVICE_NAME),
+        **settings,
+    }
+    service = ServiceProcess(APP, loop=loop, environ=environ)
+    with service_started(console, service):
+        before, after = _both_loads(console, service, duration_s)
+    return before, after, service.output()
+
+
+@contextmanager
+def receiver_started(console: Console) -> Iterator[ReceiverProcess]:
+    """A receiver on any free port."""
+    receiver = ReceiverProcess()
+    try:
+        with step(console, "start an OTLP receiver"):
+            receiver.start()
+        yield receiver
+    finally:
+        receiver.stop()
+
+
+@contextmanager
+def service_started(console: Console, service: ServiceProcess) -> Iterator[ServiceProcess]:
+    """The service, once it answers."""
+    with step(console, f"start {service.command}"):
+        service.__enter__()
+    try:
+        yield service
+    finally:
+        service.stop()
+
+
+def _both_loads(
+    console: Console, service: ServiceProcess, duration_s: float, receiver: ReceiverProcess | None = None
+) -> tuple[Load, Load]:
+    before = _load(console, service, "blocking", duration_s / 2)
+    if receiver is not None:  # the metrics of the two must not mix
+        _metrics_until(receiver, before.ended_unix_ns)
+    after = _load(console, service, "offloaded", duration_s / 2)
+    return before, after
+
+
+def _load(console: Console, service: ServiceProcess, variant: str, duration_s: float) -> Load:
+    paths = [getattr(endpoint, variant) for endpoint in ENDPOINTS]
+    with step(console, f"send requests to {INNOCENT} and {len(paths)} × /{variant}/…") as say:
+        return interruption.run(
+            load.send(
+                service.url,
+                innocent=INNOCENT,
+                others=paths,
+                duration_s=duration_s,
+                progress=lambda count: say(f"{count} answered"),
+            )
+        )
+
+
+def _all_spans(receiver: ReceiverProcess, *loads: Load) -> list[Span]:
+    """The spans, once those of all requests are there, or as many as come."""
+    sent = {answer.trace_id for load in loads for answer in load.answers}
+
+    def complete(spans: list[Span]) -> bool:
+        return sent <= {span.trace_id for span in spans if span.kind == "SERVER"}
+
+    with suppress(TimeoutError):
+        return receiver.wait_for_spans(complete, ARRIVAL_TIMEOUT_S)
+    return receiver.spans()
+
+
+def _metrics_until(receiver: ReceiverProcess, unix_ns: int) -> list[Metric]:
+    """The metrics, once there is an export from after a moment, or as many as come."""
+
+    def complete(metrics: list[Metric]) -> bool:
+        return any(
+            point.time_unix_ns >= unix_ns
+            for metric in metrics
+            if metric.name == LAG
+            for point in metric.points
+        )
+
+    with suppress(TimeoutError):
+        return receiver.wait_for_metrics(complete, ARRIVAL_TIMEOUT_S)
+    return receiver.metrics()

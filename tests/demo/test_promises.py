@@ -1,0 +1,113 @@
+"""Each promise, seen and not seen."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import pytest
+
+from otel_loopblock.demo.endpoints import ENDPOINTS, INNOCENT
+from otel_loopblock.demo.promises import promises
+from tests.demo.records import all_metrics, all_spans, answer, blocked, load, request, whole_run
+
+
+def missed(run):
+    return [f"{promise.text}: {promise.seen}" for promise in promises(run) if not promise.kept]
+
+
+def without_events(spans, route):
+    traces = {span.trace_id for span in spans if span.attributes.get("http.route") == route}
+    return [dataclasses.replace(span, events=()) if span.trace_id in traces else span for span in spans]
+
+
+def changed(spans, function, **attributes):
+    """The spans, with other attributes on the blocks of a function."""
+
+    def change(event):
+        if event.attributes.get("code.function.name") != function:
+            return event
+        return dataclasses.replace(event, attributes={**event.attributes, **attributes})
+
+    return [dataclasses.replace(span, events=tuple(map(change, span.events))) for span in spans]
+
+
+def test_all_are_kept_when_everything_is_there():
+    assert missed(whole_run()) == []
+
+
+def test_request_without_an_answer_is_missed():
+    answers = [answer("/blocking/payment", 1), answer(INNOCENT, 5, status=0, error="connection refused")]
+    assert missed(whole_run(before=load(0, 1000, answers))) == [
+        "Every request is answered: 1 of 7 were not; the first: /stock: connection refused"
+    ]
+
+
+def test_trace_that_did_not_arrive_is_missed():
+    spans = [span for span in all_spans() if span.attributes.get("http.route") != "/offloaded/bundle"]
+    assert missed(whole_run(spans=spans)) == ["Every request's trace arrives over OTLP: 1 of 10 did not"]
+
+
+@pytest.mark.parametrize("endpoint", ENDPOINTS, ids=lambda endpoint: endpoint.name)
+def test_endpoint_without_a_block_is_missed(endpoint):
+    spans = without_events(all_spans(), endpoint.blocking)
+    (line,) = missed(whole_run(spans=spans))
+    assert line.startswith(f"GET {endpoint.blocking} ")
+    assert line.endswith("no block of 10 ms or more is on its traces")
+
+
+def test_wrong_culprit_is_missed():
+    spans = changed(all_spans(), ENDPOINTS[1].function, **{"code.function.name": "starlette.run"})
+    (line,) = missed(whole_run(spans=spans))
+    assert line.endswith("its blocks name starlette.run")
+
+
+def test_wrong_call_is_missed():
+    spans = changed(all_spans(), ENDPOINTS[2].function, **{"event_loop.block.call": "open"})
+    (line,) = missed(whole_run(spans=spans))
+    assert line.endswith("its blocks name the call open")
+
+
+def test_wrong_cause_is_missed_where_it_does_not_depend_on_the_machine():
+    spans = changed(all_spans(), ENDPOINTS[0].function, **{"event_loop.block.cause": "cpu"})
+    (line,) = missed(whole_run(spans=spans))
+    assert line.endswith("the cause should be wait, and is cpu")
+    spans = changed(all_spans(), ENDPOINTS[1].function, **{"event_loop.block.cause": "descheduled"})
+    assert missed(whole_run(spans=spans)) == []
+
+
+def test_block_on_another_requests_trace_is_missed():
+    event = blocked(220, 100, function=ENDPOINTS[0].function)
+    spans = [*all_spans(), request(INNOCENT, 200, 350, trace=77, events=[event])]
+    (line,) = missed(whole_run(spans=spans))
+    assert line == "No block is on the trace of another request: 1 are; shop.charge_card is on /stock"
+
+
+def test_block_of_an_offloaded_function_is_missed():
+    event = blocked(1600, 100, function=ENDPOINTS[0].function)
+    spans = [*all_spans(), request(ENDPOINTS[0].offloaded, 1590, 1720, trace=11, events=[event])]
+    (line,) = missed(whole_run(spans=spans))
+    assert line.startswith("Offloaded, the same functions block the loop no more: 1 blocks")
+
+
+def test_metric_that_did_not_arrive_is_missed():
+    lines = missed(whole_run(metrics=[]))
+    assert [line.rpartition(": ")[2] for line in lines] == [
+        "event_loop.block.duration was not received",
+        "event_loop.lag was not received",
+    ]
+
+
+def test_exemplar_of_no_blocked_trace_is_missed():
+    spans = all_spans()
+    metrics = all_metrics([span for span in spans if not span.events])
+    (line,) = missed(whole_run(spans=spans, metrics=metrics))
+    assert line.endswith("0 exemplars, none with the trace of a block")
+
+
+def test_lag_that_does_not_shrink_is_missed():
+    metrics = all_metrics(all_spans())
+    (last,) = (m for m in metrics if m.name == "event_loop.lag" and m.points[0].count == 69)
+    worse = dataclasses.replace(last, points=(dataclasses.replace(last.points[0], sum=9.0),))
+    metrics[metrics.index(last)] = worse
+    (line,) = missed(whole_run(metrics=metrics))
+    assert line == "Offloading halves the loop's mean lag, at least: 88 ms before, 154 ms after"
