@@ -84,7 +84,7 @@ def build(
         ongoing: whether the callback still runs.
     """
     looks = looks_within(evidence, began, ended)
-    place = find(looks, own_code, table.lookup)
+    place = find(looks, began, own_code, table.lookup)
     known = table.lookup(place.call) if place.call is not None else None
     judgement = judge(
         measure(

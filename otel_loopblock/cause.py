@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
-from otel_loopblock.samples import Evidence, Look, Reading
+from otel_loopblock.samples import Delay, Evidence, Look, Reading, Throttling
 
 Cause = Literal["cpu", "gil_held", "wait", "gil_contention", "gc", "descheduled", "unknown"]
 """Value of ``event_loop.block.cause``."""
@@ -29,8 +29,18 @@ class Measurements:
     """CPU time of all threads, scaled to the stretch."""
     gc_s: float
     """Time in the garbage collector, on the loop's thread."""
-    late_s: tuple[float, ...]
-    """Each delay of the watchdog's wake-ups that fell into the stretch."""
+    queued_s: float | None
+    """How long the loop's thread waited for a CPU; ``None`` where the kernel does not tell."""
+    runs: int | None
+    """How often the loop's thread got a CPU: once per wait, and per time it waits for the GIL."""
+    late_s: float
+    """How long the watchdog waited for the GIL, as far as can be told."""
+    long_late_s: float
+    """The part of it in single waits that Python code does not cause."""
+    stopped_s: float
+    """How long the watchdog stood still though it did not wait for the GIL, nor for a CPU."""
+    gil_taken: bool
+    """Whether it was seen to wait for the GIL for long."""
     looks: int
     """Samples taken in the stretch."""
     switch_interval_s: float
@@ -40,7 +50,9 @@ class Measurements:
     in_c_call: bool
     """Whether the culprit was seen inside a call that left no Python frame."""
     call_waits: bool
-    """Whether the call is known to wait (a lock, a sleep, a driver) rather than to compute."""
+    """Whether the call is known to do nothing but wait: a sleep, a lock."""
+    throttled: Throttling | None = None
+    """What the cgroup's CPU limit did around the stretch."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,13 +87,10 @@ def measure(
         in_c_call: whether the culprit was seen in a call without a frame.
         call_waits: whether that call is known to wait.
     """
-    readings = [Reading(look.at, look.thread_cpu, look.process_cpu) for look in evidence.looks]
-    if evidence.before is not None:
-        readings.insert(0, evidence.before)
-    readings.append(evidence.end)
-    first = next((r for r in reversed(readings) if r.at <= began), readings[0])
-    last = next((r for r in readings if r.at >= ended), readings[-1])
     duration = ended - began
+    seen = [Reading(look.at, look.thread_cpu, look.process_cpu, look.scheduling) for look in evidence.looks]
+    before = [evidence.before] if evidence.before is not None else []
+    first, last = _around([*before, *seen, evidence.end], began, ended)
     thread_cpu: tuple[float, float] | None = None
     process_cpu: float | None = None
     covered = last.at - first.at
@@ -89,25 +98,63 @@ def measure(
         process_cpu = (last.process_cpu - first.process_cpu) * min(1.0, duration / covered)
         if first.thread_cpu is not None and last.thread_cpu is not None:
             spent = last.thread_cpu - first.thread_cpu
-            outside = max(0.0, began - first.at) + max(0.0, last.at - ended)
+            outside = _busy_before(first, evidence.end, began) + max(0.0, last.at - ended)
             unseen = max(0.0, first.at - began) + max(0.0, ended - last.at)
             thread_cpu = (max(0.0, spent - outside), min(duration, spent + unseen))
-    late = [(look.due, look.at) for look in evidence.looks]
-    if evidence.overdue is not None:
-        late.append((evidence.overdue, evidence.end.at))
-    overlaps = (min(to, ended) - max(due, began) for due, to in late)
+    counted = [evidence.baseline, *seen, evidence.end]
+    first, last = _around([r for r in counted if r is not None and r.scheduling is not None], began, ended)
+    queued: float | None = None
+    runs: int | None = None
+    if first.scheduling is not None and last.scheduling is not None and last.at > first.at:
+        queued = min(duration, max(0.0, last.scheduling.queued_s - first.scheduling.queued_s))
+        runs = last.scheduling.runs - first.scheduling.runs
+    delays = [(delay, _within(delay, began, ended)) for delay in evidence.delays]
+    delays = [(delay, part) for delay, part in delays if part > 0]
     return Measurements(
         duration_s=duration,
         thread_cpu_s=thread_cpu,
         process_cpu_s=process_cpu,
         gc_s=sum(max(0.0, min(to, ended) - max(start, began)) for start, to in evidence.collections),
-        late_s=tuple(overlap for overlap in overlaps if overlap > 0),
+        queued_s=queued,
+        runs=runs,
+        late_s=sum(delay.gil_s * part for delay, part in delays),
+        long_late_s=sum(delay.long_s * part for delay, part in delays),
+        stopped_s=sum(delay.stopped_s * part for delay, part in delays),
+        gil_taken=any(delay.asked for delay, _ in delays),
         looks=len(looks),
         switch_interval_s=sys.getswitchinterval(),
         tick_s=tick_s,
         in_c_call=in_c_call,
         call_waits=call_waits,
+        throttled=evidence.throttled,
     )
+
+
+def _busy_before(first: Reading, end: Reading, began: float) -> float:
+    """The most that the loop's thread can have computed between a reading and the stretch.
+
+    It is idle between callbacks, but for what the loop itself does.
+    """
+    gap = max(0.0, began - first.at)
+    return min(gap, max(0.0, end.busy - first.busy) + 0.2 * gap) if first.busy else gap
+
+
+_NOTHING = Reading(0.0, None, 0.0)
+
+
+def _around(readings: Sequence[Reading], began: float, ended: float) -> tuple[Reading, Reading]:
+    """The closest readings before the start and after the end; within, where there is none outside."""
+    if not readings:
+        return _NOTHING, _NOTHING
+    first = next((r for r in reversed(readings) if r.at <= began), readings[0])
+    last = next((r for r in readings if r.at >= ended), readings[-1])
+    return first, last
+
+
+def _within(delay: Delay, began: float, ended: float) -> float:
+    """The part of a delay that fell into the stretch."""
+    overlap = min(delay.at, ended) - max(delay.due, began)
+    return max(0.0, overlap) / (delay.at - delay.due) if delay.at > delay.due else 0.0
 
 
 def judge(m: Measurements) -> Judgement:
@@ -118,18 +165,24 @@ def judge(m: Measurements) -> Judgement:
     evidence: dict[str, float] = {}
     if m.gc_s > 0:
         evidence["event_loop.block.gc_time"] = m.gc_s
+    if m.gc_s >= 0.9 * m.duration_s:
+        return Judgement("gc", None, evidence)
     if m.thread_cpu_s is None or m.process_cpu_s is None or m.duration_s < 2 * m.tick_s:
         return Judgement("unknown", None, evidence)
     low, high = m.thread_cpu_s
     cpu = (low + high) / 2
     evidence["event_loop.block.cpu_time"] = cpu
     evidence["event_loop.block.process_cpu_time"] = m.process_cpu_s
-    late = sum(m.late_s)
-    evidence["event_loop.block.watchdog_lateness"] = late
-    if not m.late_s and not m.looks:
+    evidence["event_loop.block.watchdog_lateness"] = m.late_s
+    if m.queued_s is not None:
+        evidence["event_loop.block.run_queue_delay"] = m.queued_s
+    if m.throttled is not None and m.throttled.periods > 0:
+        evidence["event_loop.block.throttled_periods"] = m.throttled.periods
+        evidence["event_loop.block.throttled_time"] = m.throttled.throttled_s
+    if not m.looks and m.late_s == 0 and m.stopped_s == 0 and not m.queued_s:
         return Judgement("unknown", None, evidence)  # nobody looked: the clocks alone cannot name it
 
-    shares = _shares(m, cpu, late)
+    shares = _shares(m, cpu)
     cause = max(shares, key=lambda name: shares[name])
     share = shares[cause] / m.duration_s
     if share < 0.9:
@@ -139,40 +192,62 @@ def judge(m: Measurements) -> Judgement:
     # What the readings leave open must not decide between computing and not computing.
     if low < 0.5 * m.duration_s < high and high - low > 0.4 * m.duration_s:
         return Judgement("unknown", None, evidence)
-    return Judgement(cause, _releases_gil(m, late) if cause == "cpu" else None, evidence)
+    return Judgement(cause, _releases_gil(m) if cause == "cpu" else None, evidence)
 
 
-def _shares(m: Measurements, cpu: float, late: float) -> dict[Cause, float]:
+def _shares(m: Measurements, cpu: float) -> dict[Cause, float]:
+    assert m.process_cpu_s is not None
     gc_s = min(m.gc_s, m.duration_s)
     computing = max(0.0, cpu - gc_s)
-    # Python gives up the GIL within a switch interval; a longer delay is C code that kept it.
-    long_delays = sum(delay for delay in m.late_s if delay >= 1.8 * m.switch_interval_s)
-    gil_held = min(computing, long_delays) if computing >= 0.5 * m.duration_s else 0.0
+    idle = max(0.0, m.duration_s - max(cpu, gc_s))
+    queued = min(idle, m.queued_s or 0.0)
+    if m.in_c_call and computing >= 0.2 * m.duration_s and _is_free(m):
+        # C code that works with threads of its own (BLAS): it waited for a CPU that its other half had.
+        by_own_threads = min(queued, max(0.0, m.process_cpu_s - cpu))
+        computing, queued, idle = computing + by_own_threads, queued - by_own_threads, idle - by_own_threads
+    descheduled = min(idle, queued + m.stopped_s)
+    rest = idle - descheduled
+    # Computing is one thing until the GIL decides which: neither half must lose to a third cause. While
+    # the thread did not compute, it was another that kept the GIL.
+    held = m.long_late_s - rest >= 0.5 * computing
     shares: dict[Cause, float] = {
         "gc": gc_s,
-        "gil_held": gil_held,
-        "cpu": computing - gil_held,
+        "gil_held" if held else "cpu": computing,
+        "descheduled": descheduled,
     }
-    idle = max(0.0, m.duration_s - max(cpu, gc_s))
-    shares[_idle_cause(m, cpu, late)] = idle
+    cause = _idle_cause(m, rest, m.duration_s - descheduled, cpu)
+    shares[cause] = shares.get(cause, 0.0) + rest
     return shares
 
 
-def _idle_cause(m: Measurements, cpu: float, late: float) -> Cause:
-    """Why the loop's thread was not computing: by choice, for the GIL, or for want of a CPU."""
+def _idle_cause(m: Measurements, rest: float, running: float, cpu: float) -> Cause:
+    """Why the loop's thread did not compute though it could have had a CPU: by choice, or for the GIL.
+
+    Args:
+        m: what was measured.
+        rest: seconds in which it did not compute.
+        running: seconds in which the process was not kept from running.
+        cpu: seconds in which the thread computed.
+    """
     assert m.process_cpu_s is not None
-    if m.call_waits or late < 0.35 * m.duration_s:
+    if m.call_waits or m.late_s < 0.35 * running:
         return "wait"
-    others = max(0.0, m.process_cpu_s - cpu)
-    if others >= 0.4 * m.duration_s:
-        return "gil_contention"
-    return "descheduled"
+    if m.process_cpu_s - cpu >= 0.4 * running:
+        # A thread that waits for the GIL wakes up at each switch interval; one that waits for data does not.
+        fought = m.runs is None or m.runs >= 0.3 * rest / m.switch_interval_s
+        return "gil_contention" if fought else "wait"
+    # The GIL was taken and nobody computed: C code that waits, and keeps it. Or all stood still, where
+    # that cannot be told apart.
+    return "gil_held" if m.gil_taken else "unknown"
 
 
-def _releases_gil(m: Measurements, late: float) -> bool | None:
-    """Whether code that computed left the GIL to others: the watchdog was never late."""
+def _is_free(m: Measurements) -> bool:
+    """Whether the GIL was free to take all the time: the watchdog hardly waited for it."""
+    return m.looks >= 2 and m.late_s < 0.15 * m.duration_s and m.long_late_s == 0.0
+
+
+def _releases_gil(m: Measurements) -> bool | None:
+    """Whether code that computed left the GIL to others."""
     if not m.in_c_call:
         return False
-    if m.looks >= 2 and late < 0.15 * m.duration_s and max(m.late_s, default=0.0) < 0.5 * m.switch_interval_s:
-        return True
-    return None
+    return True if _is_free(m) else None

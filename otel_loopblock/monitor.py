@@ -15,8 +15,8 @@ from collections import deque
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from otel_loopblock import guard
-from otel_loopblock.samples import Evidence, Look, Reading, Target, Watch
+from otel_loopblock import guard, kernel
+from otel_loopblock.samples import Delay, Evidence, Look, Reading, Target, Watch, queued_between
 
 if TYPE_CHECKING:
     from contextvars import Context
@@ -36,12 +36,14 @@ class Monitor:
 
     __slots__ = (
         "__weakref__",
+        "baseline",
         "blocks",
         "busy",
         "clock",
         "collections",
         "loop",
         "loop_type",
+        "native_id",
         "poll",
         "reading",
         "registry",
@@ -63,9 +65,13 @@ class Monitor:
         self.loop_type = loop_type
         self.registry = registry
         self.thread_id = 0
+        self.native_id = 0
         self.thread_name = ""
         self.clock: int | None = None
         self.reading: Reading | None = None
+        """The clocks while no callback was long, as the watchdog read them last."""
+        self.baseline: Reading | None = None
+        """The same with the scheduler's counters, which are read more rarely."""
         self.watch: Watch | None = None
         self.poll: Callable[[Monitor], None] | None = None
         """On a loop that no hook sees: what the watchdog calls at each tick to learn of its callbacks."""
@@ -81,6 +87,7 @@ class Monitor:
         """
         self.thread_id = threading.get_ident()
         self.thread_name = threading.current_thread().name
+        self.native_id = threading.get_native_id()
         self.watch = None
         cpu: float | None = None
         try:
@@ -89,7 +96,9 @@ class Monitor:
         except (AttributeError, OSError):
             self.clock = None
         # A loop's very first callback may block: its clocks need a beginning as well.
-        self.reading = Reading(time.perf_counter(), cpu, time.process_time())
+        self.reading = self.baseline = Reading(
+            time.perf_counter(), cpu, time.process_time(), kernel.scheduling(self.native_id), self.busy
+        )
 
     @property
     def running(self) -> bool:
@@ -104,7 +113,13 @@ class Monitor:
             now: ``perf_counter``.
         """
         return self._evidence(
-            Reading(now, time.thread_time() if self.clock is not None else None, time.process_time())
+            Reading(
+                now,
+                time.thread_time() if self.clock is not None else None,
+                time.process_time(),
+                kernel.scheduling(self.native_id) if self.registry.watching else None,
+                self.busy,
+            )
         )
 
     def evidence_so_far(self, now: float) -> Evidence:
@@ -115,19 +130,25 @@ class Monitor:
                 cpu = time.clock_gettime(self.clock)
             except OSError:
                 cpu = None
-        return self._evidence(Reading(now, cpu, time.process_time()))
+        return self._evidence(
+            Reading(now, cpu, time.process_time(), kernel.scheduling(self.native_id), self.busy)
+        )
 
     def _evidence(self, end: Reading) -> Evidence:
         watch, reading, now = self.watch, self.reading, end.at
         tick = self.registry.watchdog.tick_s
         looks: tuple[Look, ...] = ()
-        before, stride = reading, 1
+        delays: tuple[Delay, ...] = ()
+        before, baseline, throttled = reading, self.baseline, None
+        ticked = reading.at if reading is not None else now
         if watch is not None and watch.started == self.started:
-            looks, before, stride = tuple(watch.looks), watch.before, watch.stride
-        last = looks[-1].at if looks else reading.at if reading is not None else now
-        due = last + tick * stride
-        late = self.registry.watching and now > due
-        return Evidence(looks, before, end, due if late else None, tuple(self.collections))
+            looks, delays, ticked = tuple(watch.looks), tuple(watch.delays), watch.ticked
+            before, baseline, throttled = watch.before, watch.baseline, watch.throttled
+        due = ticked + tick
+        if self.registry.watching and now - due >= 0.5 * tick:
+            queued = queued_between(self.baseline, end)
+            delays = (*delays, self.registry.watchdog.lateness.explain_missing(due, now, queued))
+        return Evidence(looks, before, end, delays, tuple(self.collections), baseline, throttled)
 
     def callback_ended(self, ended: float, callback: Any, context: Context | None) -> None:
         """Report the callback that just ended over the threshold. Never raises.

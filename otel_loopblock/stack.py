@@ -9,7 +9,7 @@ import os
 import site
 import sys
 import sysconfig
-from collections import Counter
+from collections import defaultdict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
@@ -97,42 +97,48 @@ def _foreign_folders() -> tuple[str, ...]:
     return (*(os.path.abspath(folder) + os.sep for folder in folders if folder), _PACKAGE)
 
 
-def find(looks: Sequence[Look], is_own: OwnCode, is_known: Callable[[str], object]) -> Place:
+def find(looks: Sequence[Look], began: float, is_own: OwnCode, is_known: Callable[[str], object]) -> Place:
     """Work out where a callback was blocked.
 
     Args:
         looks: the samples that fell into the stretch, oldest first; may be empty.
+        began: ``perf_counter`` at the start of the stretch.
         is_own: tells the application's own code.
         is_known: tells whether a call is one that there is advice for; such a name is preferred.
     """
-    lines: Counter[tuple[CodeType, int]] = Counter()
-    functions: Counter[CodeType] = Counter()
+    lines: dict[tuple[CodeType, int], float] = defaultdict(float)
+    functions: dict[CodeType, float] = defaultdict(float)
     at: list[int | None] = []
+    since = began
+    weights: list[float] = []
     for look in looks:
         index = _culprit_index(look.frames, is_own)
         at.append(index)
+        # A look stands for the time since the one before: what held the GIL is seen once, at its end.
+        weights.append(max(1e-6, look.at - since))
+        since = look.at
         if index is not None:
             code, _, line, _ = look.frames[index]
-            functions[code] += 1
-            lines[code, line] += 1
+            functions[code] += weights[-1]
+            lines[code, line] += weights[-1]
     if not lines:
         return Place(None, looks[-1].call if looks else None, True, ())
-    code = functions.most_common(1)[0][0]
-    line = max((count, line) for (c, line), count in lines.items() if c is code)[1]
-    calls: Counter[tuple[str | None, bool]] = Counter()
+    code = max(functions, key=lambda code: functions[code])
+    line = max((weight, line) for (c, line), weight in lines.items() if c is code)[1]
+    calls: dict[tuple[str | None, bool], float] = defaultdict(float)
     stack: tuple[RawFrame, ...] = ()
     culprit: Frame | None = None
-    for look, index in zip(looks, at, strict=True):
+    for look, index, weight in zip(looks, at, weights, strict=True):
         if index is None:
             continue
         frame = look.frames[index]
         if frame[0] is code and frame[2] == line:
-            calls[_call_below(look, index, is_known)] += 1
+            calls[_call_below(look, index, is_known)] += weight
             stack, culprit = look.frames, to_frame(frame)
     # A call seen even once says more than "between two instructions of the culprit itself".
-    named = [(count, call) for call, count in calls.items() if call[0] is not None]
+    named = [(weight, call) for call, weight in calls.items() if call[0] is not None]
     call, is_c = max(named, key=lambda item: item[0])[1] if named else (None, False)
-    if named and 4 * sum(count for count, _ in named) < sum(calls.values()):
+    if named and 4 * sum(weight for weight, _ in named) < sum(calls.values()):
         call, is_c = None, False
     return Place(culprit, call, is_c, stack)
 

@@ -16,9 +16,10 @@ from time import perf_counter
 from types import CodeType, FrameType
 from typing import TYPE_CHECKING
 
-from otel_loopblock import guard
-from otel_loopblock.naming import called_name, line_number
-from otel_loopblock.samples import Look, RawFrame, Reading, Watch
+from otel_loopblock import guard, kernel
+from otel_loopblock.lateness import Lateness
+from otel_loopblock.naming.callsite import called_name
+from otel_loopblock.samples import Look, RawFrame, Reading, Watch, queued_between
 
 if TYPE_CHECKING:
     from otel_loopblock.monitor import Monitor
@@ -33,11 +34,16 @@ REST_AFTER_S = 1.0
 LONG_TICK_S = 0.02
 """A tick longer than this can be interrupted; the sleep of a shorter one costs less."""
 
+BASELINE_TICKS = 8
+"""Ticks between readings of the scheduler's counters while no callback is long."""
+
 MAX_DEPTH = 200
 """Frames walked per look: deeper recursion is cut at the outer end."""
 
 MAX_DEFERRED = 10_000
 """Work items waiting for the thread; beyond that the caller does its own."""
+
+_COLLECTOR = "otel_loopblock.hooks.collector"
 
 THREAD_NAME = "otel-loopblock-watchdog"
 
@@ -59,6 +65,7 @@ class Watchdog:
         self._busy = False
         self._last_place: tuple[object, ...] | None = None
         self._last_frames: tuple[tuple[RawFrame, ...], str | None] = ((), None)
+        self.lateness = Lateness()
         self.tick_s = 0.0025
 
     # -- life ---------------------------------------------------------------------------------
@@ -97,6 +104,7 @@ class Watchdog:
         self._lock = threading.Lock()
         self._stopping = False
         self._deferred = deque()
+        self.lateness = Lateness()
 
     # -- deferred work ------------------------------------------------------------------------
 
@@ -138,11 +146,12 @@ class Watchdog:
     def _watch(self) -> None:
         registry = self._registry
         check_at = 0.0
-        ran_at = perf_counter()
+        now = ran_at = perf_counter()
         monitors: list[Monitor] = []
         while not self._stopping:
             tick = self.tick_s
-            due = perf_counter() + tick
+            # Counted from the last wake-up: a look that took long was one that lost the GIL.
+            due = now + tick
             if tick <= LONG_TICK_S:
                 time.sleep(tick)
                 now = perf_counter()
@@ -159,16 +168,21 @@ class Watchdog:
                     check_at = now + 20 * tick
                 elif not monitors or now - ran_at > REST_AFTER_S:
                     self.drain()
+                    self.lateness.forget()
                     if not self._stopping:
                         self._wake.wait(STANDSTILL_S if monitors else 60.0)
+                    now = perf_counter()
                     continue
             self._look(monitors, due, now)
             if self._deferred:
                 self.drain()
+                self.lateness.forget()
+                now = perf_counter()
 
     def _look(self, monitors: list[Monitor], due: float, now: float) -> None:
         # A function of its own: no name in the frame of the thread keeps a monitor, while it rests.
         process_cpu = time.process_time()
+        self.lateness.woke_up(due, now)
         for monitor in monitors:
             if monitor.poll is not None:
                 monitor.poll(monitor)
@@ -184,25 +198,48 @@ class Watchdog:
             except OSError:  # the loop's thread has ended
                 monitor.clock = None
         if started == 0.0 or now - started < self.tick_s:
-            monitor.reading = Reading(now, cpu, process_cpu)
+            monitor.reading = reading = Reading(now, cpu, process_cpu, None, monitor.busy)
+            baseline = monitor.baseline
+            if self.lateness.stale:
+                self.lateness.begin(now)
+            if baseline is None or now - baseline.at >= BASELINE_TICKS * self.tick_s:
+                counters = kernel.scheduling(monitor.native_id)
+                monitor.baseline = reading._replace(scheduling=counters)
+                self.lateness.begin(now)
             return
         watch = monitor.watch
         if watch is None or watch.started != started:
-            watch = Watch(started, monitor.reading, self._registry.max_samples)
+            watch = Watch(started, monitor.reading, self._registry.max_samples, monitor.baseline)
             self._last_place = None
-        if watch.wanted:
+        watch.ticked = now
+        late = now - due
+        wanted = watch.wanted
+        stack: tuple[RawFrame, ...] = ()
+        call: str | None = None
+        others: tuple[RawFrame, ...] = ()
+        if wanted:
             frames = sys._current_frames()
             frame = frames.get(monitor.thread_id)
             if frame is None:
                 return
             stack, call = self._stack(frame)
-            late = now - due
             others = _others(frames, monitor.thread_id) if late > 0.5 * self.tick_s else ()
             del frame, frames
             if monitor.started != started:  # it ended while we looked: this is the stack of another callback
                 return
-            watch.add(Look(due, now, cpu, process_cpu, stack, call, others))
+        reading = Reading(now, cpu, process_cpu, None, monitor.busy)
+        if wanted or late > 0.5 * self.tick_s:
+            reading = reading._replace(scheduling=kernel.scheduling(monitor.native_id))
+            if late > 0.5 * self.tick_s:
+                watch.note(self.lateness.explain(due, now, queued_between(monitor.baseline, reading)))
+            monitor.baseline = reading
+        if wanted:
+            watch.add(Look(due, now, cpu, process_cpu, stack, call, others, reading.scheduling))
             monitor.watch = watch
+        # Last, because it gives up the GIL: the callback may end meanwhile.
+        if queued_between(watch.baseline, reading) >= watch.throttling_due_s:
+            watch.throttling_due_s = 4 * queued_between(watch.baseline, reading)
+            watch.throttled = self.lateness.throttled()
         for listener in self._registry.listeners:
             listener.callback_running(monitor, started, now)
 
@@ -210,7 +247,8 @@ class Watchdog:
         # Our own frames between the application's and a method of the loop are nobody's culprit.
         hooked = False
         while _is_ours(frame) and frame.f_code not in self._registry.runners and frame.f_back is not None:
-            frame, hooked = frame.f_back, True
+            hooked |= frame.f_globals.get("__name__") != _COLLECTOR  # that one was called by no line
+            frame = frame.f_back
         # A sleeping callback has the same innermost frame at the same instruction at every look.
         caller = frame.f_back
         place = (
@@ -248,7 +286,7 @@ def walk(frame: FrameType | None, runners: set[CodeType]) -> tuple[RawFrame, ...
         code = frame.f_code
         if code in runners:
             break
-        found.append((code, frame.f_lasti, line_number(frame), frame.f_globals.get("__name__") or ""))
+        found.append((code, frame.f_lasti, frame.f_lineno or 0, frame.f_globals.get("__name__") or ""))
         frame = frame.f_back
     found.reverse()
     return tuple(found)
@@ -257,7 +295,7 @@ def walk(frame: FrameType | None, runners: set[CodeType]) -> tuple[RawFrame, ...
 def _others(frames: dict[int, FrameType], loop_thread: int) -> tuple[RawFrame, ...]:
     own = threading.get_ident()
     return tuple(
-        (frame.f_code, frame.f_lasti, line_number(frame), frame.f_globals.get("__name__") or "")
+        (frame.f_code, frame.f_lasti, frame.f_lineno or 0, frame.f_globals.get("__name__") or "")
         for ident, frame in list(frames.items())[:64]
         if ident != loop_thread and ident != own
     )

@@ -194,8 +194,8 @@ def test_every_block_is_in_the_histogram_although_events_are_limited(telemetry, 
     run(main())
 
     assert len(telemetry.events()) < 6
-    (point,) = telemetry.points("event_loop.block.duration")
-    assert point.count == 6
+    # One point per cause: on a busy machine not every block of 12 ms is seen to be a wait.
+    assert sum(point.count for point in telemetry.points("event_loop.block.duration")) == 6
     (suppressed,) = telemetry.points("event_loop.block.suppressed")
     assert suppressed.value == 6 - len(telemetry.events())
 
@@ -562,9 +562,7 @@ def test_our_own_hooks_are_nobodys_culprit(telemetry, run):
 
     run(main())
 
-    spans = telemetry.spans()
-    assert any(span.attributes["code.function.name"].endswith("main") for span in spans)
-    for span in spans:
-        assert "otel_loopblock" not in span.attributes["code.function.name"]
-        assert "otel_loopblock/hooks" not in span.attributes.get("code.stacktrace", "")
-        assert "original" not in span.attributes.get("event_loop.block.call", "")
+    (span,) = telemetry.spans()
+    assert span.attributes["code.function.name"].endswith("main")
+    assert "otel_loopblock/hooks" not in span.attributes["code.stacktrace"]
+    assert "original" not in span.attributes.get("event_loop.block.call", "")

@@ -47,6 +47,13 @@ PUBLIC_PREFIXES = {
 }
 """Modules that implement others in C, and the name they are imported by."""
 
+SPELLINGS = {
+    "hashlib.openssl_": "hashlib.",
+    "threading.Lock.__enter__": "threading.Lock.acquire",
+    "threading.RLock.__enter__": "threading.RLock.acquire",
+}
+"""Beginnings of names that nobody writes, and what is written instead."""
+
 
 def public(name: str) -> str:
     """A dotted name with the C module at its head replaced by the public one."""
@@ -56,7 +63,14 @@ def public(name: str) -> str:
         if head in PUBLIC_PREFIXES and len(parts) > size:
             rest = ".".join(parts[size:])
             head = PUBLIC_PREFIXES[head]
-            return f"{head}.{rest}" if head else rest
+            return _spelled(f"{head}.{rest}" if head else rest)
+    return name
+
+
+def _spelled(name: str) -> str:
+    for unusual, usual in SPELLINGS.items():
+        if name.startswith(unusual):
+            return usual + name[len(unusual) :]
     return name
 
 

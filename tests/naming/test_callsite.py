@@ -140,7 +140,7 @@ def in_an_expression():
         (sleeps_by_alias, "time.sleep"),
         (sums, "sum"),
         (sorts, "sorted"),
-        (hashes, "hashlib.openssl_sha256"),
+        (hashes, "hashlib.sha256"),
         (hashes_with_update, "hashlib.HASH.update"),
         (compresses, "zlib.compress"),
         (queries, "sqlite3.Connection.execute"),

@@ -1,0 +1,137 @@
+"""From clock readings to a cause: the rules, one by one."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from otel_loopblock.cause import Measurements, judge, measure
+from otel_loopblock.samples import Delay, Evidence, Look, Reading, Scheduling, Throttling
+
+QUIET = Measurements(
+    duration_s=0.1,
+    thread_cpu_s=(0.0, 0.0),
+    process_cpu_s=0.0,
+    gc_s=0.0,
+    queued_s=0.0,
+    runs=1,
+    late_s=0.0,
+    long_late_s=0.0,
+    stopped_s=0.0,
+    gil_taken=False,
+    looks=10,
+    switch_interval_s=0.005,
+    tick_s=0.0025,
+    in_c_call=True,
+    call_waits=False,
+)
+"""A thread that waited for a tenth of a second beside an idle process."""
+BUSY = replace(QUIET, thread_cpu_s=(0.1, 0.1), process_cpu_s=0.1)
+
+
+@pytest.mark.parametrize(
+    ("cause", "measurements"),
+    [
+        ("wait", QUIET),
+        ("wait", replace(QUIET, late_s=0.09, process_cpu_s=0.1, runs=20, call_waits=True)),
+        ("wait", replace(QUIET, late_s=0.09, process_cpu_s=0.1, runs=2)),
+        ("gil_contention", replace(QUIET, late_s=0.09, process_cpu_s=0.1, runs=20)),
+        ("gil_contention", replace(QUIET, late_s=0.09, process_cpu_s=0.1, runs=None, queued_s=None)),
+        ("gil_held", replace(QUIET, late_s=0.09, long_late_s=0.09, gil_taken=True)),
+        ("unknown", replace(QUIET, late_s=0.09, long_late_s=0.09, runs=None, queued_s=None)),
+        ("cpu", BUSY),
+        ("cpu", replace(BUSY, late_s=0.06, in_c_call=False)),
+        ("gil_held", replace(BUSY, late_s=0.09, long_late_s=0.09)),
+        ("gc", replace(BUSY, gc_s=0.08, late_s=0.09, long_late_s=0.09)),
+        ("descheduled", replace(QUIET, queued_s=0.09)),
+        ("descheduled", replace(QUIET, stopped_s=0.09)),
+        ("descheduled", replace(BUSY, thread_cpu_s=(0.04, 0.04), queued_s=0.06, in_c_call=False)),
+        ("cpu", replace(BUSY, thread_cpu_s=(0.04, 0.04), queued_s=0.06)),
+        ("cpu", replace(BUSY, thread_cpu_s=(0.06, 0.06), queued_s=0.04, in_c_call=False)),
+    ],
+    ids=[
+        "a call that leaves the GIL and the CPU alone",
+        "a call known to wait, whatever others do",
+        "a thread that never asked for the GIL while others had it",
+        "a thread that asked for the GIL again and again",
+        "the same where the kernel does not tell",
+        "C code that waits with the GIL",
+        "all stood still and it cannot be told why",
+        "C code that released the GIL",
+        "Python code: each look was a switch interval late",
+        "one long look, late by the whole block",
+        "the garbage collector had most of it",
+        "the kernel says it waited for a CPU",
+        "the whole process was stopped",
+        "the larger part without a CPU",
+        "the CPU went to threads of the same C code",
+        "the smaller part without a CPU",
+    ],
+)
+def test_cause(cause, measurements):
+    assert judge(measurements).cause == cause
+
+
+@pytest.mark.parametrize(
+    "measurements",
+    [
+        replace(BUSY, thread_cpu_s=None),
+        replace(BUSY, duration_s=0.004, thread_cpu_s=(0.004, 0.004)),
+        replace(BUSY, looks=0),
+        replace(BUSY, thread_cpu_s=(0.01, 0.09)),
+    ],
+    ids=["no clock", "shorter than two ticks", "nobody looked", "readings that leave it open"],
+)
+def test_without_evidence_it_is_unknown(measurements):
+    assert judge(measurements).cause == "unknown"
+
+
+def test_mixed_block_shows_its_shares():
+    evidence = judge(replace(BUSY, thread_cpu_s=(0.06, 0.06), queued_s=0.04, in_c_call=False)).evidence
+
+    assert evidence["event_loop.block.share.cpu"] == pytest.approx(0.6)
+    assert evidence["event_loop.block.share.descheduled"] == pytest.approx(0.4)
+    assert evidence["event_loop.block.run_queue_delay"] == 0.04
+    assert evidence["event_loop.block.cpu_time"] == 0.06
+
+
+def test_throttling_is_shown_only_when_there_was_some():
+    shown = judge(replace(QUIET, queued_s=0.09, throttled=Throttling(2, 0.08))).evidence
+    hidden = judge(replace(QUIET, queued_s=0.09, throttled=Throttling(0, 0.0))).evidence
+
+    assert shown["event_loop.block.throttled_periods"] == 2
+    assert shown["event_loop.block.throttled_time"] == 0.08
+    assert not any("throttled" in name for name in hidden)
+
+
+def test_c_code_that_left_the_gil_is_told_from_code_that_needs_it():
+    assert judge(BUSY).releases_gil is True
+    assert judge(replace(BUSY, late_s=0.05)).releases_gil is None
+    assert judge(replace(BUSY, late_s=0.05, in_c_call=False)).releases_gil is False
+
+
+def test_measurements_of_a_stretch_leave_out_what_was_around_it():
+    def look(at, cpu, queued):
+        return Look(at - 0.001, at, cpu, cpu, (), None, (), Scheduling(queued, int(1000 * at)))
+
+    evidence = Evidence(
+        looks=(look(1.0, 5.0, 1.0), look(1.1, 5.1, 1.0), look(1.2, 5.1, 1.1)),
+        before=Reading(0.999, 5.0, 5.0),
+        end=Reading(1.2, 5.1, 5.1, Scheduling(1.1, 1200)),
+        delays=(Delay(1.05, 1.15, 0.08, 0.04, 0.02, True), Delay(1.16, 1.2, 0.02, 0.0, 0.0)),
+        collections=((1.09, 1.12), (1.3, 1.4)),
+        baseline=Reading(0.9, 4.9, 4.9, Scheduling(0.9, 900)),
+    )
+
+    found = measure(evidence, evidence.looks[:2], 1.0, 1.1, tick_s=0.0025, in_c_call=False, call_waits=False)
+
+    assert found.duration_s == pytest.approx(0.1)
+    assert found.thread_cpu_s == pytest.approx((0.1, 0.1))
+    assert found.queued_s == 0.0
+    assert found.runs == 100
+    assert found.gc_s == pytest.approx(0.01)
+    assert found.late_s == pytest.approx(0.04)
+    assert found.long_late_s == pytest.approx(0.02)
+    assert found.stopped_s == pytest.approx(0.01)
+    assert found.gil_taken
