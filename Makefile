@@ -24,14 +24,7 @@ lint: $(VENV)/.ready ## linter and strict type check
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
-# The demo needs much less than the tests do: on a fresh machine it is there sooner.
-$(VENV)/.ready-demo: pyproject.toml
-	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --upgrade pip
-	$(BIN)/python -m pip install --quiet --editable '.[demo]'
-	touch $@
-
-demo: $(or $(wildcard $(VENV)/.ready),$(VENV)/.ready-demo) ## a real FastAPI service that blocks, and what its traces say
+demo: $(VENV)/.ready ## a real FastAPI service that blocks, and what its traces say
 	$(BIN)/otel-loopblock demo $(DEMO_ARGS)
 
 # Binaries are built once per pinned version and kept outside the tree; prometheus, promtool and chromium are
