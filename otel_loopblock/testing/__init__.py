@@ -1,7 +1,8 @@
 """For tests: find what blocks an event loop before production does. Needs no OpenTelemetry SDK.
 
 :class:`detect_blocking` is a context manager and decorator; the pytest plugin does the same for every test.
-:func:`measure_parallelism` and :func:`assert_releases_gil` tell whether a thread is a cure.
+:func:`measure_parallelism` and :func:`assert_releases_gil` tell whether a thread is a cure;
+:func:`measure_offload` and :func:`assert_offloaded`, whether the work has left the loop's thread.
 """
 
 from importlib import import_module
@@ -9,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from otel_loopblock.testing.detect import detect_blocking
+    from otel_loopblock.testing.offload import OffloadReport, assert_offloaded, measure_offload
     from otel_loopblock.testing.parallelism import (
         ParallelismReport,
         assert_releases_gil,
@@ -18,17 +20,23 @@ if TYPE_CHECKING:
 
 __all__ = [
     "EventLoopBlocked",
+    "OffloadReport",
     "ParallelismReport",
+    "assert_offloaded",
     "assert_releases_gil",
     "detect_blocking",
+    "measure_offload",
     "measure_parallelism",
 ]
 
 _MODULES = {
     "EventLoopBlocked": "words",
+    "OffloadReport": "offload",
     "ParallelismReport": "parallelism",
+    "assert_offloaded": "offload",
     "assert_releases_gil": "parallelism",
     "detect_blocking": "detect",
+    "measure_offload": "offload",
     "measure_parallelism": "parallelism",
 }
 

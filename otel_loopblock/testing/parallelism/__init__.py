@@ -16,6 +16,7 @@ from collections.abc import Callable
 from time import perf_counter
 from typing import Any
 
+from otel_loopblock.testing.callables import name_of
 from otel_loopblock.testing.parallelism import verdict
 from otel_loopblock.testing.parallelism.report import ParallelismReport, Verdict
 from otel_loopblock.testing.parallelism.runs import NotDone, Pair, Work, run_parallel, run_single
@@ -61,7 +62,7 @@ def measure_parallelism(
         Exception: whatever ``fn`` raises.
     """
     check(fn, workers, max_seconds)
-    name = _name(fn)
+    name = name_of(fn)
     deadline = perf_counter() + max_seconds
     work = functools.partial(fn, *args, **kwargs)
     calls = 0
@@ -134,13 +135,6 @@ def check(fn: object, workers: int, max_seconds: float) -> None:
         raise ValueError(f"workers={workers!r} cannot be used; it must be at least 2")
     if not (math.isfinite(max_seconds) and max_seconds > 0):
         raise ValueError(f"max_seconds={max_seconds!r} cannot be used; it must be a finite number above 0")
-
-
-def _name(fn: Callable[..., object]) -> str:
-    while isinstance(fn, functools.partial):
-        fn = fn.func
-    module, name = getattr(fn, "__module__", None), getattr(fn, "__qualname__", None)
-    return f"{module}.{name}" if module and name else name or repr(fn)
 
 
 def _reference() -> None:
