@@ -54,6 +54,12 @@ def test_prometheus_reaches_everything_that_it_is_told_to_scrape(stack):
     assert set(up) == wanted
 
 
+def test_nothing_in_the_collectors_configuration_is_deprecated(stack):
+    said = stack.collector.output()
+    assert "Everything is ready" in said
+    assert "deprecated" not in said.lower()
+
+
 def test_the_collector_offers_exemplars_in_openmetrics(run, stack):
     def exemplars():
         answer = httpx.get(
