@@ -77,8 +77,8 @@ def prometheus(binaries, service, tmp_path_factory):
     "expression",
     [
         "event_loop_lag_seconds_bucket",
-        'event_loop_block_duration_seconds_count{code_function_name="app.checkout"} == 3',
-        'event_loop_block_duration_seconds_bucket{event_loop_block_cause="wait", le="0.1"}',
+        'sum by (job) (event_loop_block_duration_seconds_count{code_function_name="app.checkout"}) == 3',
+        'event_loop_block_duration_seconds_bucket{event_loop_block_cause!="", le="0.1"}',
         "event_loop_utilization_ratio",
         "event_loop_block_ongoing_seconds",
         "job:event_loop_lag_seconds:p99_5m > 0",

@@ -7,6 +7,9 @@ import httpx
 from tests.e2e.stack import wait_for, wait_for_blocked
 from tests.service.scenarios import BLOCK_S
 
+CAUSES = {"wait", "descheduled"}
+"""Of a sleep; on a machine that is busy otherwise, the process may not get the CPU back when it wakes."""
+
 
 def test_jaeger_has_the_event_on_the_request_that_blocked(run):
     span = wait_for_blocked(run.stack, run.trace_with_collector)
@@ -14,7 +17,7 @@ def test_jaeger_has_the_event_on_the_request_that_blocked(run):
     assert span.name == "GET /block_then_return"
     event = span.event("event_loop.blocked")
     assert BLOCK_S <= event["event_loop.block.duration"] <= span.duration_s
-    assert event["event_loop.block.cause"] == "wait"
+    assert event["event_loop.block.cause"] in CAUSES
     assert event["code.function.name"] == "tests.service.scenarios.block"
     assert event["event_loop.block.call"] == "time.sleep"
     assert event["event_loop.type"] == "uvloop"
@@ -24,11 +27,16 @@ def test_jaeger_has_the_event_on_the_request_that_blocked(run):
 
 def test_jaeger_has_a_span_of_its_own_for_a_block_outside_of_any_request(stack):
     def standalone():
-        spans = stack.jaeger.find("scenarios", "event_loop.blocked")
-        return [s for s in spans if s.name == "event_loop.blocked" and not s.parent_id]
+        return [
+            span
+            for span in stack.jaeger.find("scenarios", "event_loop.blocked")
+            if span.name == "event_loop.blocked"
+            and span.attributes.get("code.function.name") == "tests.service.scenarios.block"
+            and not span.parent_id
+        ]
 
     (span, *_) = wait_for(standalone, "the standalone span")
-    assert span.attributes["event_loop.block.cause"] == "wait"
+    assert span.attributes["event_loop.block.cause"] in CAUSES
     assert span.duration_s >= BLOCK_S
 
 
@@ -85,9 +93,10 @@ def test_prometheus_has_the_histograms_by_service_instance_loop_and_route(stack,
         for found in series:
             assert found["metric"]["event_loop_type"] == "uvloop"
             assert len(found["metric"]["instance"]) == 36, "service.instance.id, not the Collector's address"
-    block = '{job="scenarios", http_route="/block_then_return", event_loop_block_cause="wait"}'
-    (count,) = stack.prometheus.query(f"event_loop_block_duration_seconds_count{block}")
-    assert count["metric"]["code_function_name"] == "tests.service.scenarios.block"
+    block = '{job="scenarios", http_route="/block_then_return"}'
+    for count in stack.prometheus.query(f"event_loop_block_duration_seconds_count{block}"):
+        assert count["metric"]["code_function_name"] == "tests.service.scenarios.block"
+        assert count["metric"]["event_loop_block_cause"] in CAUSES
 
 
 def test_an_exemplar_of_a_block_leads_to_a_trace_that_jaeger_has(stack, report):
