@@ -93,6 +93,7 @@ def build(
             began,
             ended,
             tick_s=monitor.registry.watchdog.tick_s,
+            in_call=place.call is not None,
             in_c_call=place.call is not None and place.call_is_c,
             call_waits=known is not None and known.kind in ONLY_WAITING,
         )

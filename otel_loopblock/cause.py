@@ -47,6 +47,8 @@ class Measurements:
     """After which a thread is asked to give up the GIL (``sys.getswitchinterval``)."""
     tick_s: float
     """The watchdog's period."""
+    in_call: bool
+    """Whether the culprit was seen in a call of somebody else's code."""
     in_c_call: bool
     """Whether the culprit was seen inside a call that left no Python frame."""
     call_waits: bool
@@ -73,6 +75,7 @@ def measure(
     ended: float,
     *,
     tick_s: float,
+    in_call: bool,
     in_c_call: bool,
     call_waits: bool,
 ) -> Measurements:
@@ -84,7 +87,8 @@ def measure(
         began: ``perf_counter`` at its start.
         ended: at its end.
         tick_s: the watchdog's period.
-        in_c_call: whether the culprit was seen in a call without a frame.
+        in_call: whether the culprit was seen in a call of somebody else's code.
+        in_c_call: whether that call left no frame.
         call_waits: whether that call is known to wait.
     """
     duration = ended - began
@@ -124,6 +128,7 @@ def measure(
         looks=len(looks),
         switch_interval_s=sys.getswitchinterval(),
         tick_s=tick_s,
+        in_call=in_call,
         in_c_call=in_c_call,
         call_waits=call_waits,
         throttled=evidence.throttled,
@@ -247,7 +252,9 @@ def _is_free(m: Measurements) -> bool:
 
 
 def _releases_gil(m: Measurements) -> bool | None:
-    """Whether code that computed left the GIL to others."""
-    if not m.in_c_call:
-        return False
-    return True if _is_free(m) else None
+    """Whether code that computed left the GIL to others, be it C or a library's mixture of both."""
+    if _is_free(m):
+        # Python code of the application's own that seems to leave the GIL alone: only on a quiet machine
+        # is that an operator of C code (of numpy, say), and not the doing of other processes.
+        return True if m.in_call or (m.queued_s or 0.0) < 0.1 * m.duration_s else None
+    return None if m.in_c_call or m.late_s < 0.35 * m.duration_s else False

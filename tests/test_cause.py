@@ -23,6 +23,7 @@ QUIET = Measurements(
     looks=10,
     switch_interval_s=0.005,
     tick_s=0.0025,
+    in_call=True,
     in_c_call=True,
     call_waits=False,
 )
@@ -109,6 +110,8 @@ def test_c_code_that_left_the_gil_is_told_from_code_that_needs_it():
     assert judge(BUSY).releases_gil is True
     assert judge(replace(BUSY, late_s=0.05)).releases_gil is None
     assert judge(replace(BUSY, late_s=0.05, in_c_call=False)).releases_gil is False
+    assert judge(replace(BUSY, in_c_call=False)).releases_gil is True
+    assert judge(replace(BUSY, in_call=False, in_c_call=False, queued_s=0.02)).releases_gil is None
 
 
 def test_measurements_of_a_stretch_leave_out_what_was_around_it():
@@ -124,7 +127,16 @@ def test_measurements_of_a_stretch_leave_out_what_was_around_it():
         baseline=Reading(0.9, 4.9, 4.9, Scheduling(0.9, 900)),
     )
 
-    found = measure(evidence, evidence.looks[:2], 1.0, 1.1, tick_s=0.0025, in_c_call=False, call_waits=False)
+    found = measure(
+        evidence,
+        evidence.looks[:2],
+        1.0,
+        1.1,
+        tick_s=0.0025,
+        in_call=False,
+        in_c_call=False,
+        call_waits=False,
+    )
 
     assert found.duration_s == pytest.approx(0.1)
     assert found.thread_cpu_s == pytest.approx((0.1, 0.1))

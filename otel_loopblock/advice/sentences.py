@@ -95,7 +95,7 @@ def _cpu(call: str | None, entry: KnownCall | None, releases_gil: bool | None) -
     known = entry.releases_gil if entry is not None and computing else None
     released = known if releases_gil is None else releases_gil
     if released:
-        if entry is not None and computing and known:
+        if entry is not None and entry.releases_gil:
             return entry.instead
         if call is None:
             return _RELEASED_BY_SOMETHING

@@ -64,13 +64,15 @@ def public(name: str) -> str:
             rest = ".".join(parts[size:])
             head = PUBLIC_PREFIXES[head]
             return _spelled(f"{head}.{rest}" if head else rest)
-    return name
+    return _spelled(name)
 
 
 def _spelled(name: str) -> str:
     for unusual, usual in SPELLINGS.items():
         if name.startswith(unusual):
             return usual + name[len(unusual) :]
+    if name.startswith("redis.commands."):  # mixins, one per group of commands, of the class that users have
+        return f"redis.Redis.{name.rpartition('.')[2]}"
     return name
 
 
