@@ -27,8 +27,8 @@ lint: $(VENV)/.ready ## linter and strict type check
 demo: $(VENV)/.ready ## a real FastAPI service that blocks, and what its traces say
 	$(BIN)/otel-loopblock demo $(DEMO_ARGS)
 
-# Binaries are built once per pinned version and kept outside the tree; prometheus, promtool and chromium are
-# the system's own.
+# Collector, Jaeger and Prometheus are built once per pinned version and kept outside the tree; the system's own
+# prometheus, promtool and chromium are used as well.
 e2e: $(VENV)/.ready-e2e ## service, Collector, Jaeger and Prometheus, all of them real, with the files in deploy/
 	deploy/e2e/build.sh > $(VENV)/e2e.env
 	env $$(cat $(VENV)/e2e.env) $(BIN)/python -m pytest tests/e2e $(PYTEST_ARGS)

@@ -59,8 +59,9 @@ class Jaeger:
 class Prometheus:
     """Prometheus's ``/api/v1``."""
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, name: str) -> None:
         self.url = url
+        self.name = name
 
     def query(self, expression: str) -> list[dict[str, Any]]:
         return self._get("query", query=expression)["result"]
@@ -80,9 +81,6 @@ class Prometheus:
     def targets(self) -> dict[str, str]:
         """Health of each scrape job."""
         return {t["labels"]["job"]: t["health"] for t in self._get("targets")["activeTargets"]}
-
-    def build(self) -> str:
-        return self._get("status/buildinfo")["version"]
 
     def _get(self, what: str, **parameters: object) -> Any:
         answer = httpx.get(f"{self.url}/api/v1/{what}", params=parameters, timeout=10)

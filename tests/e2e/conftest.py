@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import pytest
 
 from tests.e2e import stack as stacks
+from tests.e2e.backends import Prometheus
 from tests.e2e.stack import Binaries, Phase, Stack
 from tests.service.running import Service
 
@@ -34,11 +35,18 @@ def binaries(report) -> Binaries:
     versions = binaries.versions()
     report += [
         f"service      {stacks.python_versions()}",
-        f"  -> OTLP/HTTP and OTLP/gRPC -> Collector    {versions['otelcol']} (built from its modules)",
-        f"  -> OTLP/gRPC -> Jaeger       {versions['jaeger']} (built from its module)",
-        f"  -> scraped by Prometheus     {versions['prometheus']}; rules by {versions['promtool']}",
+        f"  -> OTLP/HTTP, OTLP/gRPC -> Collector    {versions['otelcol']}",
+        f"  -> OTLP/gRPC -> Jaeger                  {versions['jaeger']}",
+        f"  -> scraped by Prometheus 'system'       {versions['system']}",
+        f"  -> scraped by Prometheus 'pinned'       {versions['pinned']}",
     ]
     return binaries
+
+
+@pytest.fixture(params=["system", "pinned"])
+def prometheus(request, stack) -> Prometheus:
+    """Each Prometheus in turn."""
+    return stack.prometheuses[request.param]
 
 
 @dataclass
@@ -82,7 +90,8 @@ def lead_through_a_collectors_life(stack: Stack) -> Run:
     before_collector = stacks.asked_for(innocent)
 
     stack.start_program(stack.jaeger_program)
-    stack.start_program(stack.prometheus_program)
+    for program in stack.prometheus_programs:
+        stack.start_program(program)
     stack.start_program(stack.collector)
     trace_with_collector = stacks.traced(service, "/block_then_return")
     for path in ("/bare_task", "/inner_span", "/data_received"):

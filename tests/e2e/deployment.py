@@ -32,25 +32,22 @@ class Deployment:
     def __init__(self, addresses: Mapping[str, str]) -> None:
         self._addresses = addresses
         self._services = services()
-        self._files: dict[str, Path] = {}
 
-    def replace(self, path: str, by: Path) -> None:
-        """Use another file for what a container finds at ``path``."""
-        self._files[path] = by
-
-    def arguments(self, service: str) -> list[str]:
+    def arguments(self, service: str, files: Mapping[str, Path] | None = None) -> list[str]:
+        """The command; ``files`` are used for what the container finds at other paths."""
         command = self._services[service]["command"]
         parts = shlex.split(command) if isinstance(command, str) else command
-        return [self._here(part, service) for part in parts]
+        return [self._here(part, service, files or {}) for part in parts]
 
-    def environment(self, service: str) -> dict[str, str]:
+    def environment(self, service: str, files: Mapping[str, Path] | None = None) -> dict[str, str]:
+        """The environment, likewise."""
         return {
-            name: self._here(value, service)
+            name: self._here(value, service, files or {})
             for name, value in self._services[service].get("environment", {}).items()
         }
 
-    def _here(self, text: str, service: str) -> str:
-        for path, by in {**self._mounts(service), **self._files}.items():
+    def _here(self, text: str, service: str, files: Mapping[str, Path]) -> str:
+        for path, by in {**self._mounts(service), **files}.items():
             text = text.replace(path, str(by))
         for name, address in self._addresses.items():
             text = text.replace(name, address)

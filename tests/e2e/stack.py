@@ -23,46 +23,53 @@ from tests.e2e.deployment import ROOT, Deployment
 from tests.e2e.process import Program, wait_for
 from tests.service.running import Service, free_port
 
+SYSTEM = ("prometheus", "promtool")
+"""Programs that the system's packages have."""
+
 PHASE_S = 6.0
 """How long the innocent path is asked in each phase of the Collector's life."""
 
 
 @dataclass(frozen=True)
 class Binaries:
-    """The real programs, and their versions as they say themselves."""
+    """The real programs; Prometheus twice: the system's, and the version that the compose file pins."""
 
     otelcol: str
     jaeger: str
-    prometheus: str
-    promtool: str
+    prometheus: dict[str, str]
+    promtool: dict[str, str]
 
     @classmethod
     def of_this_machine(cls) -> Binaries:
-        found = {
-            "otelcol": os.environ.get("E2E_OTELCOL"),
-            "jaeger": os.environ.get("E2E_JAEGER"),
-            "prometheus": shutil.which("prometheus"),
-            "promtool": shutil.which("promtool"),
-        }
-        missing = [name for name, path in found.items() if not path]
+        built = {name: os.environ.get(f"E2E_{name.upper()}") for name in ("otelcol", "jaeger", *SYSTEM)}
+        system = {name: shutil.which(name) for name in SYSTEM}
+        missing = [name for found in (built, system) for name, path in found.items() if not path]
         if missing:
             raise RuntimeError(
-                f"not found: {', '.join(missing)}; `make e2e` builds otelcol and Jaeger, "
-                "prometheus and promtool come with the system's package prometheus"
+                f"not found: {', '.join(missing)}; `make e2e` builds what it needs, all but the system's "
+                "prometheus and promtool, which come with a package of that name"
             )
-        return cls(**found)
+        prometheus, promtool = (
+            {"system": str(system[name]), "pinned": str(built[name])} for name in ("prometheus", "promtool")
+        )
+        return cls(str(built["otelcol"]), str(built["jaeger"]), prometheus, promtool)
 
     def versions(self) -> dict[str, str]:
-        module = _said("go", "version", "-m", self.jaeger)
-        jaeger = next(
-            line.split() for line in module.splitlines() if "\tgithub.com/jaegertracing/jaeger\t" in line
-        )
+        """What each program is, as it says itself, or as Go says that built it."""
+        jaeger, prometheus = "github.com/jaegertracing/jaeger", "github.com/prometheus/prometheus"
         return {
-            "otelcol": _said(self.otelcol, "--version"),
-            "jaeger": f"{jaeger[1]} {jaeger[2]}",
-            "prometheus": _said(self.prometheus, "--version").splitlines()[0],
-            "promtool": _said(self.promtool, "--version").splitlines()[0],
+            "otelcol": f"{_said(self.otelcol, '--version')} (built from its modules)",
+            "jaeger": f"{_module(self.jaeger, jaeger)} (built from its module)",
+            "system": _said(self.prometheus["system"], "--version").splitlines()[0],
+            "pinned": f"{_module(self.prometheus['pinned'], prometheus)} (built from its module)",
         }
+
+
+def _module(program: str, module: str) -> str:
+    for line in _said("go", "version", "-m", program).splitlines():
+        if line.split()[1:2] == [module]:
+            return " ".join(line.split()[1:3])
+    raise AssertionError(f"{program} was not built from {module}")
 
 
 def _said(*command: str) -> str:
@@ -90,14 +97,10 @@ class Stack:
         names = (
             "collector:4317", "collector:4318", "collector:8888", "collector:8889", "collector:13133",
             "jaeger:4317", "jaeger:4318", "jaeger:8888", "jaeger:16685", "jaeger:16686", "jaeger:13133",
-            "prometheus:9090",
         )  # fmt: skip
         self.addresses = {name: f"127.0.0.1:{free_port()}" for name in names}
         at = self.addresses
         self.deployment = Deployment(at)
-        self.deployment.replace("/etc/prometheus/prometheus.yml", self._prometheus_config())
-        self.deployment.replace("--storage.tsdb.path=/prometheus", Path(f"--storage.tsdb.path={folder}/tsdb"))
-
         self.jaeger_program = Program(
             "jaeger",
             [binaries.jaeger, *self.deployment.arguments("jaeger")],
@@ -111,15 +114,6 @@ class Stack:
                 "JAEGER_QUERY_HTTP_PORT": _port(at["jaeger:16686"]),
                 "JAEGER_HEALTH_PORT": _port(at["jaeger:13133"]),
             },
-        )
-        self.prometheus_program = Program(
-            "prometheus",
-            [
-                binaries.prometheus,
-                *self.deployment.arguments("prometheus"),
-                f"--web.listen-address={at['prometheus:9090']}",
-            ],
-            health=f"http://{at['prometheus:9090']}/-/ready",
         )
         self.collector = Program(
             "collector",
@@ -137,7 +131,11 @@ class Stack:
             },
         )
         self.jaeger = Jaeger(f"http://{at['jaeger:16686']}")
-        self.prometheus = Prometheus(f"http://{at['prometheus:9090']}")
+        self.prometheus_programs = []
+        self.prometheuses: dict[str, Prometheus] = {}
+        for name, binary in binaries.prometheus.items():
+            self._add_prometheus(name, binary)
+        self.prometheus = self.prometheuses["system"]
         self._running = contextlib.ExitStack()
 
     @property
@@ -159,10 +157,27 @@ class Stack:
     def stop(self) -> None:
         self._running.close()
 
-    def _prometheus_config(self) -> Path:
+    def _add_prometheus(self, name: str, binary: str) -> None:
+        folder = self.folder / name
+        folder.mkdir()
+        address = f"127.0.0.1:{free_port()}"
+        files = {
+            "/etc/prometheus/prometheus.yml": self._prometheus_config(folder, address),
+            "--storage.tsdb.path=/prometheus": Path(f"--storage.tsdb.path={folder}/tsdb"),
+        }
+        arguments = self.deployment.arguments("prometheus", files)
+        program = Program(
+            f"prometheus-{name}",
+            [binary, *arguments, f"--web.listen-address={address}"],
+            health=f"http://{address}/-/ready",
+        )
+        self.prometheus_programs.append(program)
+        self.prometheuses[name] = Prometheus(f"http://{address}", name)
+
+    def _prometheus_config(self, folder: Path, own_address: str) -> Path:
         """The file in deploy/, with addresses of this machine, and without the patience of real life."""
         mounted = ROOT / "deploy/prometheus"
-        text = (mounted / "prometheus.yml").read_text()
+        text = (mounted / "prometheus.yml").read_text().replace("prometheus:9090", own_address)
         for name, address in self.addresses.items():
             text = text.replace(name, address)
         config = yaml.safe_load(text)
@@ -170,7 +185,7 @@ class Stack:
         for job in config["scrape_configs"]:
             job.pop("scrape_interval", None)
         config["rule_files"] = [str(mounted / pattern) for pattern in config["rule_files"]]
-        path = self.folder / "prometheus.yml"
+        path = folder / "prometheus.yml"
         path.write_text(yaml.safe_dump(config))
         return path
 

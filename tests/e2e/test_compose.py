@@ -24,9 +24,8 @@ def load(stack):
     port = str(free_port())
     program, *arguments = stack.deployment.arguments("app")
     arguments = [part.replace("8000", port).replace("0.0.0.0", "127.0.0.1") for part in arguments]
-    stack.deployment.replace(PACKAGE_IN_IMAGE, ROOT / "otel_loopblock")
     environ = {
-        **stack.deployment.environment("app"),
+        **stack.deployment.environment("app", {PACKAGE_IN_IMAGE: ROOT / "otel_loopblock"}),
         "OTEL_METRIC_EXPORT_INTERVAL": "2000",
         "PATH": f"{SCRIPTS}:/usr/bin:/bin",
         "PYTHONPATH": str(ROOT),
@@ -73,9 +72,9 @@ def test_jaeger_names_what_blocked_in_the_demo(stack, load, report, path):
     )
 
 
-def test_prometheus_knows_the_demo_by_its_name(stack, load):
+def test_prometheus_knows_the_demo_by_its_name(prometheus, load):
     assert wait_for(
-        lambda: stack.prometheus.query(
+        lambda: prometheus.query(
             'event_loop_block_duration_seconds_count{job="shop", http_route=~"/blocking/.+"}'
         ),
         "blocks of the demo in Prometheus",

@@ -50,8 +50,8 @@ def service(tmp_path_factory):
     program.stop()
 
 
-@pytest.fixture(scope="module")
-def prometheus(binaries, service, tmp_path_factory):
+@pytest.fixture(scope="module", params=["system", "pinned"])
+def prometheus(request, binaries, service, tmp_path_factory):
     folder = tmp_path_factory.mktemp("prometheus")
     config = yaml.safe_load(CONFIG.read_text().replace("app:9464", service))
     config["global"] = {"scrape_interval": "1s", "evaluation_interval": "1s"}
@@ -61,7 +61,7 @@ def prometheus(binaries, service, tmp_path_factory):
     program = Program(
         "prometheus",
         [
-            binaries.prometheus,
+            binaries.prometheus[request.param],
             f"--config.file={folder}/prometheus.yml",
             f"--storage.tsdb.path={folder}/tsdb",
             f"--web.listen-address={address}",
@@ -69,7 +69,7 @@ def prometheus(binaries, service, tmp_path_factory):
         health=f"http://{address}/-/ready",
     )
     program.start()
-    yield Prometheus(f"http://{address}")
+    yield Prometheus(f"http://{address}", request.param)
     program.stop()
 
 
@@ -88,7 +88,7 @@ def prometheus(binaries, service, tmp_path_factory):
 def test_prometheus_that_scrapes_the_service_itself_has(prometheus, report, expression):
     (*_, found) = wait_for(lambda: prometheus.query(expression), expression)
     assert found["metric"]["job"] == "shop"
-    report.append(f"direct, without Collector: {expression}")
+    report.append(f"{prometheus.name}, direct, without Collector: {expression}")
 
 
 def test_the_python_exporter_offers_no_exemplars(service):

@@ -65,6 +65,9 @@ def test_versions_that_run_here_are_those_that_compose_pins():
     assert services()["collector"]["image"].endswith(f":{version}")
     # Jaeger 2.13.0 is the module's v1.76.0: its second major version is numbered by its image only.
     assert services()["jaeger"]["image"] == "jaegertracing/jaeger:2.13.0"
+    prometheus = services()["prometheus"]["image"].removeprefix("prom/prometheus:v3.")
+    pins = (DEPLOY / "e2e/prometheus/go.mod").read_text()
+    assert f"github.com/prometheus/prometheus v0.3{prometheus} " in pins, "3.13.3 is v0.313.3 as a module"
     assert "github.com/jaegertracing/jaeger v1.76.0" in (DEPLOY / "e2e/jaeger/go.mod").read_text()
 
 

@@ -53,10 +53,10 @@ def test_jaeger_has_a_span_for_a_loop_that_has_not_come_back_yet(stack):
     assert span.attributes["event_loop.block.duration"] >= 0.5
 
 
-def test_prometheus_reaches_everything_that_it_is_told_to_scrape(stack):
+def test_prometheus_reaches_everything_that_it_is_told_to_scrape(prometheus):
     wanted = {"services", "collector", "jaeger", "prometheus"}
     up = wait_for(
-        lambda: (health := stack.prometheus.targets()) and set(health.values()) == {"up"} and health,
+        lambda: (health := prometheus.targets()) and set(health.values()) == {"up"} and health,
         "all targets to be up",
     )
     assert set(up) == wanted
@@ -86,31 +86,32 @@ def test_the_collector_offers_exemplars_in_openmetrics(run, stack):
         assert 'span_id="' in line
 
 
-def test_prometheus_has_the_histograms_by_service_instance_loop_and_route(stack, report):
+def test_prometheus_has_the_histograms_by_service_instance_loop_and_route(prometheus, report):
     for metric in ("event_loop_lag_seconds_bucket", "event_loop_block_duration_seconds_bucket"):
-        series = wait_for(lambda: stack.prometheus.query(f'{metric}{{job="scenarios"}}'), metric)  # noqa: B023
-        report.append(f'PromQL {metric}{{job="scenarios"}}: {len(series)} series')
+        series = wait_for(lambda: prometheus.query(f'{metric}{{job="scenarios"}}'), metric)  # noqa: B023
+        report.append(f'{prometheus.name}: {metric}{{job="scenarios"}}: {len(series)} series')
         for found in series:
             assert found["metric"]["event_loop_type"] == "uvloop"
             assert len(found["metric"]["instance"]) == 36, "service.instance.id, not the Collector's address"
     block = '{job="scenarios", http_route="/block_then_return"}'
-    for count in stack.prometheus.query(f"event_loop_block_duration_seconds_count{block}"):
+    for count in prometheus.query(f"event_loop_block_duration_seconds_count{block}"):
         assert count["metric"]["code_function_name"] == "tests.service.scenarios.block"
         assert count["metric"]["event_loop_block_cause"] in CAUSES
 
 
-def test_an_exemplar_of_a_block_leads_to_a_trace_that_jaeger_has(stack, report):
+def test_an_exemplar_of_a_block_leads_to_a_trace_that_jaeger_has(stack, prometheus, report):
     expression = 'event_loop_block_duration_seconds_bucket{job="scenarios", http_route="/block_then_return"}'
-    exemplars = wait_for(lambda: stack.prometheus.exemplars(expression), "exemplars in Prometheus")
+    exemplars = wait_for(lambda: prometheus.exemplars(expression), "exemplars in Prometheus")
     exemplar = exemplars[-1]
     span = wait_for_blocked(stack, exemplar["labels"]["trace_id"])
     assert span.span_id == exemplar["labels"]["span_id"]
     assert float(exemplar["value"]) >= BLOCK_S
     report.append(
-        f"exemplars of {expression}: {len(exemplars)}; trace {span.trace_id} is in Jaeger: {span.name}"
+        f"{prometheus.name}: exemplars of {expression}: {len(exemplars)}; "
+        f"trace {span.trace_id} is in Jaeger: {span.name}"
     )
 
 
-def test_the_hanging_loop_showed_while_it_hung(stack):
+def test_the_hanging_loop_showed_while_it_hung(prometheus):
     ongoing = 'max_over_time(event_loop_block_ongoing_seconds{job="limited"}[15m])'
-    wait_for(lambda: (stack.prometheus.value(ongoing) or 0) > 1, "the ongoing block in Prometheus")
+    wait_for(lambda: (prometheus.value(ongoing) or 0) > 1, "the ongoing block in Prometheus")

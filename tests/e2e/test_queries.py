@@ -32,25 +32,27 @@ def numbers(series):
 
 
 @pytest.mark.parametrize("query", queries.of_dashboards(), ids=ids(queries.of_dashboards()))
-def test_dashboard_query_returns_data(stack, report, query):
+def test_dashboard_query_returns_data(prometheus, report, query):
     if awaited(query):
         pytest.skip("the package does not record this yet")
     expression = query.expression.removesuffix(" or vector(0)")  # a stand-in for data is none
-    series = wait_for(lambda: numbers(stack.prometheus.query(expression)), expression)
-    report.append(f"dashboard: {query.where.split(': ', 1)[1]}: {len(series)} series")
+    series = wait_for(lambda: numbers(prometheus.query(expression)), expression)
+    report.append(f"{prometheus.name}: dashboard: {query.where.split(': ', 1)[1]}: {len(series)} series")
 
 
 @pytest.mark.parametrize("query", queries.of_recordings(), ids=ids(queries.of_recordings()))
-def test_recording_rule_records(stack, report, query):
+def test_recording_rule_records(prometheus, report, query):
     if awaited(query):
         pytest.skip("the package does not record this yet")
-    series = wait_for(lambda: numbers(stack.prometheus.query(query.where)), query.where)
-    report.append(f"recorded: {query.where}: {len(series)} series")
+    series = wait_for(lambda: numbers(prometheus.query(query.where)), query.where)
+    report.append(f"{prometheus.name}: recorded: {query.where}: {len(series)} series")
 
 
 @pytest.mark.parametrize("query", queries.of_alerts(), ids=ids(queries.of_alerts()))
-def test_alert_expression_is_understood_by_prometheus_and_seen_to_fire_in_a_unit_test(stack, report, query):
-    series = stack.prometheus.query(query.expression)
+def test_alert_expression_is_understood_by_prometheus_and_seen_to_fire_in_a_unit_test(
+    prometheus, report, query
+):
+    series = prometheus.query(query.expression)
     fires_in_test = any(
         alert["exp_alerts"]
         for path in queries.RULE_TESTS
@@ -59,35 +61,39 @@ def test_alert_expression_is_understood_by_prometheus_and_seen_to_fire_in_a_unit
         if alert["alertname"] == query.where
     )
     assert fires_in_test, f"no test in {queries.RULE_TESTS} makes {query.where} fire"
-    report.append(f"alert: {query.where}: {len(series)} series here; seen to fire in its unit test")
+    report.append(
+        f"{prometheus.name}: alert: {query.where}: {len(series)} series here; seen to fire in its unit test"
+    )
 
 
-def test_alert_for_a_hanging_loop_was_raised_by_prometheus_itself(stack):
+def test_alert_for_a_hanging_loop_was_raised_by_prometheus_itself(prometheus):
     alert = 'ALERTS{alertname="EventLoopHanging", alertstate="firing", job="limited"}'
-    assert wait_for(lambda: stack.prometheus.query(f"max_over_time({alert}[15m])"), alert)
+    assert wait_for(lambda: prometheus.query(f"max_over_time({alert}[15m])"), alert)
 
 
-def test_rules_pass_their_unit_tests(binaries):
+@pytest.mark.parametrize("version", ["system", "pinned"])
+def test_rules_pass_their_unit_tests(binaries, version):
     done = subprocess.run(
-        [binaries.promtool, "test", "rules", *queries.RULE_TESTS], capture_output=True, text=True
+        [binaries.promtool[version], "test", "rules", *queries.RULE_TESTS], capture_output=True, text=True
     )
     assert done.returncode == 0, done.stdout + done.stderr
     assert "SUCCESS" in done.stdout
 
 
-def test_configuration_and_rules_are_valid(binaries):
+@pytest.mark.parametrize("version", ["system", "pinned"])
+def test_configuration_and_rules_are_valid(binaries, version):
     for command in (
-        ["check", "config", DEPLOY / "prometheus/prometheus.yml"],
+        ["check", "config", *(DEPLOY / "prometheus").glob("*.yml")],
         ["check", "rules", *queries.RULES],
     ):
-        done = subprocess.run([binaries.promtool, *command], capture_output=True, text=True)
+        done = subprocess.run([binaries.promtool[version], *command], capture_output=True, text=True)
         assert done.returncode == 0, done.stdout + done.stderr
 
 
-def test_every_metric_named_in_deploy_was_scraped(stack):
+def test_every_metric_named_in_deploy_was_scraped(prometheus):
     named = set()
     for query in queries.of_dashboards() + queries.of_recordings() + queries.of_alerts():
         named |= query.metrics()
     assert {"event_loop_lag_seconds_bucket", "event_loop_block_duration_seconds_bucket"} <= named
-    missing = named - NOT_YET_RECORDED - stack.prometheus.metric_names()
+    missing = named - NOT_YET_RECORDED - prometheus.metric_names()
     assert not missing
