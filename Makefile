@@ -37,5 +37,8 @@ $(VENV)/.ready-e2e: $(VENV)/.ready
 	$(BIN)/python -m pip install --quiet --editable '.[e2e]'
 	touch $@
 
+bench: $(VENV)/.ready ## the same work blocking, offloaded and in def endpoints, on both loops
+	$(BIN)/otel-loopblock bench --example --loop both $(BENCH_ARGS)
+
 clean: ## remove the environments
 	rm -rf .venv* .pytest_cache .mypy_cache .ruff_cache

@@ -43,6 +43,11 @@ SUBCOMMANDS: dict[str, Subcommand] = {
         ),
     ),
     "explain": Subcommand(help="what to do about a blocking call"),
+    "bench": Subcommand(
+        help="what a busy endpoint does to an innocent one",
+        extra="bench",
+        needs=("fastapi", "httpx", "opentelemetry.sdk", "plotext", "rich", "uvicorn"),
+    ),
     "gil": Subcommand(help="measure whether a function releases the GIL, holds it, or waits"),
 }
 """By name, which is also the name of the module next to this one."""

@@ -30,10 +30,13 @@ class ServiceProcess:
         app: module and attribute, as uvicorn wants them.
         loop: ``asyncio`` or ``uvloop``.
         environ: the whole environment of the service.
-        health: a path that answers when the service is ready.
+        health: a path that answers, whatever it answers, when the service is ready.
+        port: where it shall listen; 0: on any free port.
     """
 
-    def __init__(self, app: str, *, loop: str, environ: Mapping[str, str], health: str = "/health") -> None:
+    def __init__(
+        self, app: str, *, loop: str, environ: Mapping[str, str], health: str = "/health", port: int = 0
+    ) -> None:
         self._app = app
         self._loop = loop
         self._environ = dict(environ)
@@ -41,7 +44,8 @@ class ServiceProcess:
         self._process: subprocess.Popen[bytes] | None = None
         self._log = tempfile.TemporaryFile("w+b")  # noqa: SIM115 (closed by stop)
         self._output = b""
-        self.port = 0
+        self._wanted_port = port
+        self.port = port
 
     @property
     def url(self) -> str:
@@ -61,13 +65,13 @@ class ServiceProcess:
         """
         try:
             for attempt in range(1, ATTEMPTS + 1):
-                self.port = _free_port()
+                self.port = self._wanted_port or _free_port()
                 self._start()
                 if self._is_ready():
                     return self
                 self._end()
                 taken = b"address already in use" in self._read_log()
-                if not taken or attempt == ATTEMPTS:
+                if not taken or self._wanted_port or attempt == ATTEMPTS:
                     raise RuntimeError(self._why_not())
             raise AssertionError("unreachable")
         except BaseException:
@@ -113,7 +117,8 @@ class ServiceProcess:
             connection = HTTPConnection("127.0.0.1", self.port, timeout=5)
             try:
                 connection.request("GET", self._health)
-                if connection.getresponse().status == 200 and self.is_alive():
+                connection.getresponse()
+                if self.is_alive():
                     return True
             except (OSError, HTTPException):
                 time.sleep(0.1)

@@ -1,0 +1,137 @@
+"""The reports: every figure is there, whatever is missing."""
+
+from __future__ import annotations
+
+from html.parser import HTMLParser
+
+import pytest
+from rich.console import Console
+
+from otel_loopblock.bench import cells, html, terminal
+from otel_loopblock.bench.results import Blocks, Latency, Run, Stage, Step
+from otel_loopblock.bench.wording import buckets, milliseconds
+from otel_loopblock.demo.statistics import Histogram
+
+LAG = Histogram(bounds=(0.001, 0.01, 0.1), counts=(40, 3, 2, 0), sum=0.3)
+
+
+def stage(concurrency, p99_s, *, target="/predict", lag=LAG, blocks=()):
+    latency = Latency(count=10, p50_s=p99_s / 2, p99_s=p99_s, max_s=p99_s * 2)
+    return Stage(
+        step=Step(target=target, concurrency=concurrency),
+        seconds=1.0,
+        target=latency if concurrency else None,
+        throughput=17.5 if concurrency else 0.0,
+        target_errors=3 if concurrency else 0,
+        probe=latency,
+        probe_errors=0,
+        first_error="",
+        lag=lag,
+        blocks=blocks,
+    )
+
+
+RUN = Run(
+    app="app:app",
+    loop="uvloop",
+    probe="/health",
+    rate=50,
+    stages=(
+        stage(0, 0.003),
+        stage(1, 0.05),
+        stage(
+            4,
+            1.234,
+            blocks=(Blocks(function="app.<locals>.f", cause="cpu", count=7, total_s=0.7),),
+        ),
+    ),
+)
+
+
+def printed(*renderables):
+    console = Console(width=100, record=True, file=open("/dev/null", "w"))  # noqa: SIM115
+    for renderable in renderables:
+        if callable(renderable):
+            renderable(console)
+        else:
+            console.print(renderable)
+    text = console.export_text()
+    console.file.close()
+    return text
+
+
+def test_terminal_shows_latencies_plot_lag_and_culprits():
+    text = printed(lambda console: terminal.show(RUN, console))
+    for figure in ("3.00 ms", "50.0 ms", "1.23 s", "2.47 s", "17.5", "app.<locals>.f", "p99 in ms against"):
+        assert figure in text
+    assert "≤ 1.00 ms ████████████████████████████████████████ 40" in text
+    assert "\x1b" not in text
+
+
+def test_terminal_says_when_there_is_nothing():
+    run = Run(app="a:a", loop="asyncio", probe="/", rate=1, stages=(stage(0, 0.001, lag=None),))
+    text = printed(lambda console: terminal.show(run, console))
+    assert "nothing was exported" in text
+    assert "No block of 10 ms or more" in text
+
+
+class Tags(HTMLParser):
+    def __init__(self):
+        super().__init__()
+        self.open, self.seen, self.links = [], [], []
+
+    def handle_starttag(self, tag, attributes):
+        self.seen.append(tag)
+        self.links += [value for name, value in attributes if name in ("src", "href")]
+        if tag != "meta":
+            self.open.append(tag)
+
+    def handle_startendtag(self, tag, attributes):
+        self.seen.append(tag)
+
+    def handle_endtag(self, tag):
+        assert self.open.pop() == tag
+
+
+def test_html_is_well_formed_needs_nothing_else_and_escapes_names():
+    text = html.render([RUN, RUN])
+    tags = Tags()
+    tags.feed(text)
+    assert tags.open == []
+    assert tags.links == []
+    assert "http://" not in text
+    assert "https://" not in text
+    assert tags.seen.count("svg") == 2 * (1 + 3)
+    assert "app.&lt;locals&gt;.f" in text
+    for figure in ("3.00 ms", "1.23 s", "17.5", "≤ 1.00 ms"):
+        assert figure in text
+
+
+def test_html_without_lag_and_load_is_rendered():
+    run = Run(app="a:a", loop="asyncio", probe="/", rate=1, stages=(stage(0, 0.001, lag=None),))
+    assert "Nothing was exported" in html.render([run])
+
+
+def test_nine_cells_are_one_table():
+    stages = tuple(
+        stage(4, 0.1 * (1 + number), target=step.target)
+        for number, step in enumerate(cells.plan(seconds=1, rate=50, concurrency=4, port=0).steps)
+    )
+    assert len(stages) == 9
+    text = printed(cells.table(Run(app="x", loop="asyncio", probe="/health", rate=50, stages=stages)))
+    assert text.count("18/s") == 9
+    assert text.count("/health") == 9 + 2
+    assert "p99 900 ms" in text
+
+
+@pytest.mark.parametrize(
+    ("seconds", "words"), [(2.5, "2.50 s"), (0.25, "250 ms"), (0.025, "25.0 ms"), (0.0025, "2.50 ms")]
+)
+def test_durations_are_readable(seconds, words):
+    assert milliseconds(seconds) == words
+
+
+def test_buckets_end_with_the_last_that_has_any():
+    assert buckets(LAG) == [("≤ 1.00 ms", 40), ("≤ 10.0 ms", 3), ("≤ 100 ms", 2)]
+    full = Histogram(bounds=(0.1,), counts=(0, 1), sum=1)
+    assert buckets(full) == [("≤ 100 ms", 0), ("> 100 ms", 1)]
