@@ -150,6 +150,10 @@ class Stack:
         self._running.callback(_end, service)
         return service.__enter__()
 
+    def keep_asking(self, url: str) -> None:
+        """Ask about once a second until the stack ends, so that there is something to see at any time."""
+        self._running.enter_context(Asking(url, pause_s=1.0))
+
     def start_program(self, program: Program) -> Program:
         self._running.callback(program.stop)
         return program.start()
@@ -193,8 +197,9 @@ class Stack:
 class Asking:
     """Asks a path steadily from a thread of its own, and notes how long each answer took."""
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, *, pause_s: float = 0.02) -> None:
         self._url = url
+        self._pause_s = pause_s
         self.phase = Phase()
         self._ends = threading.Event()
         self._thread = threading.Thread(target=self._run, daemon=True)
@@ -209,7 +214,7 @@ class Asking:
 
     def _run(self) -> None:
         with httpx.Client(timeout=20) as client:
-            while not self._ends.wait(0.02):
+            while not self._ends.wait(self._pause_s):
                 began = time.perf_counter()
                 try:
                     client.get(self._url).raise_for_status()
