@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 from otel_loopblock.demo import shop
 
@@ -14,12 +16,22 @@ class Endpoint:
     name: str
     blocks_by: str
     """How, in words."""
-    function: str
-    """The synchronous function that it calls: the culprit, fully qualified."""
+    calls: Callable[..., Any]
+    """The synchronous function that it calls: the culprit."""
     call: str | None
     """How the name of the call under it must begin; ``None`` where it computes itself."""
     cause: str | None = None
     """The cause, where it does not depend on what else the machine does."""
+
+    @property
+    def function(self) -> str:
+        """The culprit's name, fully qualified."""
+        return f"{self.calls.__module__}.{self.calls.__qualname__}"
+
+    @property
+    def lines(self) -> frozenset[int]:
+        """The culprit's lines."""
+        return frozenset(line for _, _, line in self.calls.__code__.co_lines() if line)
 
     @property
     def blocking(self) -> str:
@@ -36,26 +48,26 @@ ENDPOINTS = (
     Endpoint(
         name="payment",
         blocks_by="sleeps",
-        function=f"{shop.__name__}.{shop.charge_card.__name__}",
+        calls=shop.charge_card,
         call="time.sleep",
         cause="wait",
     ),
     Endpoint(
         name="bundle",
         blocks_by="computes",
-        function=f"{shop.__name__}.{shop.best_bundle.__name__}",
+        calls=shop.best_bundle,
         call=None,
     ),
     Endpoint(
         name="customers",
         blocks_by="queries sqlite3",
-        function=f"{shop.__name__}.{shop.top_customers.__name__}",
+        calls=shop.top_customers,
         call="sqlite3",
     ),
     Endpoint(
         name="catalogue",
         blocks_by="parses JSON",
-        function=f"{shop.__name__}.{shop.cheapest_product.__name__}",
+        calls=shop.cheapest_product,
         call="json",
     ),
 )

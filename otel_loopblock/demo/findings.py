@@ -76,6 +76,11 @@ class BlockSeen:
         return self.attributes.get(names.ADVICE)
 
     @property
+    def delayed_requests(self) -> int:
+        """How many it made wait, as far as was known then."""
+        return int(self.attributes.get(names.DELAYED_REQUESTS, 0))
+
+    @property
     def stacktrace(self) -> str:
         """The sampled stack; empty where there is none."""
         return str(self.attributes.get(CODE_STACKTRACE, ""))
@@ -87,6 +92,7 @@ class DelaySeen:
 
     span: Span
     event: Event
+    """Its time is the beginning of the wait, but not before the span's."""
 
     @property
     def delay_s(self) -> float:
@@ -134,6 +140,11 @@ class Culprit:
     def causes(self) -> list[tuple[str, int]]:
         """The causes and how often, the commonest first."""
         return Counter(block.cause for block in self.blocks).most_common()
+
+    @property
+    def delayed_requests(self) -> int:
+        """How many they made wait."""
+        return sum(block.delayed_requests for block in self.blocks)
 
     @property
     def total_s(self) -> float:
@@ -215,10 +226,14 @@ class Findings:
         return None if root is None else root.attributes.get(names.HTTP_ROUTE)
 
     def culprit_of(self, delay: DelaySeen) -> BlockSeen | None:
-        """The block that made somebody wait: of its culprit's, the one that lies next to the event."""
-        candidates = [block for block in self.blocks if block.span.trace_id == delay.culprit_trace_id]
+        """The block that made somebody wait: of its culprit's trace, the one nearest to the wait."""
         at = delay.event.time_unix_ns
-        return min(candidates, key=lambda block: abs(block.ended_unix_ns - at), default=None)
+
+        def distance(block: BlockSeen) -> int:
+            return max(block.started_unix_ns - at, at - block.ended_unix_ns, 0)
+
+        candidates = [block for block in self.blocks if block.span.trace_id == delay.culprit_trace_id]
+        return min(candidates, key=distance, default=None)
 
     def is_linked(self, delay: DelaySeen) -> bool:
         """Whether a span of the delayed request's trace has a link to the culprit's span."""

@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from otel_loopblock.demo.endpoints import ENDPOINTS, Endpoint
+from otel_loopblock.demo.endpoints import ENDPOINTS, INNOCENT, Endpoint
 from otel_loopblock.demo.findings import BlockSeen, Findings
 from otel_loopblock.demo.load import Load
 from otel_loopblock.demo.statistics import Histogram
@@ -58,6 +58,7 @@ def promises(run: Run) -> list[Promise]:
         _traces_arrived(run),
         *(_culprit_named(run, endpoint) for endpoint in ENDPOINTS),
         _each_on_its_own_request(run),
+        _victims_point_to_culprits(run),
         _metric_leads_to_trace(run),
         _no_block_when_offloaded(run),
         _lag_shrinks(run),
@@ -100,6 +101,9 @@ def _culprit_named(run: Run, endpoint: Endpoint) -> Promise:
         return Promise(text, False, f"no block of {run.threshold_s * 1000:g} ms or more is on its traces")
     if not named:
         return Promise(text, False, f"its blocks name {_most_common(block.function for block in own)}")
+    outside = [block.line for block in named if block.line not in endpoint.lines]
+    if outside:
+        return Promise(text, False, f"its blocks name line {outside[0]}, which is none of the function")
     if endpoint.call is None:
         right = [block for block in named if block.call is None]
     else:
@@ -124,6 +128,22 @@ def _each_on_its_own_request(run: Run) -> Promise:
         where = run.findings.route(block.span.trace_id) or "no request's trace"
         return Promise(text, False, f"{len(wrong)} are; {short(block.function)} is on {where}")
     return Promise(text, bool(checked), f"{len(checked)} blocks")
+
+
+def _victims_point_to_culprits(run: Run) -> Promise:
+    text = f"GET {INNOCENT} that had to wait links to the trace that made it wait"
+    findings = run.findings
+    found = [delay for delay in findings.delays if findings.route(delay.span.trace_id) == INNOCENT]
+    if not found:
+        return Promise(text, False, "no event event_loop.delayed was received")
+    right = {
+        delay.span.trace_id
+        for delay in found
+        if findings.is_linked(delay) and findings.culprit_of(delay) is not None
+    }
+    if not right:
+        return Promise(text, False, f"none of {len(found)} has a link to a trace with a block")
+    return Promise(text, True, f"{len(right)} requests")
 
 
 def _metric_leads_to_trace(run: Run) -> Promise:

@@ -37,7 +37,7 @@ def report(run: Run, judged: Sequence[Promise], width: int) -> RenderableType:
     delay = _telling_delay(run, blocks)
     block = run.findings.culprit_of(delay) if delay is not None else _telling_block(blocks)
     if block is not None:
-        parts += [_title("The trace of a request that blocked the loop")]
+        parts += [_title("A request that blocked the loop" + (", and one that had to wait" if delay else ""))]
         parts += [_trace(run, block, delay, width), "", _event(block)]
     if blocks:
         parts += [_title("What blocked the loop"), _culprits(culprits(blocks), run.threshold_s)]
@@ -71,16 +71,24 @@ def _telling_block(blocks: Iterable[BlockSeen]) -> BlockSeen | None:
 
 
 def _telling_delay(run: Run, blocks: Sequence[BlockSeen]) -> DelaySeen | None:
-    """The longest delay of the innocent whose culprit's trace is there to be shown."""
+    """The longest of a request to the innocent that was under way; of the first endpoint if there is one."""
     known = {block.span.trace_id for block in blocks if block.span.name != "event_loop.blocked"}
-    candidates = [
+    first = ENDPOINTS[0].function
+
+    def worth(delay: DelaySeen) -> tuple[bool, bool, float]:
+        block = run.findings.culprit_of(delay)
+        assert block is not None
+        under_way = delay.event.time_unix_ns < block.ended_unix_ns
+        return under_way, block.function == first, delay.delay_s
+
+    candidates = (
         delay
         for delay in run.findings.delays
         if delay.culprit_trace_id in known
         and delay.culprit_trace_id != delay.span.trace_id
         and run.findings.route(delay.span.trace_id) == INNOCENT
-    ]
-    return max(candidates, key=lambda delay: delay.delay_s, default=None)
+    )
+    return max(candidates, key=worth, default=None)
 
 
 def _trace(run: Run, block: BlockSeen, delay: DelaySeen | None, width: int) -> RenderableType:
@@ -96,10 +104,10 @@ def _trace(run: Run, block: BlockSeen, delay: DelaySeen | None, width: int) -> R
     )
     if delay is None:
         return drawing
-    linked = "span link" if findings.is_linked(delay) else "attribute only"
-    note = Text("  had to wait for ").append(short(block.function), "bold")
-    note.append(f" of trace {delay.culprit_trace_id} ({linked})")
-    return Group(drawing, note)
+    linked = "a span link" if findings.is_linked(delay) else "attributes, but no link,"
+    note = Text("The lower request had to wait for the upper one; its trace says so: ")
+    note.append(f"{linked} to trace {delay.culprit_trace_id}.")
+    return Group(drawing, "", note)
 
 
 def _event(block: BlockSeen) -> RenderableType:
@@ -113,6 +121,8 @@ def _event(block: BlockSeen) -> RenderableType:
         table.add_row("event_loop.block.call", Text(block.call, "bold"))
     if block.advice is not None:
         table.add_row("event_loop.block.advice", Text(block.advice, "green"))
+    if block.delayed_requests:
+        table.add_row("event_loop.block.delayed_requests", str(block.delayed_requests))
     stack = block.stacktrace.rstrip().splitlines()
     if stack:
         last = [_shortened(line) for line in stack[-STACK_LINES:]]
@@ -145,7 +155,8 @@ def _culprits(found: Sequence[Culprit], threshold_s: float) -> RenderableType:
     table.add_column("line", overflow="fold", ratio=2)
     table.add_column("call", overflow="fold", ratio=3)
     table.add_column("cause", overflow="fold", ratio=2)
-    for name in ("count", "p50", "p99"):
+    counted = any(culprit.delayed_requests for culprit in found)
+    for name in ("count", "p50", "p99", *(["delayed"] if counted else [])):
         table.add_column(name, justify="right", no_wrap=True)
     for culprit in found[:MAX_CULPRITS]:
         causes = culprit.causes
@@ -158,9 +169,12 @@ def _culprits(found: Sequence[Culprit], threshold_s: float) -> RenderableType:
             str(len(culprit.blocks)),
             milliseconds(culprit.duration_s(0.5)),
             milliseconds(culprit.duration_s(0.99)),
+            *([str(culprit.delayed_requests)] if counted else []),
         )
     left = found[MAX_CULPRITS:]
     note = f"Callbacks of {threshold_s * 1000:g} ms or more, while the blocking endpoints were asked for."
+    if counted:
+        note += " Delayed: requests that had to wait."
     if left:
         count = sum(len(culprit.blocks) for culprit in left)
         total = milliseconds(sum(culprit.total_s for culprit in left))

@@ -85,13 +85,19 @@ def waterfall(
         _add_span(table, axis, row)
         for delay in delays:
             if delay.span.span_id == row.span.span_id:
-                ended = delay.event.time_unix_ns
                 table.add_row(
                     Text("  " * row.depth + "  event_loop.delayed", DELAY_STYLE),
-                    axis.bar(ended - int(delay.delay_s * 1e9), ended, DELAY, DELAY_STYLE),
+                    axis.bar(*_wait(delay, blocks), DELAY, DELAY_STYLE),
                     Text(f"≤ {milliseconds(delay.delay_s)}", DELAY_STYLE),
                 )
     return table
+
+
+def _wait(delay: DelaySeen, blocks: Sequence[BlockSeen]) -> tuple[int, int]:
+    """From when to when: a request that arrived amid a block waited before its span began."""
+    began, length = delay.event.time_unix_ns, int(delay.delay_s * 1e9)
+    last = max((block.ended_unix_ns for block in blocks), default=began + length)
+    return (began, began + length) if began < last else (began - length, began)
 
 
 def _visible(trace: Sequence[Row]) -> list[Row]:

@@ -153,6 +153,10 @@ def all_spans():
             function=endpoint.function,
             call=CALLS.get(endpoint.call),
             cause=endpoint.cause or "cpu",
+            **{
+                "code.line.number": max(endpoint.lines),
+                "event_loop.block.delayed_requests": 1 if trace == 1 else None,
+            },
         )
         server = request(endpoint.blocking, trace * 200, trace * 200 + 120, trace=trace)
         inner = make_span(
@@ -167,7 +171,7 @@ def all_spans():
             205,
             340,
             trace=len(ENDPOINTS) + 1,
-            events=[delayed(310, 100, first)],
+            events=[delayed(210, 100, first)],
             links=[link_to(first)],
         )
     )

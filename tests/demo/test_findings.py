@@ -41,8 +41,8 @@ def test_span_whose_parent_did_not_arrive_is_a_root():
 def test_delay_leads_to_the_block_and_the_link_is_looked_for_in_the_whole_trace():
     culprit = request("/slow", 0, 400, trace=1, events=[blocked(10, 50), blocked(200, 100)])
     server = request("/stock", 190, 320, trace=2, links=[link_to(culprit)])
-    inner = make_span("inner", 195, 310, trace=2, parent=server, events=[delayed(300, 100, culprit)])
-    unlinked = request("/stock", 190, 320, trace=3, events=[delayed(300, 100, culprit)])
+    inner = make_span("inner", 195, 310, trace=2, parent=server, events=[delayed(205, 100, culprit)])
+    unlinked = request("/stock", 190, 320, trace=3, events=[delayed(205, 100, culprit)])
 
     findings = Findings([culprit, server, inner, unlinked])
     delay, other = findings.delays

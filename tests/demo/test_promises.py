@@ -50,7 +50,8 @@ def test_trace_that_did_not_arrive_is_missed():
 @pytest.mark.parametrize("endpoint", ENDPOINTS, ids=lambda endpoint: endpoint.name)
 def test_endpoint_without_a_block_is_missed(endpoint):
     spans = without_events(all_spans(), endpoint.blocking)
-    (line,) = missed(whole_run(spans=spans))
+    line, *others = missed(whole_run(spans=spans))
+    assert len(others) == (endpoint is ENDPOINTS[0])  # the victim's culprit is gone as well
     assert line.startswith(f"GET {endpoint.blocking} ")
     assert line.endswith("no block of 10 ms or more is on its traces")
 
@@ -59,6 +60,24 @@ def test_wrong_culprit_is_missed():
     spans = changed(all_spans(), ENDPOINTS[1].function, **{"code.function.name": "starlette.run"})
     (line,) = missed(whole_run(spans=spans))
     assert line.endswith("its blocks name starlette.run")
+
+
+def test_line_of_another_function_is_missed():
+    spans = changed(all_spans(), ENDPOINTS[1].function, **{"code.line.number": 0})
+    (line,) = missed(whole_run(spans=spans))
+    assert line.endswith("its blocks name line 0, which is none of the function")
+
+
+def test_nobody_who_had_to_wait_is_missed():
+    spans = without_events(all_spans(), INNOCENT)
+    (line,) = missed(whole_run(spans=spans))
+    assert line.endswith("no event event_loop.delayed was received")
+
+
+def test_victim_without_a_link_is_missed():
+    spans = [dataclasses.replace(span, links=()) for span in all_spans()]
+    (line,) = missed(whole_run(spans=spans))
+    assert line.endswith("none of 1 has a link to a trace with a block")
 
 
 def test_wrong_call_is_missed():
