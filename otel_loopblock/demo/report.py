@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections import Counter
 from collections.abc import Iterable, Sequence
 
 from rich.console import Group, RenderableType
@@ -75,11 +76,14 @@ def _telling_delay(run: Run, blocks: Sequence[BlockSeen]) -> DelaySeen | None:
     known = {block.span.trace_id for block in blocks if block.span.name != "event_loop.blocked"}
     first = ENDPOINTS[0].function
 
-    def worth(delay: DelaySeen) -> tuple[bool, bool, float]:
+    waits = Counter(delay.span.trace_id for delay in run.findings.delays)
+
+    def worth(delay: DelaySeen) -> tuple[bool, bool, bool, float]:
         block = run.findings.culprit_of(delay)
         assert block is not None
         under_way = delay.event.time_unix_ns < block.ended_unix_ns
-        return under_way, block.function == first, delay.delay_s
+        once = waits[delay.span.trace_id] == 1
+        return under_way, block.function == first, once, delay.delay_s
 
     candidates = (
         delay
@@ -151,21 +155,19 @@ def _shortened(line: str) -> str:
 
 def _culprits(found: Sequence[Culprit], threshold_s: float) -> RenderableType:
     table = Table(box=None, padding=(0, 2, 0, 0), pad_edge=False, header_style="dim")
-    table.add_column("function", overflow="fold", ratio=3)
-    table.add_column("line", overflow="fold", ratio=2)
-    table.add_column("call", overflow="fold", ratio=3)
-    table.add_column("cause", overflow="fold", ratio=2)
+    table.add_column("function", overflow="fold")
+    table.add_column("line", overflow="fold")
+    table.add_column("call", overflow="fold")
+    table.add_column("cause", overflow="fold")
     counted = any(culprit.delayed_requests for culprit in found)
     for name in ("count", "p50", "p99", *(["delayed"] if counted else [])):
         table.add_column(name, justify="right", no_wrap=True)
     for culprit in found[:MAX_CULPRITS]:
-        causes = culprit.causes
-        cause = causes[0][0] if len(causes) == 1 else ", ".join(f"{name} {count}" for name, count in causes)
         table.add_row(
             Text(_name(culprit)),
             Text(_place(culprit)),
             Text(culprit.call or "(itself)", "" if culprit.call else "dim"),
-            Text(cause),
+            Text(_causes(culprit)),
             str(len(culprit.blocks)),
             milliseconds(culprit.duration_s(0.5)),
             milliseconds(culprit.duration_s(0.99)),
@@ -180,6 +182,14 @@ def _culprits(found: Sequence[Culprit], threshold_s: float) -> RenderableType:
         total = milliseconds(sum(culprit.total_s for culprit in left))
         note += f" Left out: {count} by {len(left)} more functions, {total} in all."
     return Group(table, Text(note, "dim"))
+
+
+def _causes(culprit: Culprit) -> str:
+    """``wait``; where they differ, the commonest with how often."""
+    causes = culprit.causes
+    if len(causes) == 1:
+        return causes[0][0]
+    return ", ".join(f"{name} {count}" for name, count in causes[:2]) + (", …" if len(causes) > 2 else "")
 
 
 def _lag(before: Histogram, after: Histogram, width: int) -> RenderableType:

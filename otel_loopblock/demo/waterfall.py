@@ -94,10 +94,13 @@ def waterfall(
 
 
 def _wait(delay: DelaySeen, blocks: Sequence[BlockSeen]) -> tuple[int, int]:
-    """From when to when: a request that arrived amid a block waited before its span began."""
+    """From when to when somebody waited for one of the blocks; for others there is only a moment."""
     began, length = delay.event.time_unix_ns, int(delay.delay_s * 1e9)
-    last = max((block.ended_unix_ns for block in blocks), default=began + length)
-    return (began, began + length) if began < last else (began - length, began)
+    ends = [block.ended_unix_ns for block in blocks if block.span.trace_id == delay.culprit_trace_id]
+    if not ends:
+        return began, began
+    # A request that arrived amid a block waited before its span began.
+    return (began, began + length) if began < max(ends) else (began - length, began)
 
 
 def _visible(trace: Sequence[Row]) -> list[Row]:
