@@ -108,7 +108,7 @@ def _culprit_named(run: Run, endpoint: Endpoint) -> Promise:
         right = [block for block in named if block.call is None]
     else:
         right = [block for block in named if (block.call or "").startswith(endpoint.call)]
-    if 2 * len(right) < len(named):
+    if not right:
         return Promise(text, False, f"its blocks name the call {_most_common(b.call for b in named)}")
     if endpoint.cause is not None and _most_common(block.cause for block in named) != endpoint.cause:
         causes = _most_common(block.cause for block in named)

@@ -50,7 +50,8 @@ def top_customers(database: Path) -> list[tuple[int, float]]:
 
 def cheapest_product(catalogue: Path) -> dict[str, Any]:
     """The cheapest product of a supplier's catalogue, a JSON document of some megabytes."""
-    products: list[dict[str, Any]] = json.loads(catalogue.read_text())
+    text = catalogue.read_text()
+    products: list[dict[str, Any]] = json.loads(text)
     return min(products, key=lambda product: product["price"])
 
 
