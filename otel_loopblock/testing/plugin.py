@@ -1,1 +1,87 @@
-"""The pytest plugin; inert until asked."""
+"""The pytest plugin: inert until asked, by option, ini file, marker or fixture.
+
+pytest imports this in every run: the rest is imported on demand.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from otel_loopblock.testing import settings
+
+if TYPE_CHECKING:
+    from otel_loopblock.testing.reporter import Reporter
+    from otel_loopblock.testing.watcher import LoopBlock, Watcher
+
+MARKERS = (
+    "loopblock(threshold_ms=…, allow=[…]): watch this test for blocks of the event loop, also without"
+    " --loopblock; allow: patterns of functions or calls that may block",
+    "loopblock_off: do not watch this test for blocks of the event loop",
+)
+
+_settings = pytest.StashKey[settings.Settings]()
+_WATCHER = "loopblock-watcher"
+_REPORTER = "loopblock-reporter"
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Declare the options."""
+    settings.add_options(parser)
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Check the options; begin where they ask for it."""
+    for marker in MARKERS:
+        config.addinivalue_line("markers", marker)
+    chosen = config.stash[_settings] = settings.read(config)
+    if chosen.on:
+        _watcher(config)
+        _reporter(config)
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Begin where a test asks for it; check the markers."""
+    asking = [item for item in items if settings.asks(item)]
+    if asking:
+        watcher = _watcher(config)
+        for item in asking:
+            watcher.check_markers(item)
+        if not hasattr(config, "workerinput"):
+            _reporter(config)
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_setupnodes(config: pytest.Config) -> None:
+    """Be ready for what the workers report: only they know whether a test asks."""
+    _reporter(config)
+
+
+@pytest.fixture
+def loopblock(request: pytest.FixtureRequest) -> LoopBlock:
+    """What this test has blocked so far, and what it may: ``blocks``, ``allow(...)``, ``allowed()``."""
+    return _watcher(request.config).handle(request.node)
+
+
+def _watcher(config: pytest.Config) -> Watcher:
+    from otel_loopblock.testing.watcher import Watcher
+
+    watcher: Watcher | None = config.pluginmanager.get_plugin(_WATCHER)
+    if watcher is None:
+        watcher = Watcher(config, config.stash[_settings])
+        config.pluginmanager.register(watcher, _WATCHER)
+    return watcher
+
+
+def _reporter(config: pytest.Config) -> Reporter | None:
+    from otel_loopblock.testing.reporter import Reporter
+
+    if hasattr(config, "workerinput"):  # a worker of pytest-xdist: the controller reports
+        return None
+    reporter: Reporter | None = config.pluginmanager.get_plugin(_REPORTER)
+    if reporter is None:
+        reporter = Reporter(config, config.stash[_settings])
+        config.pluginmanager.register(reporter, _REPORTER)
+    return reporter

@@ -30,9 +30,9 @@ class EventLoopBlocked(AssertionError):
     """The blocks, in the order in which they happened; empty on a copy that has been pickled."""
 
     @classmethod
-    def of(cls, blocks: Sequence[Block]) -> EventLoopBlocked:
-        """Make the exception for ``blocks``."""
-        error = cls(describe(blocks))
+    def of(cls, blocks: Sequence[Block], base: str = "") -> EventLoopBlocked:
+        """Make the exception for ``blocks``; files are named relative to ``base``, the current directory."""
+        error = cls(describe(blocks, base))
         error.blocks = tuple(blocks)
         return error
 
@@ -66,13 +66,17 @@ def excuse(block: Block) -> str | None:
     return "gc" if collecting >= descheduled else "descheduled"
 
 
-def headline(block: Block) -> str:
+EventLoopBlocked.__module__ = "otel_loopblock.testing"  # as it is imported
+
+
+def headline(block: Block, base: str = "") -> str:
     """One line: ``app.py:42: load blocked the event loop for 52 ms in time.sleep (wait). Use …``."""
     culprit = block.culprit
     if culprit is None:
         text = "the event loop was blocked"
     elif culprit.file:
-        text = f"{_path(culprit.file)}:{culprit.line}: {culprit.function} blocked the event loop"
+        function = culprit.function.rpartition(".")[2]
+        text = f"{relative(culprit.file, base)}:{culprit.line}: {function} blocked the event loop"
     else:
         text = f"{culprit.function} blocked the event loop"
     text += f" for {milliseconds(block.duration_s)}"
@@ -83,13 +87,13 @@ def headline(block: Block) -> str:
     return f"{text}. {block.advice}" if block.advice else text
 
 
-def describe(blocks: Sequence[Block]) -> str:
+def describe(blocks: Sequence[Block], base: str = "") -> str:
     """Every block, the longest first, with its stack; those that do not count come last and say so."""
     ordered = sorted(blocks, key=lambda block: (excuse(block) is not None, -block.duration_s))
     lines: list[str] = []
     for block in ordered[:MAX_LISTED]:
         excused = excuse(block)
-        lines.append(headline(block) + (f" [{excused}: not counted]" if excused else ""))
+        lines.append(headline(block, base) + (f" [{excused}: not counted]" if excused else ""))
         stack = render(block.stack, STACK_DEPTH, block.leaf_call).rstrip("\n")
         lines.append(stack or "  (it was over before its stack could be sampled)")
     if len(ordered) > MAX_LISTED:
@@ -97,10 +101,10 @@ def describe(blocks: Sequence[Block]) -> str:
     return "\n".join(lines)
 
 
-def _path(file: str) -> str:
-    """Relative where that is shorter to read: below the current directory."""
+def relative(file: str, base: str = "") -> str:
+    """A path relative to ``base``, the current directory by default, where the file is below it."""
     try:
-        relative = os.path.relpath(file)
+        path = os.path.relpath(file, base or None)
     except (ValueError, OSError):  # another drive; the directory is gone
         return file
-    return file if relative.startswith(os.pardir) else relative
+    return file if path.startswith(os.pardir) else path

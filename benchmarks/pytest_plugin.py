@@ -1,0 +1,196 @@
+"""The pytest plugin on a suite of 1,000 async tests: what it costs, and what it finds.
+
+    python benchmarks/pytest_plugin.py [--rounds 7] [--tests 1000] [--blocks 100]
+
+First the suite, without a block in it, in turns with and without --loopblock, each in a process of its own:
+the median of the ratios of neighbours. Then the same suite with blocks of 12 to 30 ms planted into some
+tests, alone and with pytest-xdist on two cores: which tests failed, and with which line.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import random
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+from rich.console import Console
+from rich.progress import track
+from rich.table import Table
+
+INI = """[pytest]
+asyncio_mode = auto
+asyncio_default_fixture_loop_scope = function
+"""
+
+HEAD = """import asyncio
+import hashlib
+import json
+import sqlite3
+import time
+
+import httpx
+
+
+async def app(scope, receive, send):
+    await asyncio.sleep(0)
+    await send({"type": "http.response.start", "status": 200, "headers": []})
+    await send({"type": "http.response.body", "body": b"done"})
+
+
+async def later(value):
+    await asyncio.sleep(0.001)
+    return value
+
+
+async def double(value):
+    await asyncio.sleep(0)
+    return 2 * value
+"""
+
+BODIES = (
+    """    assert await double(21) == 42
+""",
+    """    assert sum(await asyncio.gather(*(later(n) for n in range(5)))) == 10
+""",
+    """    queue = asyncio.Queue()
+    await asyncio.gather(*(queue.put(n) for n in range(20)))
+    assert [await queue.get() for _ in range(20)] == list(range(20))
+""",
+    """    async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://test") as client:
+        assert (await client.get("/")).text == "done"
+""",
+)
+
+BLOCKS = (
+    "    time.sleep({seconds})\n",
+    """    until = time.perf_counter() + {seconds}
+    while time.perf_counter() < until:
+        pass
+""",
+    """    until = time.perf_counter() + {seconds}
+    while time.perf_counter() < until: json.loads('[' + '1,' * 2000 + '1]')
+""",
+    """    until = time.perf_counter() + {seconds}
+    while time.perf_counter() < until: hashlib.sha256(bytes(200_000)).digest()
+""",
+    """    until = time.perf_counter() + {seconds}
+    while time.perf_counter() < until: sum(range(20_000))
+""",
+)
+"""Each waits or computes for a given time; the loop of one is on its own two lines."""
+
+
+def write_suite(folder: Path, tests: int, blocks: int, seed: int) -> dict[str, tuple[int, int]]:
+    """Write the suite.
+
+    Returns:
+        For each planted block the test's id and the first and last line that may be blamed.
+    """
+    choice = random.Random(seed)
+    planted = set(choice.sample(range(tests), blocks))
+    lines: dict[str, tuple[int, int]] = {}
+    (folder / "pytest.ini").write_text(INI)
+    for module in range(0, tests, 100):
+        text = HEAD
+        for number in range(module, min(module + 100, tests)):
+            text += f"\n\nasync def test_{number}():\n{choice.choice(BODIES)}"
+            if number in planted:
+                first = text.count("\n") + 1
+                text += choice.choice(BLOCKS).format(seconds=round(choice.uniform(0.012, 0.030), 4))
+                lines[f"test_{module:04}.py::test_{number}"] = (first, text.count("\n"))
+        (folder / f"test_{module:04}.py").write_text(text)
+    return lines
+
+
+def run(folder: Path, *options: str) -> float:
+    """Run pytest there; seconds of the whole process."""
+    began = time.perf_counter()
+    done = subprocess.run(
+        [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "--tb=no", *options],
+        cwd=folder,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    took = time.perf_counter() - began
+    if done.returncode not in (0, 1):
+        raise SystemExit(done.stdout + done.stderr)
+    return took
+
+
+def cost(rounds: int, tests: int) -> Table:
+    """Seconds with and without the plugin, in turns."""
+    off: list[float] = []
+    on: list[float] = []
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        write_suite(folder, tests, 0, seed=1)
+        run(folder)  # compiles
+        for turn in track(range(rounds), "with and without, in turns"):
+            for options, times in (((), off), (("--loopblock",), on))[:: 1 if turn % 2 else -1]:
+                times.append(run(folder, *options))
+    ratio = statistics.median(b / a for a, b in zip(off, on, strict=True))
+    table = Table("", "median s", "fastest s", title=f"{tests} async tests, {rounds} rounds, whole process")
+    table.add_row("without", f"{statistics.median(off):.2f}", f"{min(off):.2f}")
+    table.add_row("--loopblock", f"{statistics.median(on):.2f}", f"{min(on):.2f}")
+    table.add_row(
+        "ratio",
+        f"{statistics.median(on) / statistics.median(off):.3f}",
+        f"{min(on) / min(off):.3f}",
+    )
+    table.add_row("median of the rounds' ratios", f"{ratio:.3f}", "")
+    return table
+
+
+def findings(tests: int, blocks: int) -> Table:
+    """Which planted blocks failed their test, with their own line, and who else failed."""
+    table = Table("", "failed", "with its line", "innocent failed", "not counted", title=f"{blocks} planted")
+    for title, options in (("one process", ()), ("-n 2", ("-n", "2"))):
+        with tempfile.TemporaryDirectory() as name:
+            folder = Path(name)
+            lines = write_suite(folder, tests, blocks, seed=2)
+            run(folder, "--loopblock", "--loopblock-report=report.json", *options)
+            report = json.loads((folder / "report.json").read_text())
+        failed = [block for block in report["blocks"] if block["fails"]]
+        guilty = {block["test"] for block in failed} & set(lines)
+        own = {
+            block["test"]
+            for block in failed
+            if block["test"] in lines
+            and lines[block["test"]][0]
+            <= block["attributes"].get("code.line.number", 0)
+            <= lines[block["test"]][1]
+        }
+        innocent = {block["test"] for block in failed} - set(lines)
+        table.add_row(
+            title,
+            f"{len(guilty)} of {blocks}",
+            f"{len(own)}",
+            f"{len(innocent)} of {tests - blocks}",
+            str(len(report["blocks"]) - len(failed)),
+        )
+    return table
+
+
+def main() -> None:
+    """Measure and print."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    parser.add_argument("--rounds", type=int, default=7)
+    parser.add_argument("--tests", type=int, default=1000)
+    parser.add_argument("--blocks", type=int, default=100)
+    args = parser.parse_args()
+    console = Console()
+    if args.rounds:
+        console.print(cost(args.rounds, args.tests))
+    if args.blocks:
+        console.print(findings(args.tests, args.blocks))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,138 @@
+"""Collects what the tests' reports carry and says it at the end: summary, files, annotations, baseline.
+
+Runs once: in the process of pytest, or in the controller of pytest-xdist.
+"""
+
+from __future__ import annotations
+
+import pytest
+
+from otel_loopblock.emit.words import milliseconds
+from otel_loopblock.testing import formats
+from otel_loopblock.testing.baseline import Baseline, BaselineError
+from otel_loopblock.testing.formats import Spot, spots
+from otel_loopblock.testing.record import (
+    ATTRIBUTE,
+    NOT_COVERED,
+    Record,
+    call_of,
+    cause_of,
+    file_of,
+    function_of,
+    known,
+    line_of,
+)
+from otel_loopblock.testing.settings import Settings
+from otel_loopblock.testing.words import relative
+
+SHOWN = 10
+"""Culprits in the summary."""
+
+
+class Reporter:
+    """The plugin that reports.
+
+    Args:
+        config: of this run.
+        settings: the options.
+
+    Raises:
+        pytest.UsageError: the baseline that is to be updated cannot be used.
+    """
+
+    def __init__(self, config: pytest.Config, settings: Settings) -> None:
+        self._config = config
+        self._settings = settings
+        self._records: list[Record] = []
+        self._tests = 0
+        self._not_covered: dict[str, list[str]] = {}
+        self._said: list[str] = []
+        self._baseline = Baseline()
+        if settings.baseline is not None and (settings.baseline.exists() or not settings.update_baseline):
+            try:
+                self._baseline = Baseline.read(settings.baseline)
+            except BaselineError as error:
+                raise pytest.UsageError(f"--loopblock-baseline: {error}") from None
+
+    def pytest_report_header(self) -> str:
+        """What is on, in the header of the run."""
+        settings = self._settings
+        text = f"loopblock: threshold {settings.threshold_ms:g} ms"
+        if not settings.on:
+            text += ", tests that ask for it"
+        if settings.baseline is not None:
+            text += f", baseline {settings.baseline}"
+        return text
+
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        """Take what a report carries."""
+        if report.when == "call":
+            self._tests += 1
+        self._records += getattr(report, ATTRIBUTE, ())
+        backend = getattr(report, NOT_COVERED, None)
+        if backend is not None:
+            self._not_covered.setdefault(backend, []).append(report.nodeid)
+
+    def pytest_sessionfinish(self, session: pytest.Session) -> None:
+        """Write the files."""
+        settings = self._settings
+        try:
+            if settings.update_baseline and settings.baseline is not None:
+                found = {known(record) for record in self._records if record["excuse"] == "baseline"}
+                new = found - self._baseline.known
+                Baseline(self._baseline.known | found).write(settings.baseline)
+                self._said.append(f"{len(new)} blocks added to the baseline {settings.baseline}")
+            for path in settings.reports:
+                formats.write(
+                    path,
+                    self._records,
+                    root=self._config.rootpath,
+                    threshold_ms=settings.threshold_ms,
+                    tests=self._tests,
+                )
+                self._said.append(f"report written to {path}")
+        except OSError as error:
+            self._said.append(f"ERROR: cannot be written: {error}")
+            session.exitstatus = pytest.ExitCode.USAGE_ERROR
+
+    def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:
+        """Show the worst culprits."""
+        if self._records or self._not_covered or self._said:
+            terminalreporter.section("event loop blocked")
+            found = spots(self._records)
+            for spot in found[:SHOWN]:
+                terminalreporter.write_line(self._line(spot), red=spot.fails, yellow=not spot.fails)
+            if len(found) > SHOWN:
+                terminalreporter.write_line(f"and {len(found) - SHOWN} more culprits")
+            for backend, tests in self._not_covered.items():
+                terminalreporter.write_line(
+                    f"not covered: {_count(len(tests), 'test')} ran on {backend}, and only asyncio and uvloop"
+                    f" are watched: {tests[0]}{', …' if len(tests) > 1 else ''}"
+                )
+            for line in self._said:
+                terminalreporter.write_line(line)
+        if self._settings.annotations:
+            terminalreporter.ensure_newline()
+            for line in formats.github(self._records, self._config.rootpath):
+                terminalreporter.write_line(line)
+
+    def _line(self, spot: Spot) -> str:
+        worst = spot.worst
+        text = f"{milliseconds(spot.longest_s):>8}  "
+        if file_of(worst):
+            base = str(self._config.invocation_params.dir)
+            text += f"{relative(file_of(worst), base)}:{line_of(worst)} "
+        text += function_of(worst) or "unknown"
+        if call_of(worst):
+            text += f" → {call_of(worst)}"
+        if cause_of(worst) != "unknown":
+            text += f" ({cause_of(worst)})"
+        if len(spot.records) > 1:
+            text += f", {len(spot.records)} times in {_count(len(spot.tests), 'test')}"
+        else:
+            text += f", in {spot.tests[0]}"
+        return text if worst["excuse"] is None else f"{text} [not counted: {worst['excuse']}]"
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"

@@ -1,0 +1,306 @@
+"""Watches each test: opens a detection before its set-up, fails it after its call, closes after its teardown.
+
+The hooks stay in place for the whole run, the detection is per test. Runs in each worker of pytest-xdist;
+what it finds travels on the reports.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import sys
+from collections.abc import Generator, Iterator
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from otel_loopblock.block import Block
+from otel_loopblock.config import Config
+from otel_loopblock.emit import attributes
+from otel_loopblock.registry import registry
+from otel_loopblock.testing.baseline import Baseline, BaselineError, Known
+from otel_loopblock.testing.detection import Detection
+from otel_loopblock.testing.record import ATTRIBUTE, NOT_COVERED, Record
+from otel_loopblock.testing.settings import Settings, asks
+from otel_loopblock.testing.words import STACK_DEPTH, EventLoopBlocked, describe, excuse, headline
+
+
+class Watcher:
+    """The plugin that runs where tests run.
+
+    Args:
+        config: of this run.
+        settings: the options.
+
+    Raises:
+        pytest.UsageError: the baseline cannot be used.
+    """
+
+    def __init__(self, config: pytest.Config, settings: Settings) -> None:
+        self._settings = settings
+        self._base = str(config.invocation_params.dir)
+        self._config = Config.load(
+            {"threshold_ms": settings.threshold_ms, "ignore": settings.allow}, environ={}
+        )
+        self._keeping: Detection | None = None
+        self._test: _Test | None = None
+        self._baseline = Baseline()
+        if settings.baseline is not None and not settings.update_baseline:
+            try:
+                self._baseline = Baseline.read(settings.baseline)
+            except BaselineError as error:
+                raise pytest.UsageError(f"--loopblock-baseline: {error}") from None
+
+    # -- the run ----------------------------------------------------------------------------------
+
+    def _keep_hooks(self) -> None:
+        """Put the hooks in place for the whole run: doing so costs more than a short test."""
+        if self._keeping is None:
+            self._keeping = Detection(self._config)
+            registry.add(self._keeping)
+
+    def pytest_unconfigure(self) -> None:
+        """Take the hooks away."""
+        keeping, self._keeping = self._keeping, None
+        if keeping is not None:
+            registry.remove(keeping)
+
+    def check_markers(self, item: pytest.Item) -> None:
+        """Refuse what cannot be used before a test runs.
+
+        Raises:
+            pytest.UsageError: naming the test and the argument.
+        """
+        try:
+            self._config_for(item)
+        except (TypeError, ValueError) as error:
+            raise pytest.UsageError(f"{item.nodeid}: {error}") from None
+
+    def _config_for(self, item: pytest.Item) -> Config:
+        markers = list(item.iter_markers("loopblock"))
+        if not markers:
+            return self._config
+        threshold_ms, allow = self._config.threshold_ms, list(self._config.ignore)
+        for marker in reversed(markers):  # the closest one has the last word
+            unknown = set(marker.kwargs) - {"threshold_ms", "allow"}
+            if marker.args or unknown:
+                wrong = ", ".join([*map(repr, marker.args), *sorted(unknown)])
+                raise TypeError(f"the marker loopblock takes threshold_ms=… and allow=[…], not {wrong}")
+            threshold_ms = marker.kwargs.get("threshold_ms", threshold_ms)
+            allowed = marker.kwargs.get("allow", ())
+            allow += [allowed] if isinstance(allowed, str) else allowed
+        loaded = Config.load({"threshold_ms": threshold_ms, "ignore": allow}, environ={})
+        return replace(self._config, threshold_ms=loaded.threshold_ms, ignore=loaded.ignore)
+
+    # -- a test -----------------------------------------------------------------------------------
+
+    @pytest.hookimpl(wrapper=True, tryfirst=True)
+    def pytest_runtest_setup(self, item: pytest.Item) -> Generator[None, object, object]:
+        """Begin to watch, unless the test is not to be."""
+        if item.get_closest_marker("loopblock_off") is not None or not (self._settings.on or asks(item)):
+            self._test = None
+            return (yield)
+        self._keep_hooks()
+        test = self._test = _Test(item, Detection(self._config_for(item)))
+        test.detection.open()
+        try:
+            return (yield)
+        finally:
+            test.phase_ended("setup")
+
+    @pytest.hookimpl(wrapper=True, tryfirst=True)
+    def pytest_runtest_call(self, item: pytest.Item) -> Generator[None, object, object]:
+        """Fail the test where it, or its own fixtures' set-up, blocked; its own exception goes first."""
+        test = self._test
+        if test is None:
+            return (yield)
+        try:
+            result = yield
+        finally:
+            test.phase_ended("call")
+        self._fail(test, ("setup", "call"))
+        return result
+
+    @pytest.hookimpl(wrapper=True, tryfirst=True)
+    def pytest_runtest_teardown(self, item: pytest.Item) -> Generator[None, object, object]:
+        """End; an error where its own fixtures' teardown blocked."""
+        test = self._test
+        if test is None:
+            return (yield)
+        try:
+            result = yield
+        finally:
+            test.detection.close()
+            test.phase_ended("teardown")
+        self._fail(test, ("teardown",))
+        return result
+
+    def _fail(self, test: _Test, phases: tuple[str, ...]) -> None:
+        found = [block for phase in phases for block in test.blocks_in(phase)]
+        failing = [block for block in found if self._excuse(test, block) is None]
+        if failing:
+            test.raised = EventLoopBlocked.of(failing, self._base)
+            raise test.raised
+
+    @pytest.hookimpl(wrapper=True)
+    def pytest_fixture_setup(self, fixturedef: pytest.FixtureDef[Any]) -> Generator[None, object, object]:
+        """Tell the blocks of a fixture that is shared with other tests from the test's own."""
+        test = self._test
+        if test is None or fixturedef.scope == "function":
+            return (yield)
+        before = len(test.detection.blocks)
+        try:
+            return (yield)
+        finally:
+            test.assign(before, fixturedef)
+
+    def pytest_fixture_post_finalizer(self, fixturedef: pytest.FixtureDef[Any]) -> None:
+        """The same on teardown: what has blocked since the last one ended was the end of this one."""
+        test = self._test
+        if test is not None and len(test.detection.blocks) > test.finalized:
+            test.assign(test.finalized, fixturedef)
+
+    # -- reports ----------------------------------------------------------------------------------
+
+    @pytest.hookimpl(wrapper=True)
+    def pytest_runtest_makereport(
+        self, item: pytest.Item, call: pytest.CallInfo[None]
+    ) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+        """Put the blocks on the report, the culprit's line first where they fail the test."""
+        report = yield
+        test = self._test
+        if test is None:
+            return report
+        phase = call.when
+        if phase == "call" and _runs_trio(item):
+            setattr(report, NOT_COVERED, "trio")
+        blocks = test.blocks_in(phase)
+        if not blocks and test.raised is None:
+            return report
+        if blocks:
+            setattr(report, ATTRIBUTE, [self._record(test, phase, block) for block in blocks])
+        error = call.excinfo.value if call.excinfo is not None else None
+        if error is not None and error is test.raised:
+            _show_culprit(report, call, self._base)
+        elif blocks and report.failed:
+            report.sections.append(("Event loop blocked", describe(blocks, self._base)))
+        return report
+
+    def _record(self, test: _Test, phase: str, block: Block) -> Record:
+        excused = self._excuse(test, block)
+        return {
+            "test": test.item.nodeid,
+            "phase": phase,
+            "fails": excused is None,
+            "excuse": excused,
+            "headline": headline(block, self._base),
+            "attributes": attributes.of_block(block, STACK_DEPTH),
+        }
+
+    def _excuse(self, test: _Test, block: Block) -> str | None:
+        fixture = test.fixtures.get(id(block))
+        if fixture is not None:
+            return fixture
+        excused = excuse(block)
+        if excused is not None:
+            return excused
+        if self._settings.update_baseline:
+            return "baseline"
+        function = block.culprit.function if block.culprit is not None else ""
+        return "baseline" if Known(function, block.call or "") in self._baseline else None
+
+    # -- the fixture ------------------------------------------------------------------------------
+
+    def handle(self, item: pytest.Item) -> LoopBlock:
+        """What the fixture ``loopblock`` gives to a test."""
+        test = self._test
+        if test is None or test.item is not item:
+            pytest.fail("the fixture loopblock is of no use in a test marked loopblock_off", pytrace=False)
+        return LoopBlock(test.detection)
+
+
+class LoopBlock:
+    """The fixture ``loopblock``."""
+
+    def __init__(self, detection: Detection) -> None:
+        self._detection = detection
+
+    @property
+    def blocks(self) -> list[Block]:
+        """The blocks of this test so far; of callbacks that have ended."""
+        return list(self._detection.blocks)
+
+    def allow(self, *patterns: str) -> None:
+        """Let matching functions and calls block from now on.
+
+        Args:
+            patterns: of functions or calls, as in the marker's ``allow``.
+        """
+        self._detection.ignore(patterns)
+
+    @contextlib.contextmanager
+    def allowed(self) -> Iterator[None]:
+        """Let anything block inside the ``with``."""
+        inner = Detection(Config.load({"threshold_ms": self._detection.threshold_s * 1000}, environ={}))
+        inner.open()
+        try:
+            yield
+        finally:
+            inner.close()
+            inner.settle()
+
+
+class _Test:
+    """The test that runs."""
+
+    __slots__ = ("_ends", "detection", "finalized", "fixtures", "item", "raised")
+
+    def __init__(self, item: pytest.Item, detection: Detection) -> None:
+        self.item = item
+        self.detection = detection
+        self.raised: EventLoopBlocked | None = None
+        self.fixtures: dict[int, str] = {}
+        """Blocks, by identity, that happened in a fixture shared with other tests."""
+        self.finalized = 0
+        """Blocks whose fixture is settled."""
+        self._ends: dict[str, list[Block]] = {}
+
+    def phase_ended(self, phase: str) -> None:
+        self.detection.charge_running()
+        seen = {id(block) for blocks in self._ends.values() for block in blocks}
+        self._ends[phase] = [block for block in self.detection.blocks if id(block) not in seen]
+        self.finalized = len(self.detection.blocks)
+
+    def blocks_in(self, phase: str) -> list[Block]:
+        return self._ends.get(phase, [])
+
+    def assign(self, before: int, fixturedef: pytest.FixtureDef[Any]) -> None:
+        """Note that the blocks from number ``before`` on happened in a fixture, unless that is settled."""
+        blocks = self.detection.blocks
+        if fixturedef.scope != "function":
+            for block in blocks[before:]:
+                self.fixtures.setdefault(id(block), f"{fixturedef.scope} fixture {fixturedef.argname}")
+        self.finalized = len(blocks)
+
+
+def _runs_trio(item: pytest.Item) -> bool:
+    if "trio" not in sys.modules:
+        return False
+    backend = getattr(item, "funcargs", {}).get("anyio_backend")
+    name = backend[0] if isinstance(backend, tuple) else backend
+    return name == "trio" or item.get_closest_marker("trio") is not None
+
+
+def _show_culprit(report: pytest.TestReport, call: pytest.CallInfo[None], base: str) -> None:
+    """Show the exception's text alone: a traceback would lead into this plugin."""
+    assert call.excinfo is not None
+    error = call.excinfo.value
+    assert isinstance(error, EventLoopBlocked)
+    shown = call.excinfo.getrepr(style="value")
+    crash = shown.reprcrash
+    if crash is not None:
+        worst = max(error.blocks, key=lambda block: block.duration_s)
+        crash.message = headline(worst, base)
+        if worst.culprit is not None and worst.culprit.file:
+            crash.path, crash.lineno = worst.culprit.file, worst.culprit.line
+    report.longrepr = shown
