@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import random
 import statistics
 import subprocess
@@ -69,21 +70,21 @@ BODIES = (
 
 BLOCKS = (
     "    time.sleep({seconds})\n",
-    """    until = time.perf_counter() + {seconds}
-    while time.perf_counter() < until:
+    """    until = time.thread_time() + {seconds}
+    while time.thread_time() < until:
         pass
 """,
-    """    until = time.perf_counter() + {seconds}
-    while time.perf_counter() < until: json.loads('[' + '1,' * 2000 + '1]')
+    """    until = time.thread_time() + {seconds}
+    while time.thread_time() < until: json.loads('[' + '1,' * 2000 + '1]')
 """,
-    """    until = time.perf_counter() + {seconds}
-    while time.perf_counter() < until: hashlib.sha256(bytes(200_000)).digest()
+    """    until = time.thread_time() + {seconds}
+    while time.thread_time() < until: hashlib.sha256(bytes(200_000)).digest()
 """,
-    """    until = time.perf_counter() + {seconds}
-    while time.perf_counter() < until: sum(range(20_000))
+    """    until = time.thread_time() + {seconds}
+    while time.thread_time() < until: sum(range(20_000))
 """,
 )
-"""Each waits or computes for a given time; the loop of one is on its own two lines."""
+"""Each waits for a given time, or computes for a given CPU time, on lines of its own."""
 
 
 def write_suite(folder: Path, tests: int, blocks: int, seed: int) -> dict[str, tuple[int, int]]:
@@ -110,10 +111,14 @@ def write_suite(folder: Path, tests: int, blocks: int, seed: int) -> dict[str, t
 
 def run(folder: Path, *options: str) -> float:
     """Run pytest there; seconds of the whole process."""
+    # Bytecode is kept, as it is for installed packages.
+    environment = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
+    environment["PYTHONPYCACHEPREFIX"] = str(folder / "bytecode")
     began = time.perf_counter()
     done = subprocess.run(
         [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "--tb=no", *options],
         cwd=folder,
+        env=environment,
         capture_output=True,
         text=True,
         check=False,
@@ -131,7 +136,7 @@ def cost(rounds: int, tests: int) -> Table:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         write_suite(folder, tests, 0, seed=1)
-        run(folder)  # compiles
+        run(folder, "--loopblock")  # compiles
         for turn in track(range(rounds), "with and without, in turns"):
             for options, times in (((), off), (("--loopblock",), on))[:: 1 if turn % 2 else -1]:
                 times.append(run(folder, *options))

@@ -166,7 +166,7 @@ class Watchdog:
                 if any(monitor.running for monitor in monitors):
                     ran_at = now
                     check_at = now + 20 * tick
-                elif not monitors or now - ran_at > REST_AFTER_S:
+                elif now - ran_at > REST_AFTER_S:
                     self.drain()
                     self.lateness.forget()
                     if not self._stopping:

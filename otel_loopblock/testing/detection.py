@@ -69,23 +69,31 @@ class Detection:
 
     def open(self) -> None:
         """Begin; call it on the thread whose loops matter most."""
-        self.blocks = []
-        self._charges = {}
-        self._closed = False
-        self._thread_id = threading.get_ident()
-        with _lock:
-            _opened.append(self)
-        self._entered = perf_counter()
+        self.begin()
         registry.add(self)
 
     def close(self) -> None:
         """End; a callback that still runs is charged until now."""
+        self.end()
+        registry.remove(self)
+
+    def begin(self) -> None:
+        """Begin, as a listener that the registry has already."""
+        self.blocks = []
+        self._charges = {}
+        self._thread_id = threading.get_ident()
+        with _lock:
+            _opened.append(self)
+        self._entered = perf_counter()
+        self._closed = False
+
+    def end(self) -> None:
+        """End, and remain a listener that takes nothing."""
         self.charge_running()
         with self._lock:
             self._closed = True
         with _lock:
             _opened.remove(self)
-        registry.remove(self)
         self._charges = {}
 
     def charge_running(self) -> None:
@@ -141,7 +149,7 @@ class Detection:
     def _charge(
         self, monitor: Monitor, started: float, ended: float, evidence: Evidence, target: Target
     ) -> None:
-        if not self._sees(monitor):
+        if self._closed or not self._sees(monitor):
             return
         with self._lock:
             if self._closed or len(self.blocks) >= MAX_BLOCKS:

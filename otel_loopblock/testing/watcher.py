@@ -1,6 +1,7 @@
-"""Watches each test: opens a detection before its set-up, fails it after its call, closes after its teardown.
+"""Watches each test: a detection from before its set-up until after its teardown fails it after its call.
 
-The hooks stay in place for the whole run, the detection is per test. Runs in each worker of pytest-xdist;
+The hooks stay in place for the whole run: to put them there costs more than a short test. Runs in each worker
+of pytest-xdist;
 what it finds travels on the reports.
 """
 
@@ -42,7 +43,7 @@ class Watcher:
         self._config = Config.load(
             {"threshold_ms": settings.threshold_ms, "ignore": settings.allow}, environ={}
         )
-        self._keeping: Detection | None = None
+        self._shared: Detection | None = None
         self._test: _Test | None = None
         self._baseline = Baseline()
         if settings.baseline is not None and not settings.update_baseline:
@@ -53,17 +54,31 @@ class Watcher:
 
     # -- the run ----------------------------------------------------------------------------------
 
-    def _keep_hooks(self) -> None:
-        """Put the hooks in place for the whole run: doing so costs more than a short test."""
-        if self._keeping is None:
-            self._keeping = Detection(self._config)
-            registry.add(self._keeping)
+    def _detection_for(self, item: pytest.Item) -> Detection:
+        """Begin a detection: the run's own, whose hooks stay in place, or one as the test's markers say."""
+        shared = self._shared
+        if shared is None:
+            shared = self._shared = Detection(self._config)
+            registry.add(shared)
+        config = self._config_for(item)
+        if config is self._config and "loopblock" not in getattr(item, "fixturenames", ()):
+            shared.begin()
+            return shared
+        own = Detection(config)
+        own.open()
+        return own
+
+    def _end(self, detection: Detection) -> None:
+        if detection is self._shared:
+            detection.end()
+        else:
+            detection.close()
 
     def pytest_unconfigure(self) -> None:
         """Take the hooks away."""
-        keeping, self._keeping = self._keeping, None
-        if keeping is not None:
-            registry.remove(keeping)
+        shared, self._shared = self._shared, None
+        if shared is not None:
+            registry.remove(shared)
 
     def check_markers(self, item: pytest.Item) -> None:
         """Refuse what cannot be used before a test runs.
@@ -100,9 +115,7 @@ class Watcher:
         if item.get_closest_marker("loopblock_off") is not None or not (self._settings.on or asks(item)):
             self._test = None
             return (yield)
-        self._keep_hooks()
-        test = self._test = _Test(item, Detection(self._config_for(item)))
-        test.detection.open()
+        test = self._test = _Test(item, self._detection_for(item))
         try:
             return (yield)
         finally:
@@ -130,12 +143,14 @@ class Watcher:
         try:
             result = yield
         finally:
-            test.detection.close()
+            self._end(test.detection)
             test.phase_ended("teardown")
         self._fail(test, ("teardown",))
         return result
 
     def _fail(self, test: _Test, phases: tuple[str, ...]) -> None:
+        if not test.detection.blocks:
+            return
         found = [block for phase in phases for block in test.blocks_in(phase)]
         failing = [block for block in found if self._excuse(test, block) is None]
         if failing:
@@ -174,11 +189,11 @@ class Watcher:
         phase = call.when
         if phase == "call" and _runs_trio(item):
             setattr(report, NOT_COVERED, "trio")
-        blocks = test.blocks_in(phase)
-        if not blocks and test.raised is None:
+        if not test.detection.blocks:
             return report
+        blocks = test.blocks_in(phase)
         if blocks:
-            setattr(report, ATTRIBUTE, [self._record(test, phase, block) for block in blocks])
+            setattr(report, ATTRIBUTE, [self._record(test, report, block) for block in blocks])
         error = call.excinfo.value if call.excinfo is not None else None
         if error is not None and error is test.raised:
             _show_culprit(report, call, self._base)
@@ -186,11 +201,13 @@ class Watcher:
             report.sections.append(("Event loop blocked", describe(blocks, self._base)))
         return report
 
-    def _record(self, test: _Test, phase: str, block: Block) -> Record:
+    def _record(self, test: _Test, report: pytest.TestReport, block: Block) -> Record:
         excused = self._excuse(test, block)
+        if excused is None and report.skipped:  # by itself, or expected to fail
+            excused = "skipped"
         return {
             "test": test.item.nodeid,
-            "phase": phase,
+            "phase": report.when or "",
             "fails": excused is None,
             "excuse": excused,
             "headline": headline(block, self._base),
@@ -267,6 +284,8 @@ class _Test:
 
     def phase_ended(self, phase: str) -> None:
         self.detection.charge_running()
+        if not self.detection.blocks:
+            return
         seen = {id(block) for blocks in self._ends.values() for block in blocks}
         self._ends[phase] = [block for block in self.detection.blocks if id(block) not in seen]
         self.finalized = len(self.detection.blocks)

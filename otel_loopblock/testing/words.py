@@ -46,8 +46,8 @@ def excuse(block: Block) -> str | None:
     """Why a block is none of the tested code's doing.
 
     The time in which the garbage collector ran, or in which the process did not get the CPU, says something
-    of the machine and of the whole run. A block that is shorter than its threshold without that time does
-    not fail a test. One in a call of ``gc.collect`` does.
+    of the machine and of the whole run. A block that consists of it for the most part, and is shorter than
+    its threshold without it, does not fail a test. One in a call of ``gc.collect`` does.
 
     Returns:
         The cause, ``gc`` or ``descheduled``; ``None`` for a block that counts.
@@ -59,9 +59,8 @@ def excuse(block: Block) -> str | None:
     collecting = 0.0
     if block.call not in _ASKED_TO_COLLECT:
         collecting = min(block.evidence.get("event_loop.block.gc_time", 0.0), block.duration_s)
-    if block.duration_s - descheduled - collecting >= block.threshold_s:
-        return None
-    if collecting == descheduled == 0.0:
+    own = block.duration_s - descheduled - collecting
+    if own >= block.threshold_s or own >= 0.5 * block.duration_s:
         return None
     return "gc" if collecting >= descheduled else "descheduled"
 

@@ -1,0 +1,516 @@
+"""The pytest plugin, by pytest's own pytester: which tests fail, with what, and what is said at the end."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import re
+import subprocess
+import sys
+
+import pytest
+
+from otel_loopblock.registry import registry
+
+pytest_plugins = ["pytester"]
+
+INI = """
+[pytest]
+asyncio_mode = auto
+asyncio_default_fixture_loop_scope = function
+"""
+
+HEAD = """
+import asyncio, contextlib, time, unittest
+import pytest
+import pytest_asyncio
+
+def stall(seconds=0.04):
+    time.sleep(seconds)
+"""
+
+BLOCKING = "async def test_blocks():\n    await asyncio.sleep(0)\n    stall()\n"
+INNOCENT = "async def test_innocent():\n    await asyncio.sleep(0.03)\n"
+
+
+@pytest.fixture
+def suite(pytester):
+    """Writes a suite; returns what runs it in this process."""
+
+    def write(body, ini=""):
+        pytester.makefile(".ini", pytest=INI + ini)
+        pytester.makepyfile(test_it=HEAD + body)
+
+        def run(*options):
+            return pytester.runpytest_inprocess("-p", "no:cacheprovider", *options)
+
+        return run
+
+    original = asyncio.Handle._run
+    yield write
+    assert asyncio.Handle._run is original
+    assert registry.listeners == ()
+
+
+def line_of(pytester, text):
+    return (pytester.path / "test_it.py").read_text().splitlines().index(text) + 1
+
+
+def report_of(pytester, name="report.json"):
+    return json.loads((pytester.path / name).read_text())
+
+
+def failing(report):
+    return sorted({block["test"].partition("::")[2] for block in report["blocks"] if block["fails"]})
+
+
+# -- inert until asked -----------------------------------------------------------------------------------
+
+
+def test_nothing_happens_without_being_asked(suite):
+    result = suite(BLOCKING)()
+
+    result.assert_outcomes(passed=1)
+    result.stdout.no_fnmatch_line("loopblock*")
+    result.stdout.no_fnmatch_line("*event loop blocked*")
+
+
+def test_inert_plugin_imports_nothing_of_opentelemetry_or_of_the_hooks(pytester):
+    pytester.makepyfile("def test_a(): pass")
+    pytester.makeconftest(
+        "import sys\n"
+        "def pytest_sessionfinish():\n"
+        "    print('IMPORTED', sorted(n for n in sys.modules if "
+        "n.startswith(('otel_loopblock', 'opentelemetry', 'wrapt'))))\n"
+    )
+
+    result = pytester.runpytest_subprocess("-s", "-p", "no:asyncio")
+
+    (line,) = [line for line in result.outlines if "IMPORTED" in line]
+    assert "otel_loopblock.testing.plugin" in line
+    assert set(re.findall(r"'([^']+)'", line)) == {
+        "otel_loopblock",
+        "otel_loopblock.testing",
+        "otel_loopblock.testing.plugin",
+        "otel_loopblock.testing.settings",
+        "otel_loopblock.version",
+    }
+
+
+def test_plugin_can_be_switched_off(suite):
+    result = suite(BLOCKING)("-p", "no:loopblock")
+
+    result.assert_outcomes(passed=1)
+
+
+@pytest.mark.parametrize("without", ["terminal", "unittest", "junitxml", "logging", "anyio"])
+def test_runs_without_other_plugins(suite, without):
+    result = suite(BLOCKING)("--loopblock", "-p", f"no:{without}")
+
+    assert result.ret == pytest.ExitCode.TESTS_FAILED
+
+
+@pytest.mark.parametrize(
+    ("ini", "options", "on"),
+    [
+        ("", ["--loopblock"], True),
+        ("loopblock = true", [], True),
+        ("loopblock = true", ["--no-loopblock"], False),
+        ("", ["--loopblock-threshold=20ms"], False),
+        ("loopblock_threshold = 20ms", [], False),
+        ("", ["--loopblock-report=report.json"], True),
+    ],
+)
+def test_turned_on_by_option_or_one_line_of_the_ini_file(suite, ini, options, on):
+    result = suite(BLOCKING + INNOCENT, ini)(*options)
+
+    result.assert_outcomes(passed=1 if on else 2, failed=1 if on else 0)
+
+
+# -- a test that blocks ------------------------------------------------------------------------------------
+
+
+def test_blocking_test_fails_with_the_culprits_line_first_and_in_the_summary(suite, pytester):
+    result = suite(BLOCKING + INNOCENT)("--loopblock")
+
+    line = line_of(pytester, "    time.sleep(seconds)")
+    result.assert_outcomes(passed=1, failed=1)
+    head = result.outlines.index(next(x for x in result.outlines if re.match("_+ test_blocks _+", x)))
+    assert re.match(
+        rf"test_it\.py:{line}: stall blocked the event loop for \d+ ms in time\.sleep \(wait\)\. Use await",
+        result.outlines[head + 1],
+    )
+    result.stdout.fnmatch_lines(
+        [
+            '*test_it.py", line *, in test_blocks',
+            f'*test_it.py", line {line}, in stall',
+            "*event loop blocked*",
+            f"*ms  test_it.py:{line} test_it.stall → time.sleep (wait), in test_it.py::test_blocks",
+            f"FAILED test_it.py::test_blocks - test_it.py:{line}: stall*",
+            "*1 failed, 1 passed*",
+        ]
+    )
+
+
+def test_own_failure_of_a_test_goes_first_and_the_block_is_shown_beside_it(suite, pytester):
+    result = suite(
+        "async def test_both():\n    stall()\n    assert 1 == 2\n"
+        "async def test_skipped():\n    stall()\n    pytest.skip('why')\n"
+        "@pytest.mark.xfail(strict=True)\nasync def test_expected():\n    stall()\n"
+    )("--loopblock", "--loopblock-report=report.json", "-rfsx")
+
+    result.assert_outcomes(failed=1, skipped=1, xfailed=1)
+    assert failing(report_of(pytester)) == ["test_both"]
+    result.stdout.fnmatch_lines(["E*assert 1 == 2", "*Event loop blocked*", "test_it.py:*: stall blocked*"])
+    result.stdout.fnmatch_lines(["FAILED test_it.py::test_both - *assert 1 == 2"])
+
+
+def test_threshold_is_taken_from_option_ini_and_marker(suite, pytester):
+    run = suite(
+        "async def test_20():\n    stall(0.02)\n"
+        "@pytest.mark.loopblock(threshold_ms=5)\nasync def test_8():\n    stall(0.008)\n"
+        "@pytest.mark.loopblock(threshold_ms=3000)\nasync def test_40():\n    stall()\n",
+        "loopblock_threshold = 2s",
+    )
+
+    run("--loopblock", "--loopblock-report=ini.json")
+    run("--loopblock", "--loopblock-report=option.json", "--loopblock-threshold=10ms")
+
+    assert failing(report_of(pytester, "ini.json")) == ["test_8"]
+    assert failing(report_of(pytester, "option.json")) == ["test_20", "test_8"]
+    assert report_of(pytester, "option.json")["threshold_ms"] == 10
+
+
+def test_allowed_functions_and_calls_do_not_fail(suite, pytester):
+    suite(
+        "@pytest.mark.loopblock(allow=['*.stall'])\nclass TestIt:\n"
+        "    async def test_inherited(self):\n        stall()\n"
+        "    @pytest.mark.loopblock(allow='nothing.*')\n    async def test_added(self):\n        stall()\n"
+        "async def test_by_ini():\n    until = time.thread_time() + 0.04\n"
+        "    while time.thread_time() < until: pass\n"
+        "@pytest.mark.loopblock_off\nasync def test_off():\n    stall()\n"
+        "async def test_by_fixture(loopblock):\n    loopblock.allow('time.sleep')\n    stall()\n"
+        "async def test_in_part(loopblock):\n    with loopblock.allowed():\n        stall()\n" + BLOCKING,
+        "loopblock_allow =\n    other.*\n    test_it.test_by_ini",
+    )("--loopblock", "--loopblock-report=report.json")
+
+    assert {block["test"] for block in report_of(pytester)["blocks"]} == {"test_it.py::test_blocks"}
+
+
+def test_marker_and_fixture_ask_for_their_test_alone(suite):
+    result = suite(
+        "async def test_plain():\n    stall()\n"
+        "@pytest.mark.loopblock\nasync def test_marked():\n    stall()\n"
+        "async def test_fixture(loopblock):\n    stall()\n    await asyncio.sleep(0)\n"
+        "    assert [block.call for block in loopblock.blocks] == ['time.sleep']\n"
+    )("-v")
+
+    result.stdout.fnmatch_lines(
+        [
+            "*test_plain PASSED*",
+            "*test_marked FAILED*",
+            "*test_fixture FAILED*",
+        ]
+    )
+    result.stdout.no_fnmatch_line("*AssertionError*")
+
+
+def test_what_a_detect_blocking_in_the_test_has_raised_does_not_fail_it_again(suite):
+    result = suite(
+        "from otel_loopblock.testing import EventLoopBlocked, detect_blocking\n"
+        "async def test_expects():\n    with pytest.raises(EventLoopBlocked):\n"
+        "        async with detect_blocking():\n            await asyncio.sleep(0)\n            stall()\n"
+        "@detect_blocking()\nasync def test_decorated():\n    stall()\n"
+    )("--loopblock", "-v")
+
+    result.stdout.fnmatch_lines(["*test_expects PASSED*", "*test_decorated FAILED*"])
+    result.assert_outcomes(passed=1, failed=1)
+
+
+# -- fixtures ----------------------------------------------------------------------------------------------
+
+
+def test_set_up_of_a_tests_own_fixture_fails_it_and_teardown_is_an_error(suite, pytester):
+    result = suite(
+        "@pytest_asyncio.fixture\nasync def slow_start():\n    stall()\n    yield\n"
+        "@pytest_asyncio.fixture\nasync def slow_end():\n    yield\n    stall()\n"
+        "async def test_start(slow_start):\n    pass\n"
+        "async def test_end(slow_end):\n    pass\n" + INNOCENT
+    )("--loopblock", "--loopblock-report=report.json")
+
+    result.assert_outcomes(passed=2, failed=1, errors=1)
+    assert [
+        (block["test"].partition("::")[2], block["phase"]) for block in report_of(pytester)["blocks"]
+    ] == [
+        ("test_start", "setup"),
+        ("test_end", "teardown"),
+    ]
+
+
+def test_fixture_shared_by_several_tests_is_reported_and_fails_none(suite, pytester):
+    result = suite(
+        "@pytest_asyncio.fixture(scope='module', loop_scope='module')\nasync def shared():\n"
+        "    stall()\n    yield\n    stall()\n"
+        "@pytest.mark.asyncio(loop_scope='module')\nasync def test_first(shared):\n    pass\n"
+        "@pytest.mark.asyncio(loop_scope='module')\nasync def test_last(shared):\n    pass\n"
+    )("--loopblock", "--loopblock-report=report.json")
+
+    result.assert_outcomes(passed=2)
+    blocks = report_of(pytester)["blocks"]
+    assert [block["excuse"] for block in blocks] == ["module fixture shared"] * 2
+    result.stdout.fnmatch_lines(
+        ["*test_it.stall → time.sleep (wait)*[[]not counted: module fixture shared[]]"]
+    )
+
+
+# -- what runs the loop ------------------------------------------------------------------------------------
+
+
+def test_works_with_every_way_of_running_a_loop(suite, pytester):
+    pytest.importorskip("fastapi")
+    suite(
+        """
+import httpx, uvloop
+from fastapi import FastAPI
+from fastapi.testclient import TestClient
+
+app = FastAPI()
+
+@app.get("/slow")
+async def slow():
+    stall()
+    return {}
+
+@app.get("/fast")
+async def fast():
+    return {}
+
+@app.get("/threaded")
+def threaded():
+    stall()
+    return {}
+
+def test_client_slow():
+    assert TestClient(app).get("/slow").status_code == 200
+
+def test_client_kept_open_slow():
+    with TestClient(app) as client:
+        assert client.get("/slow").status_code == 200
+
+def test_client_fast():
+    assert TestClient(app).get("/fast").status_code == 200
+
+def test_client_threaded():
+    assert TestClient(app).get("/threaded").status_code == 200
+
+async def test_transport_slow():
+    transport = httpx.ASGITransport(app)
+    async with httpx.AsyncClient(transport=transport, base_url="http://test") as client:
+        assert (await client.get("/slow")).status_code == 200
+
+def test_run_slow():
+    async def main():
+        stall()
+    asyncio.run(main())
+
+def test_uvloop_slow():
+    async def main():
+        await asyncio.sleep(0)
+        stall()
+    uvloop.run(main())
+
+def test_without_a_loop():
+    stall()
+
+class TestUnit(unittest.IsolatedAsyncioTestCase):
+    async def test_unit_slow(self):
+        await asyncio.sleep(0)
+        stall()
+
+    async def test_unit_fast(self):
+        await asyncio.sleep(0.03)
+
+    async def test_unit_own_failure(self):
+        stall()
+        self.assertEqual(1, 2)
+"""
+    )("--loopblock", "--loopblock-report=report.json")
+
+    report = report_of(pytester)
+    assert failing(report) == [
+        "TestUnit::test_unit_own_failure",
+        "TestUnit::test_unit_slow",
+        "test_client_kept_open_slow",
+        "test_client_slow",
+        "test_run_slow",
+        "test_transport_slow",
+        "test_uvloop_slow",
+    ]
+    line = line_of(pytester, "    time.sleep(seconds)")
+    assert {block["attributes"]["code.line.number"] for block in report["blocks"]} == {line}
+
+
+def test_anyio_on_asyncio_is_watched_and_trio_is_plainly_not_covered(suite, pytester):
+    result = suite(
+        "pytestmark = pytest.mark.anyio\n"
+        "async def test_slow():\n    import anyio\n    await anyio.sleep(0)\n    stall()\n"
+        "async def test_fast():\n    import anyio\n    await anyio.sleep(0.03)\n"
+    )("--loopblock", "--loopblock-report=report.json", "-p", "no:asyncio", "-o", "addopts=")
+
+    result.assert_outcomes(passed=3, failed=1)
+    assert failing(report_of(pytester)) == ["test_slow[asyncio]"]
+    result.stdout.fnmatch_lines(
+        ["not covered: 2 tests ran on trio, and only asyncio and uvloop are watched*"]
+    )
+
+
+@pytest.mark.parametrize("asked", ["option", "marker"])
+def test_results_travel_with_xdist(suite, pytester, asked):
+    suite(
+        ("" if asked == "option" else "pytestmark = pytest.mark.loopblock\n")
+        + BLOCKING
+        + "".join(f"async def test_{n}():\n    await asyncio.sleep(0.001)\n" for n in range(20))
+    )
+
+    options = ["--loopblock-report=report.json"] if asked == "option" else []
+    result = pytester.runpytest_subprocess("-n", "2", *options)
+
+    result.assert_outcomes(passed=20, failed=1)
+    result.stdout.fnmatch_lines(
+        ["*ms  test_it.py:* test_it.stall → time.sleep (wait), in test_it.py::test_blocks"]
+    )
+    if asked == "option":
+        assert failing(report_of(pytester)) == ["test_blocks"]
+
+
+# -- baseline, report, annotations ---------------------------------------------------------------------------
+
+
+def test_baseline_lets_known_blocks_pass_and_new_ones_fail_and_survives_shifted_lines(suite, pytester):
+    run = suite(BLOCKING)
+    result = run("--loopblock-baseline=base.json", "--loopblock-update-baseline")
+    result.assert_outcomes(passed=1)
+    result.stdout.fnmatch_lines(["1 blocks added to the baseline*"])
+    written = json.loads((pytester.path / "base.json").read_text())
+    assert written == {"version": 1, "blocks": [{"function": "test_it.stall", "call": "time.sleep"}]}
+
+    shifted = suite("\n" * 7 + BLOCKING + "async def test_new():\n    time.sleep(0.04)\n")
+    result = shifted("--loopblock", "--loopblock-baseline=base.json", "--loopblock-report=report.json")
+
+    result.assert_outcomes(passed=1, failed=1)
+    assert failing(report_of(pytester)) == ["test_new"]
+    result.stdout.fnmatch_lines(["*test_it.stall → time.sleep*[[]not counted: baseline[]]"])
+
+
+def test_baseline_is_named_in_the_ini_file_too(suite, pytester):
+    (pytester.path / "base.json").write_text(
+        '{"version": 1, "blocks": [{"function": "test_it.stall", "call": "time.sleep"}]}'
+    )
+
+    suite(BLOCKING, "loopblock_baseline = base.json")("--loopblock").assert_outcomes(passed=1)
+
+
+def test_sarif_names_rule_place_and_message(suite, pytester):
+    suite(BLOCKING)("--loopblock-report=out.sarif")
+
+    log = report_of(pytester, "out.sarif")
+    assert log["version"] == "2.1.0"
+    (run,) = log["runs"]
+    assert [rule["id"] for rule in run["tool"]["driver"]["rules"]] == ["event_loop.blocked.wait"]
+    (result,) = run["results"]
+    assert result["ruleId"] == "event_loop.blocked.wait"
+    assert result["level"] == "error"
+    assert "stall blocked the event loop" in result["message"]["text"]
+    place = result["locations"][0]["physicalLocation"]
+    assert place["artifactLocation"] == {"uri": "test_it.py", "uriBaseId": "ROOT"}
+    assert place["region"] == {"startLine": line_of(pytester, "    time.sleep(seconds)")}
+    assert run["originalUriBaseIds"]["ROOT"]["uri"] == pytester.path.as_uri() + "/"
+
+
+@pytest.mark.parametrize(
+    ("variable", "option", "printed"),
+    [("true", [], True), ("", [], False), ("", ["github"], True), ("true", ["none"], False)],
+)
+def test_github_annotations(suite, pytester, monkeypatch, variable, option, printed):
+    monkeypatch.setenv("GITHUB_ACTIONS", variable)
+    monkeypatch.delenv("GITHUB_WORKSPACE", raising=False)
+
+    result = suite(BLOCKING)("--loopblock", *(f"--loopblock-annotations={value}" for value in option))
+
+    line = line_of(pytester, "    time.sleep(seconds)")
+    expected = f"::error file=test_it.py,line={line},title=Event loop blocked::test_it.py:{line}: stall*"
+    if printed:
+        result.stdout.fnmatch_lines([expected])
+    else:
+        result.stdout.no_fnmatch_line("::error*")
+
+
+# -- usage errors --------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        (["--loopblock-threshold=abc"], "--loopblock-threshold='abc' cannot be used; it must be a duration"),
+        (["--loopblock-threshold=10min"], "--loopblock-threshold='10min' cannot be used"),
+        (["--loopblock-threshold=0"], "--loopblock-threshold='0' cannot be used"),
+        (["-o", "loopblock_threshold=-1ms"], "loopblock_threshold='-1ms' cannot be used"),
+        (["--loopblock-annotations=maybe"], "--loopblock-annotations='maybe' cannot be used"),
+        (["--loopblock-report=no/such/folder.json"], "there is no directory"),
+        (["--loopblock-report=."], "it is a directory"),
+        (["--loopblock", "--loopblock-baseline=none.json"], "--loopblock-baseline: there is no file"),
+        (["--loopblock", "--loopblock-baseline=test_it.py"], "is not JSON"),
+        (["--loopblock", "--loopblock-baseline=list.json"], "is no baseline of version 1"),
+        (
+            ["--loopblock", "--loopblock-baseline=entry.json"],
+            "has an entry that is not a function and a call",
+        ),
+        (["--loopblock-update-baseline"], "--loopblock-update-baseline needs --loopblock-baseline=FILE"),
+    ],
+)
+def test_bad_value_is_one_line_and_a_usage_error(suite, pytester, options, words):
+    run = suite(BLOCKING)
+    (pytester.path / "list.json").write_text("[]")
+    (pytester.path / "entry.json").write_text('{"version": 1, "blocks": [{"function": 1}]}')
+
+    result = run(*options)
+
+    assert result.ret == pytest.ExitCode.USAGE_ERROR
+    (line,) = [line for line in result.errlines if line]
+    assert line.startswith("ERROR: ")
+    assert words in line
+
+
+@pytest.mark.parametrize(
+    ("marker", "words"),
+    [
+        ("loopblock(threshold=5)", "takes threshold_ms=… and allow=[…], not threshold"),
+        ("loopblock(5)", "not 5"),
+        ("loopblock(threshold_ms='x')", "threshold_ms='x' cannot be used"),
+    ],
+)
+def test_bad_marker_is_a_usage_error_that_names_the_test(suite, marker, words):
+    result = suite(f"@pytest.mark.{marker}\nasync def test_a():\n    pass\n")()
+
+    assert result.ret == pytest.ExitCode.USAGE_ERROR
+    (line,) = [line for line in [*result.errlines, *result.outlines] if line.startswith("ERROR: ")]
+    assert "test_it.py::test_a" in line
+    assert words in line
+
+
+def test_report_that_cannot_be_written_is_an_error_of_the_run(suite, pytester):
+    suite(INNOCENT)
+    code = (
+        "import sys, pytest, pathlib\n"
+        "class Late:\n"
+        "    def pytest_runtestloop(self): pathlib.Path('late').rmdir()\n"
+        "sys.exit(pytest.main(['--loopblock-report=late/r.json'], plugins=[Late()]))"
+    )
+    (pytester.path / "late").mkdir()
+
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=False, timeout=60
+    )
+
+    assert done.returncode == pytest.ExitCode.USAGE_ERROR
+    assert "ERROR: cannot be written" in done.stdout
