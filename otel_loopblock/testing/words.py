@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import threading
 from collections.abc import Sequence
 from typing import Any
 
@@ -15,6 +16,8 @@ STACK_DEPTH = 32
 
 MAX_LISTED = 50
 """Blocks written out in one message; further ones are counted."""
+
+_THREAD_START = threading.Thread.start.__code__
 
 _ASKED_TO_COLLECT = frozenset({"gc.collect", "gc.freeze"})
 
@@ -47,11 +50,14 @@ def excuse(block: Block) -> str | None:
 
     The time in which the garbage collector ran, or in which the process did not get the CPU, says something
     of the machine and of the whole run. A block that consists of it for the most part, and is shorter than
-    its threshold without it, does not fail a test. One in a call of ``gc.collect`` does.
+    its threshold without it, does not fail a test; nor does waiting for a new thread to be scheduled, as the
+    first work for a thread pool does. One in a call of ``gc.collect`` does.
 
     Returns:
         The cause, ``gc`` or ``descheduled``; ``None`` for a block that counts.
     """
+    if block.cause == "wait" and any(raw[0] is _THREAD_START for raw in block.stack):
+        return "descheduled"
     share = block.evidence.get("event_loop.block.share.descheduled")
     if share is None:
         share = 1.0 if block.cause == "descheduled" else 0.0

@@ -549,6 +549,13 @@ def test_time_of_the_collector_and_of_a_busy_machine_does_not_count(block, chang
     assert excuse(replace(block, **change)) == expected
 
 
+def test_wait_for_a_new_thread_to_be_scheduled_does_not_count(block):
+    starting = (threading.Thread.start.__code__, 0, 1, "threading")
+
+    assert excuse(replace(block, stack=(*block.stack, starting))) == "descheduled"
+    assert excuse(replace(block, stack=(*block.stack, starting), cause="cpu")) is None
+
+
 def test_block_that_does_not_count_is_listed_last_and_says_so(block):
     excused = replace(block, cause="descheduled", evidence={}, duration_s=3.0)
 
