@@ -111,7 +111,8 @@ def lead_through_a_collectors_life(stack: Stack) -> Run:
     stack.collector.start()
     trace_back = stacks.traced(service, "/block_then_return")
     back = stacks.asked_for(innocent)
-    stack.keep_asking(f"{service.url}/block_then_return")
+    stack.keep_asking(innocent, pause_s=0.1)
+    stack.keep_asking(f"{service.url}/block_then_return", pause_s=1.0)
 
     # A service with a limit that it exceeds, and then a loop that does not come back while it is looked at.
     limited = stack.service(

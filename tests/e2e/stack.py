@@ -150,9 +150,9 @@ class Stack:
         self._running.callback(_end, service)
         return service.__enter__()
 
-    def keep_asking(self, url: str) -> None:
-        """Ask about once a second until the stack ends, so that there is something to see at any time."""
-        self._running.enter_context(Asking(url, pause_s=1.0))
+    def keep_asking(self, url: str, *, pause_s: float) -> None:
+        """Ask until the stack ends, so that there is something to see at any time."""
+        self._running.enter_context(Asking(url, pause_s=pause_s))
 
     def start_program(self, program: Program) -> Program:
         self._running.callback(program.stop)
@@ -255,10 +255,13 @@ def ask_without_waiting(service: Service, path: str) -> None:
 
 
 def wait_for_blocked(stack: Stack, trace_id: str):
-    """The span of a trace that carries the event, once Jaeger has it."""
+    """The span of a trace that carries the event of the longest block, once Jaeger has it."""
 
     def found():
-        return next((s for s in stack.jaeger.trace(trace_id) if s.event("event_loop.blocked")), None)
+        blocked = [span for span in stack.jaeger.trace(trace_id) if span.event("event_loop.blocked")]
+        return max(
+            blocked, key=lambda s: s.event("event_loop.blocked")["event_loop.block.duration"], default=None
+        )
 
     return wait_for(found, f"trace {trace_id} with event_loop.blocked in Jaeger")
 
