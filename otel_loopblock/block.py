@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from time import perf_counter
 from types import FrameType
+from typing import NamedTuple
 
 from otel_loopblock import advice
 from otel_loopblock.advice.known import ONLY_WAITING
@@ -19,7 +20,7 @@ from otel_loopblock.cause import Cause, Judgement, judge, measure
 from otel_loopblock.monitor import Monitor, task_of
 from otel_loopblock.naming import qualified_name
 from otel_loopblock.samples import Evidence, Look, RawFrame, Target
-from otel_loopblock.stack import Frame, OwnCode, find
+from otel_loopblock.stack import Frame, OwnCode, Stacks, find
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,19 +59,32 @@ class Block:
         return replace(self, delayed_requests=count)
 
 
-def build(
+class Explanation(NamedTuple):
+    """Where a stretch was blocked, why, and what to do: all of a record that takes time to work out."""
+
+    until: float
+    """``perf_counter`` up to which it holds."""
+    culprit: Frame | None
+    call: str | None
+    stack: tuple[RawFrame, ...]
+    leaf_call: str | None
+    samples: int
+    cause: Cause
+    evidence: Mapping[str, float]
+    advice: str | None
+
+
+def explain(
     monitor: Monitor,
     evidence: Evidence,
     began: float,
     ended: float,
     target: Target,
     *,
-    threshold_s: float,
-    own_code: OwnCode,
+    stacks: Stacks,
     table: advice.AdviceTable,
-    ongoing: bool = False,
-) -> Block:
-    """Make the record of the stretch from ``began`` to ``ended`` (``perf_counter``).
+) -> Explanation:
+    """Explain the stretch from ``began`` to ``ended`` (``perf_counter``).
 
     Args:
         monitor: of the loop that was blocked.
@@ -78,13 +92,11 @@ def build(
         began: start of the stretch.
         ended: its end; now, for one that still lasts.
         target: what the loop called; names the culprit when no stack was seen.
-        threshold_s: the threshold that was exceeded.
-        own_code: tells the application's own code.
+        stacks: reads the samples.
         table: where advice is looked up.
-        ongoing: whether the callback still runs.
     """
     looks = looks_within(evidence, began, ended)
-    place = find(looks, began, own_code, table.lookup)
+    place = find(looks, began, stacks)
     known = table.lookup(place.call) if place.call is not None else None
     judgement = judge(
         measure(
@@ -96,11 +108,46 @@ def build(
             in_call=place.call is not None,
             in_c_call=place.call is not None and place.call_is_c,
             call_waits=known is not None and known.kind in ONLY_WAITING,
+            call_holds_gil=None if place.call is None else known is not None and known.releases_gil is False,
         )
     )
     culprit, call = place.culprit, place.call
     if culprit is None:
         culprit, call = _from_target(target, call)
+    return Explanation(
+        ended,
+        culprit,
+        call,
+        place.stack,
+        next((look.call for look in reversed(looks) if look.frames is place.stack), None),
+        len(looks),
+        judgement.cause,
+        judgement.evidence,
+        _advise(table, judgement, call, looks, stacks.is_own),
+    )
+
+
+def record(
+    monitor: Monitor,
+    explanation: Explanation,
+    began: float,
+    ended: float,
+    target: Target,
+    *,
+    threshold_s: float,
+    ongoing: bool = False,
+) -> Block:
+    """Make the record of the stretch from ``began`` to ``ended`` (``perf_counter``).
+
+    Args:
+        monitor: of the loop that was blocked.
+        explanation: of the stretch, or of nearly all of it.
+        began: start of the stretch.
+        ended: its end; now, for one that still lasts.
+        target: what the loop called.
+        threshold_s: the threshold that was exceeded.
+        ongoing: whether the callback still runs.
+    """
     return Block(
         started_s=began,
         duration_s=ended - began,
@@ -110,16 +157,33 @@ def build(
         thread_id=monitor.thread_id,
         thread_name=monitor.thread_name,
         task_name=target.task.get_name() if target.task is not None else None,
-        cause=judgement.cause,
-        evidence=judgement.evidence,
-        culprit=culprit,
-        call=call,
-        advice=_advise(table, judgement, call, looks, own_code),
-        stack=place.stack,
-        leaf_call=next((look.call for look in reversed(looks) if look.frames is place.stack), None),
-        samples=len(looks),
+        cause=explanation.cause,
+        evidence=explanation.evidence,
+        culprit=explanation.culprit,
+        call=explanation.call,
+        advice=explanation.advice,
+        stack=explanation.stack,
+        leaf_call=explanation.leaf_call,
+        samples=explanation.samples,
         ongoing=ongoing,
     )
+
+
+def build(
+    monitor: Monitor,
+    evidence: Evidence,
+    began: float,
+    ended: float,
+    target: Target,
+    *,
+    threshold_s: float,
+    stacks: Stacks,
+    table: advice.AdviceTable,
+    ongoing: bool = False,
+) -> Block:
+    """:func:`explain`, then :func:`record`."""
+    explanation = explain(monitor, evidence, began, ended, target, stacks=stacks, table=table)
+    return record(monitor, explanation, began, ended, target, threshold_s=threshold_s, ongoing=ongoing)
 
 
 def running_target(monitor: Monitor, runner: FrameType | None = None) -> Target:

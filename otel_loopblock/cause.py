@@ -9,8 +9,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Literal
+from typing import Literal, NamedTuple
 
 from otel_loopblock.samples import Delay, Evidence, Look, Reading, Throttling
 
@@ -18,8 +17,11 @@ Cause = Literal["cpu", "gil_held", "wait", "gil_contention", "gc", "descheduled"
 """Value of ``event_loop.block.cause``."""
 
 
-@dataclass(frozen=True, slots=True)
-class Measurements:
+_HELD: dict[bool | None, float] = {True: 0.25, False: 0.5, None: 0.8}
+"""Share of the computing that must be seen to have kept the GIL, by whether the call is known to."""
+
+
+class Measurements(NamedTuple):
     """What was measured of one stretch. Times in seconds."""
 
     duration_s: float
@@ -53,18 +55,19 @@ class Measurements:
     """Whether the culprit was seen inside a call that left no Python frame."""
     call_waits: bool
     """Whether the call is known to do nothing but wait: a sleep, a lock."""
+    call_holds_gil: bool | None
+    """Whether the call is known to hold the GIL; ``None`` when there is no call: Python code gives it up."""
     throttled: Throttling | None = None
     """What the cgroup's CPU limit did around the stretch."""
 
 
-@dataclass(frozen=True, slots=True)
-class Judgement:
+class Judgement(NamedTuple):
     """The cause and what it rests on."""
 
     cause: Cause
     releases_gil: bool | None
     """For ``cpu``: whether the code had released the GIL, so that a thread would help; else ``None``."""
-    evidence: Mapping[str, float] = field(default_factory=dict)
+    evidence: Mapping[str, float]
     """Attributes of the event: times in seconds and shares of the block."""
 
 
@@ -78,6 +81,7 @@ def measure(
     in_call: bool,
     in_c_call: bool,
     call_waits: bool,
+    call_holds_gil: bool | None,
 ) -> Measurements:
     """Reduce the evidence of a callback to one stretch of it.
 
@@ -90,11 +94,11 @@ def measure(
         in_call: whether the culprit was seen in a call of somebody else's code.
         in_c_call: whether that call left no frame.
         call_waits: whether that call is known to wait.
+        call_holds_gil: whether it is known to hold the GIL; ``None`` when there is no call.
     """
     duration = ended - began
-    seen = [Reading(look.at, look.thread_cpu, look.process_cpu, look.scheduling) for look in evidence.looks]
     before = [evidence.before] if evidence.before is not None else []
-    first, last = _around([*before, *seen, evidence.end], began, ended)
+    first, last = _around([*before, *evidence.looks, evidence.end], began, ended)
     thread_cpu: tuple[float, float] | None = None
     process_cpu: float | None = None
     covered = last.at - first.at
@@ -105,37 +109,50 @@ def measure(
             outside = _busy_before(first, evidence.end, began) + max(0.0, last.at - ended)
             unseen = max(0.0, first.at - began) + max(0.0, ended - last.at)
             thread_cpu = (max(0.0, spent - outside), min(duration, spent + unseen))
-    counted = [evidence.baseline, *seen, evidence.end]
+    counted = [evidence.baseline, *evidence.looks, evidence.end]
     first, last = _around([r for r in counted if r is not None and r.scheduling is not None], began, ended)
     queued: float | None = None
     runs: int | None = None
     if first.scheduling is not None and last.scheduling is not None and last.at > first.at:
         queued = min(duration, max(0.0, last.scheduling.queued_s - first.scheduling.queued_s))
         runs = last.scheduling.runs - first.scheduling.runs
-    delays = [(delay, _within(delay, began, ended)) for delay in evidence.delays]
-    delays = [(delay, part) for delay, part in delays if part > 0]
+    gc_s = 0.0
+    for start, to in reversed(evidence.collections):
+        if to <= began:
+            break
+        gc_s += max(0.0, min(to, ended) - max(start, began))
+    late_s = long_late_s = stopped_s = 0.0
+    asked = False
+    for delay in evidence.delays:
+        part = _within(delay, began, ended)
+        if part > 0:
+            late_s += delay.gil_s * part
+            long_late_s += delay.long_s * part
+            stopped_s += delay.stopped_s * part
+            asked |= delay.asked
     return Measurements(
         duration_s=duration,
         thread_cpu_s=thread_cpu,
         process_cpu_s=process_cpu,
-        gc_s=sum(max(0.0, min(to, ended) - max(start, began)) for start, to in evidence.collections),
+        gc_s=gc_s,
         queued_s=queued,
         runs=runs,
-        late_s=sum(delay.gil_s * part for delay, part in delays),
-        long_late_s=sum(delay.long_s * part for delay, part in delays),
-        stopped_s=sum(delay.stopped_s * part for delay, part in delays),
-        gil_taken=any(delay.asked for delay, _ in delays),
+        late_s=late_s,
+        long_late_s=long_late_s,
+        stopped_s=stopped_s,
+        gil_taken=asked,
         looks=len(looks),
         switch_interval_s=sys.getswitchinterval(),
         tick_s=tick_s,
         in_call=in_call,
         in_c_call=in_c_call,
         call_waits=call_waits,
+        call_holds_gil=call_holds_gil,
         throttled=evidence.throttled,
     )
 
 
-def _busy_before(first: Reading, end: Reading, began: float) -> float:
+def _busy_before(first: Reading | Look, end: Reading, began: float) -> float:
     """The most that the loop's thread can have computed between a reading and the stretch.
 
     It is idle between callbacks, but for what the loop itself does.
@@ -147,10 +164,18 @@ def _busy_before(first: Reading, end: Reading, began: float) -> float:
 _NOTHING = Reading(0.0, None, 0.0)
 
 
-def _around(readings: Sequence[Reading], began: float, ended: float) -> tuple[Reading, Reading]:
+def _around(
+    readings: Sequence[Reading | Look], began: float, ended: float
+) -> tuple[Reading | Look, Reading | Look]:
     """The closest readings before the start and after the end; within, where there is none outside."""
     if not readings:
         return _NOTHING, _NOTHING
+    if (
+        readings[0].at <= began
+        and (len(readings) == 1 or readings[1].at > began)
+        and ended >= readings[-1].at
+    ):
+        return readings[0], readings[-1]  # the whole callback, as most are
     first = next((r for r in reversed(readings) if r.at <= began), readings[0])
     last = next((r for r in readings if r.at >= ended), readings[-1])
     return first, last
@@ -210,22 +235,26 @@ def _shares(m: Measurements, cpu: float) -> dict[Cause, float]:
         # C code that works with threads of its own (BLAS): it waited for a CPU that its other half had.
         by_own_threads = min(queued, max(0.0, m.process_cpu_s - cpu))
         computing, queued, idle = computing + by_own_threads, queued - by_own_threads, idle - by_own_threads
-    descheduled = min(idle, queued + m.stopped_s)
+    # Whoever stands still lets nobody compute, and the other way round.
+    stopped = min(m.stopped_s, max(0.0, m.duration_s - m.process_cpu_s))
+    descheduled = min(idle, queued + stopped)
     rest = idle - descheduled
+    running = m.duration_s - descheduled
+    idle_cause = _idle_cause(m, rest, running, cpu, m.late_s + m.stopped_s - stopped)
+    contended = idle_cause == "gil_contention" and rest >= 0.25 * m.duration_s
     # Computing is one thing until the GIL decides which: neither half must lose to a third cause. While
     # the thread did not compute, it was another that kept the GIL.
-    held = m.long_late_s - rest >= 0.5 * computing
+    held = m.long_late_s - rest >= _HELD[m.call_holds_gil] * computing and not contended
     shares: dict[Cause, float] = {
         "gc": gc_s,
         "gil_held" if held else "cpu": computing,
         "descheduled": descheduled,
     }
-    cause = _idle_cause(m, rest, m.duration_s - descheduled, cpu)
-    shares[cause] = shares.get(cause, 0.0) + rest
+    shares[idle_cause] = shares.get(idle_cause, 0.0) + rest
     return shares
 
 
-def _idle_cause(m: Measurements, rest: float, running: float, cpu: float) -> Cause:
+def _idle_cause(m: Measurements, rest: float, running: float, cpu: float, late: float) -> Cause:
     """Why the loop's thread did not compute though it could have had a CPU: by choice, or for the GIL.
 
     Args:
@@ -233,9 +262,10 @@ def _idle_cause(m: Measurements, rest: float, running: float, cpu: float) -> Cau
         rest: seconds in which it did not compute.
         running: seconds in which the process was not kept from running.
         cpu: seconds in which the thread computed.
+        late: seconds that the watchdog waited for the GIL.
     """
     assert m.process_cpu_s is not None
-    if m.call_waits or m.late_s < 0.35 * running:
+    if m.call_waits or late < 0.35 * running:
         return "wait"
     if m.process_cpu_s - cpu >= 0.4 * running:
         # A thread that waits for the GIL wakes up at each switch interval; one that waits for data does not.

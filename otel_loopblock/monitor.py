@@ -112,15 +112,23 @@ class Monitor:
         Args:
             now: ``perf_counter``.
         """
-        return self._evidence(
-            Reading(
-                now,
-                time.thread_time() if self.clock is not None else None,
-                time.process_time(),
-                kernel.scheduling(self.native_id) if self.registry.watching else None,
-                self.busy,
-            )
-        )
+        cpu = time.thread_time() if self.clock is not None else None
+        end = Reading(now, cpu, time.process_time(), None, self.busy)
+        if self.registry.watching and self.is_overdue(now):
+            # Only where the watchdog's own last reading is old: this costs more than all the rest here.
+            end = end._replace(scheduling=kernel.scheduling(self.native_id))
+        return self._evidence(end)
+
+    def is_overdue(self, now: float) -> bool:
+        """Whether the watchdog should have come by, but has not."""
+        return now - self._ticked() >= 2 * self.registry.watchdog.tick_s
+
+    def _ticked(self) -> float:
+        """When the watchdog looked at this loop last, whether it kept what it saw or not."""
+        watch = self.watch
+        if watch is not None and watch.started == self.started:
+            return watch.ticked
+        return self.reading.at if self.reading is not None else 0.0
 
     def evidence_so_far(self, now: float) -> Evidence:
         """The same, called on the watchdog's thread while the callback runs on."""
@@ -130,9 +138,7 @@ class Monitor:
                 cpu = time.clock_gettime(self.clock)
             except OSError:
                 cpu = None
-        return self._evidence(
-            Reading(now, cpu, time.process_time(), kernel.scheduling(self.native_id), self.busy)
-        )
+        return self._evidence(Reading(now, cpu, time.process_time(), None, self.busy))
 
     def _evidence(self, end: Reading) -> Evidence:
         watch, reading, now = self.watch, self.reading, end.at
@@ -140,12 +146,11 @@ class Monitor:
         looks: tuple[Look, ...] = ()
         delays: tuple[Delay, ...] = ()
         before, baseline, throttled = reading, self.baseline, None
-        ticked = reading.at if reading is not None else now
         if watch is not None and watch.started == self.started:
-            looks, delays, ticked = tuple(watch.looks), tuple(watch.delays), watch.ticked
+            looks, delays = tuple(watch.looks), tuple(watch.delays)
             before, baseline, throttled = watch.before, watch.baseline, watch.throttled
-        due = ticked + tick
-        if self.registry.watching and now - due >= 0.5 * tick:
+        due = (self._ticked() or now) + tick
+        if self.registry.watching and now - due >= tick:
             queued = queued_between(self.baseline, end)
             delays = (*delays, self.registry.watchdog.lateness.explain_missing(due, now, queued))
         return Evidence(looks, before, end, delays, tuple(self.collections), baseline, throttled)

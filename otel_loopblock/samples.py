@@ -92,6 +92,8 @@ class Look(NamedTuple):
     """Innermost frames of the other threads, taken when the watchdog itself came late."""
     scheduling: Scheduling | None = None
     """Of the loop's thread."""
+    busy: float = 0.0
+    """Seconds that the loop had spent in callbacks, this one left out."""
 
 
 class Evidence(NamedTuple):

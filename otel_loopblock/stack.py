@@ -5,15 +5,17 @@ Pure functions over :class:`otel_loopblock.samples.Look`; no file is opened, the
 
 from __future__ import annotations
 
+import contextlib
 import os
 import site
 import sys
 import sysconfig
-from collections import defaultdict
+from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from types import CodeType
+from typing import Any, NamedTuple
 
 from otel_loopblock.naming import display_name, qualified_name
 from otel_loopblock.samples import Look, RawFrame
@@ -97,50 +99,111 @@ def _foreign_folders() -> tuple[str, ...]:
     return (*(os.path.abspath(folder) + os.sep for folder in folders if folder), _PACKAGE)
 
 
-def find(looks: Sequence[Look], began: float, is_own: OwnCode, is_known: Callable[[str], object]) -> Place:
+class Seen(NamedTuple):
+    """What one sampled stack says."""
+
+    frames: tuple[RawFrame, ...]
+    culprit: RawFrame | None
+    frame: Frame | None
+    """The culprit, named."""
+    call: str | None
+    call_is_c: bool
+
+
+class Stacks:
+    """Reads sampled stacks, and remembers what it read: by the watchdog's thread, for the loop's.
+
+    Args:
+        is_own: tells the application's own code.
+        is_known: tells whether a call is one that there is advice for; such a name is preferred.
+        depth: innermost frames to show.
+    """
+
+    def __init__(self, is_own: OwnCode, is_known: Callable[[str], object], depth: int = 32) -> None:
+        self.is_own = is_own
+        self._is_known = is_known
+        self._depth = depth
+        # By identity: to hash a stack costs more than to read it, a code object hashes all its instructions.
+        self._seen: OrderedDict[int, Seen] = OrderedDict()
+        self._texts: OrderedDict[int, tuple[tuple[RawFrame, ...], str | None, str]] = OrderedDict()
+
+    def read(self, look: Look) -> Seen:
+        """What a look says."""
+        seen = self._seen.get(id(look.frames))
+        if seen is None or seen.frames is not look.frames:
+            index = _culprit_index(look.frames, self.is_own)
+            if index is None:
+                seen = Seen(look.frames, None, None, look.call, True)
+            else:
+                call, is_c = _call_below(look, index, self._is_known)
+                culprit = look.frames[index]
+                seen = Seen(look.frames, culprit, to_frame(culprit), call, is_c)
+            _keep(self._seen, id(look.frames), seen)
+        return seen
+
+    def text(self, frames: tuple[RawFrame, ...], call: str | None) -> str:
+        """:func:`render` of a stack."""
+        known = self._texts.get(id(frames))
+        if known is None or known[0] is not frames or known[1] != call:
+            known = (frames, call, render(frames, self._depth, call))
+            _keep(self._texts, id(frames), known)
+        return known[2]
+
+
+MAX_REMEMBERED = 128
+"""Stacks that are remembered."""
+
+
+def _keep(memory: OrderedDict[int, Any], key: int, value: object) -> None:
+    memory[key] = value
+    if len(memory) > MAX_REMEMBERED:
+        with contextlib.suppress(KeyError):  # the other thread took it
+            memory.popitem(last=False)
+
+
+def find(looks: Sequence[Look], began: float, stacks: Stacks) -> Place:
     """Work out where a callback was blocked.
 
     Args:
         looks: the samples that fell into the stretch, oldest first; may be empty.
         began: ``perf_counter`` at the start of the stretch.
-        is_own: tells the application's own code.
-        is_known: tells whether a call is one that there is advice for; such a name is preferred.
+        stacks: reads them.
     """
-    lines: dict[tuple[CodeType, int], float] = defaultdict(float)
-    functions: dict[CodeType, float] = defaultdict(float)
-    at: list[int | None] = []
+    # A look stands for the time since the one before: what held the GIL is seen once, at its end.
+    weighed: list[tuple[Seen, float]] = []
     since = began
-    weights: list[float] = []
     for look in looks:
-        index = _culprit_index(look.frames, is_own)
-        at.append(index)
-        # A look stands for the time since the one before: what held the GIL is seen once, at its end.
-        weights.append(max(1e-6, look.at - since))
+        weight = max(1e-6, look.at - since)
         since = look.at
-        if index is not None:
-            code, _, line, _ = look.frames[index]
-            functions[code] += weights[-1]
-            lines[code, line] += weights[-1]
+        if weighed and weighed[-1][0].frames is look.frames:
+            weighed[-1] = (weighed[-1][0], weighed[-1][1] + weight)
+        else:
+            weighed.append((stacks.read(look), weight))
+    lines: dict[tuple[int, int], float] = {}
+    functions: dict[int, float] = {}
+    for seen, weight in weighed:
+        if seen.culprit is not None:
+            code, line = id(seen.culprit[0]), seen.culprit[2]
+            functions[code] = functions.get(code, 0.0) + weight
+            lines[code, line] = lines.get((code, line), 0.0) + weight
     if not lines:
         return Place(None, looks[-1].call if looks else None, True, ())
-    code = max(functions, key=lambda code: functions[code])
-    line = max((weight, line) for (c, line), weight in lines.items() if c is code)[1]
-    calls: dict[tuple[str | None, bool], float] = defaultdict(float)
-    stack: tuple[RawFrame, ...] = ()
-    culprit: Frame | None = None
-    for look, index, weight in zip(looks, at, weights, strict=True):
-        if index is None:
-            continue
-        frame = look.frames[index]
-        if frame[0] is code and frame[2] == line:
-            calls[_call_below(look, index, is_known)] += weight
-            stack, culprit = look.frames, to_frame(frame)
+    blamed = max(functions, key=lambda code: functions[code])
+    line = max((weight, line) for (code, line), weight in lines.items() if code == blamed)[1]
+    calls: dict[tuple[str | None, bool], float] = {}
+    last: Seen | None = None
+    for seen, weight in weighed:
+        if seen.culprit is not None and id(seen.culprit[0]) == blamed and seen.culprit[2] == line:
+            call = (seen.call, seen.call_is_c)
+            calls[call] = calls.get(call, 0.0) + weight
+            last = seen
+    assert last is not None
     # A call seen even once says more than "between two instructions of the culprit itself".
     named = [(weight, call) for call, weight in calls.items() if call[0] is not None]
-    call, is_c = max(named, key=lambda item: item[0])[1] if named else (None, False)
+    name, is_c = max(named, key=lambda item: item[0])[1] if named else (None, False)
     if named and 4 * sum(weight for weight, _ in named) < sum(calls.values()):
-        call, is_c = None, False
-    return Place(culprit, call, is_c, stack)
+        name, is_c = None, False
+    return Place(last.frame, name, is_c, last.frames)
 
 
 def _culprit_index(frames: Sequence[RawFrame], is_own: OwnCode) -> int | None:

@@ -234,7 +234,7 @@ class Watchdog:
                 watch.note(self.lateness.explain(due, now, queued_between(monitor.baseline, reading)))
             monitor.baseline = reading
         if wanted:
-            watch.add(Look(due, now, cpu, process_cpu, stack, call, others, reading.scheduling))
+            watch.add(Look(due, now, cpu, process_cpu, stack, call, others, reading.scheduling, monitor.busy))
             monitor.watch = watch
         # Last, because it gives up the GIL: the callback may end meanwhile.
         if queued_between(watch.baseline, reading) >= watch.throttling_due_s:

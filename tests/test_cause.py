@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import pytest
 
 from otel_loopblock.cause import Measurements, judge, measure
@@ -26,30 +24,34 @@ QUIET = Measurements(
     in_call=True,
     in_c_call=True,
     call_waits=False,
+    call_holds_gil=False,
 )
 """A thread that waited for a tenth of a second beside an idle process."""
-BUSY = replace(QUIET, thread_cpu_s=(0.1, 0.1), process_cpu_s=0.1)
+BUSY = QUIET._replace(thread_cpu_s=(0.1, 0.1), process_cpu_s=0.1)
 
 
 @pytest.mark.parametrize(
     ("cause", "measurements"),
     [
         ("wait", QUIET),
-        ("wait", replace(QUIET, late_s=0.09, process_cpu_s=0.1, runs=20, call_waits=True)),
-        ("wait", replace(QUIET, late_s=0.09, process_cpu_s=0.1, runs=2)),
-        ("gil_contention", replace(QUIET, late_s=0.09, process_cpu_s=0.1, runs=20)),
-        ("gil_contention", replace(QUIET, late_s=0.09, process_cpu_s=0.1, runs=None, queued_s=None)),
-        ("gil_held", replace(QUIET, late_s=0.09, long_late_s=0.09, gil_taken=True)),
-        ("unknown", replace(QUIET, late_s=0.09, long_late_s=0.09, runs=None, queued_s=None)),
+        ("wait", QUIET._replace(late_s=0.09, process_cpu_s=0.1, runs=20, call_waits=True)),
+        ("wait", QUIET._replace(late_s=0.09, process_cpu_s=0.1, runs=2)),
+        ("gil_contention", QUIET._replace(late_s=0.09, process_cpu_s=0.1, runs=20)),
+        ("gil_contention", QUIET._replace(late_s=0.09, process_cpu_s=0.1, runs=None, queued_s=None)),
+        ("gil_held", QUIET._replace(late_s=0.09, long_late_s=0.09, gil_taken=True)),
+        ("unknown", QUIET._replace(late_s=0.09, long_late_s=0.09, runs=None, queued_s=None)),
         ("cpu", BUSY),
-        ("cpu", replace(BUSY, late_s=0.06, in_c_call=False)),
-        ("gil_held", replace(BUSY, late_s=0.09, long_late_s=0.09)),
-        ("gc", replace(BUSY, gc_s=0.08, late_s=0.09, long_late_s=0.09)),
-        ("descheduled", replace(QUIET, queued_s=0.09)),
-        ("descheduled", replace(QUIET, stopped_s=0.09)),
-        ("descheduled", replace(BUSY, thread_cpu_s=(0.04, 0.04), queued_s=0.06, in_c_call=False)),
-        ("cpu", replace(BUSY, thread_cpu_s=(0.04, 0.04), queued_s=0.06)),
-        ("cpu", replace(BUSY, thread_cpu_s=(0.06, 0.06), queued_s=0.04, in_c_call=False)),
+        ("cpu", BUSY._replace(late_s=0.06, in_c_call=False)),
+        ("gil_held", BUSY._replace(late_s=0.09, long_late_s=0.09)),
+        ("gc", BUSY._replace(gc_s=0.08, late_s=0.09, long_late_s=0.09)),
+        ("descheduled", QUIET._replace(queued_s=0.09)),
+        ("descheduled", QUIET._replace(stopped_s=0.09)),
+        ("gil_contention", QUIET._replace(stopped_s=0.09, process_cpu_s=0.1, runs=20)),
+        ("cpu", BUSY._replace(late_s=0.06, long_late_s=0.06, in_call=False, call_holds_gil=None)),
+        ("gil_held", BUSY._replace(late_s=0.03, long_late_s=0.03, call_holds_gil=True)),
+        ("descheduled", BUSY._replace(thread_cpu_s=(0.04, 0.04), queued_s=0.06, in_c_call=False)),
+        ("cpu", BUSY._replace(thread_cpu_s=(0.04, 0.04), queued_s=0.06)),
+        ("cpu", BUSY._replace(thread_cpu_s=(0.06, 0.06), queued_s=0.04, in_c_call=False)),
     ],
     ids=[
         "a call that leaves the GIL and the CPU alone",
@@ -65,6 +67,9 @@ BUSY = replace(QUIET, thread_cpu_s=(0.1, 0.1), process_cpu_s=0.1)
         "the garbage collector had most of it",
         "the kernel says it waited for a CPU",
         "the whole process was stopped",
+        "it cannot have been stopped: others computed",
+        "Python code on a busy machine: the watchdog came late, but Python gives up the GIL",
+        "a call known to hold the GIL on a busy machine",
         "the larger part without a CPU",
         "the CPU went to threads of the same C code",
         "the smaller part without a CPU",
@@ -77,10 +82,10 @@ def test_cause(cause, measurements):
 @pytest.mark.parametrize(
     "measurements",
     [
-        replace(BUSY, thread_cpu_s=None),
-        replace(BUSY, duration_s=0.004, thread_cpu_s=(0.004, 0.004)),
-        replace(BUSY, looks=0),
-        replace(BUSY, thread_cpu_s=(0.01, 0.09)),
+        BUSY._replace(thread_cpu_s=None),
+        BUSY._replace(duration_s=0.004, thread_cpu_s=(0.004, 0.004)),
+        BUSY._replace(looks=0),
+        BUSY._replace(thread_cpu_s=(0.01, 0.09)),
     ],
     ids=["no clock", "shorter than two ticks", "nobody looked", "readings that leave it open"],
 )
@@ -89,7 +94,7 @@ def test_without_evidence_it_is_unknown(measurements):
 
 
 def test_mixed_block_shows_its_shares():
-    evidence = judge(replace(BUSY, thread_cpu_s=(0.06, 0.06), queued_s=0.04, in_c_call=False)).evidence
+    evidence = judge(BUSY._replace(thread_cpu_s=(0.06, 0.06), queued_s=0.04, in_c_call=False)).evidence
 
     assert evidence["event_loop.block.share.cpu"] == pytest.approx(0.6)
     assert evidence["event_loop.block.share.descheduled"] == pytest.approx(0.4)
@@ -98,8 +103,8 @@ def test_mixed_block_shows_its_shares():
 
 
 def test_throttling_is_shown_only_when_there_was_some():
-    shown = judge(replace(QUIET, queued_s=0.09, throttled=Throttling(2, 0.08))).evidence
-    hidden = judge(replace(QUIET, queued_s=0.09, throttled=Throttling(0, 0.0))).evidence
+    shown = judge(QUIET._replace(queued_s=0.09, throttled=Throttling(2, 0.08))).evidence
+    hidden = judge(QUIET._replace(queued_s=0.09, throttled=Throttling(0, 0.0))).evidence
 
     assert shown["event_loop.block.throttled_periods"] == 2
     assert shown["event_loop.block.throttled_time"] == 0.08
@@ -108,10 +113,10 @@ def test_throttling_is_shown_only_when_there_was_some():
 
 def test_c_code_that_left_the_gil_is_told_from_code_that_needs_it():
     assert judge(BUSY).releases_gil is True
-    assert judge(replace(BUSY, late_s=0.05)).releases_gil is None
-    assert judge(replace(BUSY, late_s=0.05, in_c_call=False)).releases_gil is False
-    assert judge(replace(BUSY, in_c_call=False)).releases_gil is True
-    assert judge(replace(BUSY, in_call=False, in_c_call=False, queued_s=0.02)).releases_gil is None
+    assert judge(BUSY._replace(late_s=0.05)).releases_gil is None
+    assert judge(BUSY._replace(late_s=0.05, in_c_call=False)).releases_gil is False
+    assert judge(BUSY._replace(in_c_call=False)).releases_gil is True
+    assert judge(BUSY._replace(in_call=False, in_c_call=False, queued_s=0.02)).releases_gil is None
 
 
 def test_measurements_of_a_stretch_leave_out_what_was_around_it():
@@ -136,6 +141,7 @@ def test_measurements_of_a_stretch_leave_out_what_was_around_it():
         in_call=False,
         in_c_call=False,
         call_waits=False,
+        call_holds_gil=None,
     )
 
     assert found.duration_s == pytest.approx(0.1)

@@ -13,7 +13,6 @@ from opentelemetry.semconv.attributes.code_attributes import (
 )
 
 from otel_loopblock.block import Block
-from otel_loopblock.stack import render
 
 BLOCKED: Final = "event_loop.blocked"
 """Name of the event, the log event and the span of a block."""
@@ -40,12 +39,12 @@ HTTP_ROUTE: Final = "http.route"
 Value = str | int | float | bool
 
 
-def of_block(block: Block, stack_depth: int) -> dict[str, Value]:
+def of_block(block: Block, stacktrace: str | None) -> dict[str, Value]:
     """The attributes of ``event_loop.blocked``.
 
     Args:
         block: the record.
-        stack_depth: innermost frames to put into ``code.stacktrace``.
+        stacktrace: its stack as text; left out for ``None``.
     """
     attributes: dict[str, Value] = {DURATION: block.duration_s, CAUSE: block.cause}
     if block.culprit is not None:
@@ -69,8 +68,8 @@ def of_block(block: Block, stack_depth: int) -> dict[str, Value]:
     if block.ongoing:
         attributes[ONGOING] = True
     attributes.update(block.evidence)
-    if block.stack:
-        attributes[CODE_STACKTRACE] = render(block.stack, stack_depth, block.leaf_call)
+    if stacktrace is not None:
+        attributes[CODE_STACKTRACE] = stacktrace
     return attributes
 
 

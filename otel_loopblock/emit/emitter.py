@@ -21,7 +21,7 @@ from opentelemetry.trace import Span, TracerProvider
 
 from otel_loopblock import block as blocks
 from otel_loopblock.advice import AdviceTable
-from otel_loopblock.block import Block
+from otel_loopblock.block import Block, Explanation
 from otel_loopblock.charge import Charges, Stretch
 from otel_loopblock.config import Config
 from otel_loopblock.emit import attributes, words
@@ -37,7 +37,7 @@ from otel_loopblock.emit.context import (
 from otel_loopblock.emit.limits import Distinct, Interval, Rate
 from otel_loopblock.emit.metrics import SCOPE, instruments
 from otel_loopblock.samples import Evidence, Target
-from otel_loopblock.stack import OwnCode
+from otel_loopblock.stack import OwnCode, Stacks
 from otel_loopblock.version import __version__
 
 if TYPE_CHECKING:
@@ -49,6 +49,12 @@ _logger = logging.getLogger("otel_loopblock")
 MAX_SEEN = 32
 """Looks at the current span per callback: they end where blocks are reported as hanging."""
 
+DRAFT_FROM = 0.6
+"""Thresholds that a callback has run when it is explained for the first time, on the watchdog's thread."""
+
+DRAFT_GROWTH = 1.15
+"""How much longer it has run when it is explained again: a draft then covers most of any block."""
+
 EVENTS_ON_SPAN = "_loopblock_events"
 """Where a span keeps how many of our events it carries."""
 
@@ -56,7 +62,7 @@ EVENTS_ON_SPAN = "_loopblock_events"
 class _Running:
     """What the emitter keeps of one loop."""
 
-    __slots__ = ("callback", "charges", "hang_due", "reported", "seen", "seen_callback")
+    __slots__ = ("callback", "charges", "draft", "draft_due", "hang_due", "reported", "seen", "seen_callback")
 
     def __init__(self) -> None:
         self.charges = Charges()
@@ -66,6 +72,8 @@ class _Running:
         self.seen_callback = 0.0
         self.seen: list[tuple[float, Span]] = []
         self.hang_due = 0.0
+        self.draft: Explanation | None = None
+        self.draft_due = 0.0
 
     def begin(self, callback: float) -> None:
         if self.callback != callback:
@@ -108,7 +116,7 @@ class Emitter:
         self._config = config
         self._registry = registry
         self._table = table
-        self._own_code = OwnCode(config.app_paths)
+        self._stacks = Stacks(OwnCode(config.app_paths), table.lookup, config.stack_depth)
         self._ignored = (
             re.compile("|".join(fnmatch.translate(pattern) for pattern in config.ignore))
             if config.ignore
@@ -152,11 +160,10 @@ class Emitter:
         stretches = running.charges.take(monitor.started, ended - age, ended, self.threshold_s)
         if not stretches:
             return
-        evidence = monitor.evidence(perf_counter())
         target = blocks.running_target(monitor)
         running.begin(monitor.started)
         for stretch in stretches:
-            block = self._build(monitor, evidence, stretch, target)
+            block = self._explained(monitor, running, stretch, target)
             running.reported.append((span, block))
             self._report(span, block, None)
 
@@ -171,28 +178,31 @@ class Emitter:
         """Report what no span has taken, and record the callback."""
         running = self._running(monitor)
         running.begin(started)
-        evidence = monitor.evidence(ended)
         span = current_span(python_context)
+        taken: list[Stretch] = []
         if span.is_recording():
             started_ns = start_unix_ns(span)
             if started_ns is not None:
                 age = (time.time_ns() - started_ns) / 1e9 - (perf_counter() - ended)
-                for stretch in running.charges.take(started, ended - age, ended, self.threshold_s):
-                    block = self._build(monitor, evidence, stretch, target)
-                    running.reported.append((span, block))
-                    self._report(span, block, None)
-        for stretch in running.charges.rest(started, ended, self.threshold_s):
-            block = self._build(monitor, evidence, stretch, target)
-            # A request that blocked, left its span's scope and returned has no current span any more.
-            active = running.active_in(stretch, started) or span
-            running.reported.append((active, block))
-            self._report(None, block, active)
+                taken = running.charges.take(started, ended - age, ended, self.threshold_s)
+        left = running.charges.rest(started, ended, self.threshold_s)
+        if taken or left or not running.reported:
+            for stretch in taken:
+                block = self._explained(monitor, running, stretch, target)
+                running.reported.append((span, block))
+                self._report(span, block, None)
+            for stretch in left:
+                block = self._explained(monitor, running, stretch, target)
+                # A request that blocked, left its span's scope and returned has no current span any more.
+                active = running.active_in(stretch, started) or span
+                running.reported.append((active, block))
+                self._report(None, block, active)
+            if not running.reported:  # stretches shorter than a threshold, each under a span of its own
+                whole = self._explained(monitor, running, Stretch(started, ended), target)
+                running.reported.append((span, whole))
         duration = ended - started
-        reported, running.reported = running.reported, []
-        if reported:
-            charged, block = max(reported, key=lambda item: item[1].duration_s)
-        else:  # stretches shorter than a threshold, each under a span of its own
-            charged, block = span, self._build(monitor, evidence, Stretch(started, ended), target)
+        charged, block = max(running.reported, key=lambda item: item[1].duration_s)
+        running.reported = []
         self._registry.watchdog.defer(lambda: self._record(charged, block, duration))
 
     def callback_running(self, monitor: Monitor, started: float, now: float) -> None:
@@ -203,8 +213,10 @@ class Emitter:
         running = self._running(monitor)
         if running.seen_callback != started:
             running.seen_callback, running.seen, running.hang_due = started, [], self._hang_after_s
+            running.draft, running.draft_due = None, started + DRAFT_FROM * self.threshold_s
         hangs = 0 < running.hang_due <= now - started
-        if not hangs and len(running.seen) >= MAX_SEEN:
+        drafts = now >= running.draft_due
+        if not hangs and not drafts and len(running.seen) >= MAX_SEEN:
             return
         runner = blocks.runner_frame(monitor)
         target = blocks.running_target(monitor, runner)
@@ -214,6 +226,9 @@ class Emitter:
             return
         if is_valid(span) and len(running.seen) < MAX_SEEN:
             running.seen.append((now, span))
+        if drafts:
+            running.draft_due = started + DRAFT_GROWTH * (now - started)
+            running.draft = self._draft(monitor, Stretch(started, now), target)
         if not hangs:
             return
         while running.hang_due <= now - started:
@@ -230,6 +245,24 @@ class Emitter:
             self._emit_log_event(block, span)
         self._write_line(block, span)
 
+    def _draft(self, monitor: Monitor, stretch: Stretch, target: Target) -> Explanation | None:
+        """Explain a callback that still runs, so that the loop's thread need not once it ends."""
+        watch = monitor.watch
+        if watch is None or watch.started != stretch.began or not watch.looks:
+            return None
+        explanation = blocks.explain(
+            monitor,
+            monitor.evidence_so_far(stretch.ended),
+            stretch.began,
+            stretch.ended,
+            target,
+            stacks=self._stacks,
+            table=self._table,
+        )
+        if explanation.stack:
+            self._stacks.text(explanation.stack, explanation.leaf_call)
+        return explanation
+
     def lag_measured(self, monitor: Monitor, lag_s: float) -> None:
         """Record how late a heartbeat ran."""
         self._instruments.lag.record(lag_s, {attributes.LOOP_TYPE: monitor.loop_type}, context.Context())
@@ -242,6 +275,24 @@ class Emitter:
             running = monitor.state[self] = _Running()
         return running
 
+    def _explained(self, monitor: Monitor, running: _Running, stretch: Stretch, target: Target) -> Block:
+        """The record of a stretch that ends now, on the loop's thread: from a draft where there is one.
+
+        A draft will do for a whole callback, if the watchdog has come on time since; the end that it does
+        not cover is too short to change the cause.
+        """
+        draft, tick = running.draft, self._registry.watchdog.tick_s
+        if (
+            draft is not None
+            and running.seen_callback == monitor.started == stretch.began
+            and stretch.ended - draft.until <= max(2 * tick, 0.2 * (stretch.ended - stretch.began))
+            and not monitor.is_overdue(stretch.ended)
+        ):
+            return blocks.record(
+                monitor, draft, stretch.began, stretch.ended, target, threshold_s=self.threshold_s
+            )
+        return self._build(monitor, monitor.evidence(perf_counter()), stretch, target)
+
     def _build(
         self, monitor: Monitor, evidence: Evidence, stretch: Stretch, target: Target, *, ongoing: bool = False
     ) -> Block:
@@ -252,9 +303,14 @@ class Emitter:
             stretch.ended,
             target,
             threshold_s=self.threshold_s,
-            own_code=self._own_code,
+            stacks=self._stacks,
             table=self._table,
             ongoing=ongoing,
+        )
+
+    def _attributes(self, block: Block) -> dict[str, attributes.Value]:
+        return attributes.of_block(
+            block, self._stacks.text(block.stack, block.leaf_call) if block.stack else None
         )
 
     def _is_ignored(self, block: Block) -> bool:
@@ -288,7 +344,7 @@ class Emitter:
             if count < self._config.max_events_per_span:
                 span.add_event(
                     attributes.BLOCKED,
-                    attributes.of_block(block, self._config.stack_depth),
+                    self._attributes(block),
                     block.started_unix_ns,
                 )
                 setattr(span, EVENTS_ON_SPAN, count + 1)
@@ -316,7 +372,7 @@ class Emitter:
         span = self._tracer.start_span(
             attributes.BLOCKED,
             context=parent if parent is not None else context.Context(),
-            attributes=attributes.of_block(block, self._config.stack_depth),
+            attributes=self._attributes(block),
             start_time=block.started_unix_ns,
         )
         span.end(block.ended_unix_ns)
@@ -330,7 +386,7 @@ class Emitter:
                 severity_text="WARN",
                 event_name=attributes.BLOCKED,
                 body=words.line(block, None),
-                attributes=attributes.of_block(block, self._config.stack_depth),
+                attributes=self._attributes(block),
             )
         )
 

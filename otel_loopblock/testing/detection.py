@@ -22,7 +22,7 @@ from otel_loopblock.charge import Charges
 from otel_loopblock.config import Config
 from otel_loopblock.registry import registry
 from otel_loopblock.samples import Evidence, Target
-from otel_loopblock.stack import OwnCode, to_frame
+from otel_loopblock.stack import OwnCode, Stacks, to_frame
 
 if TYPE_CHECKING:
     from otel_loopblock.monitor import Monitor
@@ -48,7 +48,7 @@ class Detection:
         self.threshold_s = config.threshold_s
         self.max_samples = config.max_samples
         self.blocks: list[Block] = []
-        self._own_code = _own_code(config.app_paths)
+        self._stacks = Stacks(_own_code(config.app_paths), _advice().lookup)
         self._patterns: tuple[str, ...] = ()
         self._ignored: re.Pattern[str] | None
         self.ignore(config.ignore)
@@ -163,7 +163,7 @@ class Detection:
                     stretch.ended,
                     target,
                     threshold_s=self.threshold_s,
-                    own_code=self._own_code,
+                    stacks=self._stacks,
                     table=_advice(),
                 )
                 if not self._ignores(block):

@@ -19,6 +19,7 @@ from otel_loopblock.block import Block
 from otel_loopblock.config import Config
 from otel_loopblock.emit import attributes
 from otel_loopblock.registry import registry
+from otel_loopblock.stack import render
 from otel_loopblock.testing.baseline import Baseline, BaselineError, Known
 from otel_loopblock.testing.detection import Detection
 from otel_loopblock.testing.record import ATTRIBUTE, NOT_COVERED, Record
@@ -211,7 +212,9 @@ class Watcher:
             "fails": excused is None,
             "excuse": excused,
             "headline": headline(block, self._base),
-            "attributes": attributes.of_block(block, STACK_DEPTH),
+            "attributes": attributes.of_block(
+                block, render(block.stack, STACK_DEPTH, block.leaf_call) if block.stack else None
+            ),
         }
 
     def _excuse(self, test: _Test, block: Block) -> str | None:

@@ -295,8 +295,8 @@ def contended(seconds: float) -> Iterator[Block]:
 
         return innocent
 
-    # The GIL is shared by three, the rest is for the watchdog; it is long enough to lose it in any case.
-    work = sized("loop", 0.4 * seconds, of, 100_000)
+    # A third of the work: the GIL is shared by three.
+    work = sized("loop", seconds / 3, of, 100_000)
     for thread in threads:
         thread.start()
     yield block

@@ -38,6 +38,9 @@ def block(telemetry, run):
                 longest = max(found, key=lambda a: a["event_loop.block.duration"])
                 if longest["event_loop.block.cause"] in causes:
                     break
+            queued = longest.get("event_loop.block.run_queue_delay", 0.0)
+            if longest["event_loop.block.cause"] == "descheduled" and queued > 0.1:
+                pytest.skip("other processes had the CPU in every try")
             return longest
 
         return run(handler())

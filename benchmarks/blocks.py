@@ -1,0 +1,124 @@
+"""What a block costs on the loop's thread: ``python benchmarks/blocks.py`` on a quiet machine.
+
+Times, inside one process, all that the instrumentation does on that thread for a callback over the
+threshold: the event on the span that ends, and what is left at the callback's end. The block itself is a
+sleep below a stack as deep as that of a FastAPI handler; the calls vary, so that little is cached at first.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import logging
+import platform
+import statistics
+import time
+from collections.abc import Callable
+from typing import Any
+
+import uvloop
+from opentelemetry.sdk.metrics import MeterProvider
+from opentelemetry.sdk.metrics.export import InMemoryMetricReader
+from opentelemetry.sdk.trace import TracerProvider
+from opentelemetry.sdk.trace.export import BatchSpanProcessor
+from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
+from rich.console import Console
+from rich.table import Table
+
+from otel_loopblock import LoopBlockInstrumentor
+from otel_loopblock.emit.emitter import Emitter
+
+LOOPS = {"asyncio": asyncio.new_event_loop, "uvloop": uvloop.new_event_loop}
+BUDGET_US = 150.0
+
+
+def main() -> int:
+    """Measure and print; exit code 1 when the 99th percentile is over the budget."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--blocks", type=int, default=1500)
+    parser.add_argument("--depth", type=int, default=30, help="frames between the callback and the block")
+    args = parser.parse_args()
+    logging.getLogger("otel_loopblock").setLevel(logging.CRITICAL)
+    table = Table(
+        "loop",
+        "clock",
+        "median",
+        "p90",
+        "p99",
+        "max",
+        title=f"per block on the loop's thread, us, Python {platform.python_version()}",
+    )
+    good = True
+    for kind, new_loop in LOOPS.items():
+        wall, cpu = measure(new_loop, args.blocks, args.depth)
+        for clock, spent in (("wall", wall), ("CPU of the thread", cpu)):
+            cuts = statistics.quantiles(spent, n=100)
+            table.add_row(
+                kind,
+                clock,
+                *(f"{1e6 * v:.0f}" for v in (statistics.median(spent), cuts[89], cuts[98], max(spent))),
+            )
+            good &= clock != "wall" or 1e6 * cuts[98] <= BUDGET_US
+    Console(width=120).print(table)
+    return 0 if good else 1
+
+
+def measure(
+    new_loop: Callable[[], asyncio.AbstractEventLoop], blocks: int, depth: int
+) -> tuple[list[float], list[float]]:
+    """Seconds per block, on the wall clock and on the thread's CPU clock."""
+    provider = TracerProvider()
+    provider.add_span_processor(BatchSpanProcessor(InMemorySpanExporter()))
+    tracer = provider.get_tracer("bench")
+    wall: list[float] = []
+    cpu: list[float] = []
+    spent = [0.0, 0.0]
+
+    def timed(original: Callable[..., None]) -> Callable[..., None]:
+        def method(*args: Any, **kwargs: Any) -> None:
+            began, began_cpu = time.perf_counter(), time.thread_time()
+            original(*args, **kwargs)
+            spent[0] += time.perf_counter() - began
+            spent[1] += time.thread_time() - began_cpu
+
+        return method
+
+    def deep(levels: int) -> None:
+        if levels:
+            deep(levels - 1)
+        else:
+            time.sleep(0.006)
+
+    async def run() -> None:
+        await asyncio.sleep(0.05)
+        for number in range(blocks):
+            spent[:] = [0.0, 0.0]
+            with tracer.start_as_current_span("GET /"):
+                await asyncio.sleep(0.003)
+                deep(depth + number % 3)
+            await asyncio.sleep(0)
+            wall.append(spent[0])
+            cpu.append(spent[1])
+
+    originals = {name: getattr(Emitter, name) for name in ("span_ending", "callback_blocked")}
+    for name, original in originals.items():
+        setattr(Emitter, name, timed(original))
+    LoopBlockInstrumentor().instrument(
+        threshold_ms=5,
+        tracer_provider=provider,
+        meter_provider=MeterProvider([InMemoryMetricReader()]),
+        max_events_per_second=100_000,
+    )
+    loop = new_loop()
+    try:
+        loop.run_until_complete(run())
+    finally:
+        loop.close()
+        LoopBlockInstrumentor().uninstrument()
+        for name, original in originals.items():
+            setattr(Emitter, name, original)
+    return wall, cpu
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
