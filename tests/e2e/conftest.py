@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -65,6 +66,7 @@ class Run:
     trace_while_killed: str
     trace_back: str
     blocks_before_kill: float
+    blocks_back: float
 
 
 @pytest.fixture(scope="session")
@@ -79,6 +81,18 @@ def run(binaries, tmp_path_factory) -> Iterator[Run]:
 @pytest.fixture(scope="session")
 def stack(run) -> Stack:
     return run.stack
+
+
+def wait_for_blocks(stack: Stack, at_least: float) -> float:
+    """How many blocks Prometheus counts of ``/block_then_return``; fewer than asked for if no more come."""
+    by = 'http_route="/block_then_return", code_function_name="tests.service.scenarios.block"'
+
+    def counted() -> float:
+        return stack.prometheus.value(f"sum(event_loop_block_duration_seconds_count{{{by}}})") or 0
+
+    with contextlib.suppress(AssertionError):
+        stacks.wait_for(lambda: counted() >= at_least, "blocks in Prometheus")
+    return counted()
 
 
 def lead_through_a_collectors_life(stack: Stack) -> Run:
@@ -98,8 +112,8 @@ def lead_through_a_collectors_life(stack: Stack) -> Run:
         service.get(path)
     with_collector = stacks.asked_for(innocent)
     stacks.wait_for_blocked(stack, trace_with_collector)
-    blocks = 'sum(event_loop_block_duration_seconds_count{http_route="/block_then_return"})'
-    blocks_before_kill = stacks.wait_for(lambda: stack.prometheus.value(blocks), "blocks in Prometheus")
+    # One from before the Collector was there, one since.
+    blocks_before_kill = wait_for_blocks(stack, 2)
 
     with stacks.Asking(innocent) as asking:
         time.sleep(1)
@@ -111,6 +125,8 @@ def lead_through_a_collectors_life(stack: Stack) -> Run:
     stack.collector.start()
     trace_back = stacks.traced(service, "/block_then_return")
     back = stacks.asked_for(innocent)
+    # One from while it was down, one since.
+    blocks_back = wait_for_blocks(stack, blocks_before_kill + 2)
     stack.keep_asking(innocent, pause_s=0.1)
     stack.keep_asking(f"{service.url}/block_then_return", pause_s=1.0)
 
@@ -142,4 +158,5 @@ def lead_through_a_collectors_life(stack: Stack) -> Run:
         trace_while_killed=trace_while_killed,
         trace_back=trace_back,
         blocks_before_kill=blocks_before_kill,
+        blocks_back=blocks_back,
     )

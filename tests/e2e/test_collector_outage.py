@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tests.e2e.stack import wait_for, wait_for_blocked
+from tests.e2e.stack import wait_for_blocked
 
 
 @pytest.mark.parametrize("phase", ["before_collector", "killed", "back"])
@@ -23,28 +23,21 @@ def test_latency_does_not_depend_on_the_collector(run, report, phase):
     assert other.quantile(0.95) < 3 * normal.quantile(0.95) + 0.1
 
 
-def test_blocks_from_before_the_collector_started_are_counted_once_it_does(stack):
+def test_blocks_from_before_the_collector_started_are_counted_once_it_does(run):
     # Metrics are cumulative: nothing is lost but time.
-    counted = 'sum(event_loop_block_duration_seconds_count{job="scenarios", http_route="/block_then_return"})'
-    wait_for(lambda: (stack.prometheus.value(counted) or 0) >= 4, "all four blocks in Prometheus")
+    assert run.blocks_before_kill == 2
 
 
-def test_traces_arrive_again_when_the_collector_is_back(run):
+def test_traces_arrive_again_when_the_collector_is_back(run, report):
     assert wait_for_blocked(run.stack, run.trace_back).name == "GET /block_then_return"
-
-
-def test_metrics_arrive_again_when_the_collector_is_back(run):
-    counted = 'sum(event_loop_block_duration_seconds_count{job="scenarios", http_route="/block_then_return"})'
-    wait_for(
-        lambda: (run.stack.prometheus.value(counted) or 0) > run.blocks_before_kill,
-        "a higher count of blocks than before the Collector was killed",
-    )
-
-
-def test_what_became_of_traces_while_there_was_no_collector(run, report):
+    # Whether older ones still arrive depends on how long the exporter tries; this is only told.
     for when, trace_id in (
         ("before the Collector was started", run.trace_before_collector),
         ("while the Collector was down", run.trace_while_killed),
     ):
         arrived = bool(run.stack.jaeger.trace(trace_id))
         report.append(f"trace of a request {when}: {'arrived later' if arrived else 'lost'}")
+
+
+def test_metrics_arrive_again_when_the_collector_is_back_those_of_the_outage_included(run):
+    assert run.blocks_back == run.blocks_before_kill + 2
