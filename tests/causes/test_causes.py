@@ -20,14 +20,7 @@ def is_wrong(verdict: Verdict) -> bool:
     """Whether something was claimed that is not so: to know nothing, or to have had no CPU, can be true."""
     if verdict.right or verdict.cause in ("unknown", "none"):
         return False
-    return not (verdict.cause == "descheduled" and lacked_a_cpu(verdict))
-
-
-def lacked_a_cpu(verdict: Verdict) -> bool:
-    """Whether the kernel itself says that others had the CPU for a good part of the block."""
-    attributes = verdict.attributes or {}
-    queued = attributes.get("event_loop.block.run_queue_delay", 0.0)
-    return queued > 0.25 * attributes.get("event_loop.block.duration", BLOCK_S)
+    return not (verdict.cause == "descheduled" and verdict.lacked_a_cpu)
 
 
 @pytest.fixture(scope="module", params=sorted(LOOPS))
@@ -48,7 +41,7 @@ def test_cause_and_call_are_told(verdicts, culprit):
     own = [verdict for verdict in verdicts if verdict.culprit is culprit]
 
     if not any(verdict.right and verdict.named for verdict in own):
-        if all(lacked_a_cpu(verdict) for verdict in own):
+        if all(verdict.lacked_a_cpu for verdict in own):
             pytest.skip("other processes had the CPU in every try")
         raise AssertionError(own)
 

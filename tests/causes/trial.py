@@ -44,6 +44,13 @@ class Verdict:
         return call in self.culprit.calls if self.culprit.calls else call in (None, "os.kill")
 
     @property
+    def lacked_a_cpu(self) -> bool:
+        """Whether the kernel itself says that others had the CPU for a good part of the block."""
+        attributes = self.attributes or {}
+        queued: float = attributes.get("event_loop.block.run_queue_delay", 0.0)
+        return queued > 0.25 * attributes.get("event_loop.block.duration", self.wanted_s)
+
+    @property
     def at_home(self) -> bool:
         """Whether the culprit is the right function."""
         if self.attributes is None:
