@@ -27,7 +27,10 @@ _FAST_ROOTS = {"LOAD_FAST", "LOAD_FAST_CHECK", "LOAD_FAST_BORROW", "LOAD_FAST_AN
 _CELL_ROOTS = {"LOAD_DEREF", "LOAD_CLASSDEREF"}
 _ATTRIBUTES = {"LOAD_ATTR", "LOAD_METHOD"}
 _CALLS = {"CALL", "CALL_KW", "CALL_FUNCTION", "CALL_FUNCTION_KW", "CALL_METHOD", "CALL_FUNCTION_EX"}
-_NEUTRAL = {"PRECALL", "KW_NAMES", "PUSH_NULL", "NOP", "RESUME", "COPY_FREE_VARS"}
+_NEUTRAL = {"PRECALL", "KW_NAMES", "PUSH_NULL", "NOP", "NOT_TAKEN", "RESUME", "COPY_FREE_VARS"}
+_WITH = {"BEFORE_WITH", "SETUP_WITH", "BEFORE_ASYNC_WITH", "SETUP_ASYNC_WITH", "LOAD_SPECIAL"}
+"""Where a ``with`` begins. What it leaves on the stack is called at its end, far from where it was loaded."""
+_JUMPS = {*dis.hasjrel, *getattr(dis, "hasjabs", ())}
 _BINARY = {
     "BINARY_MATRIX_MULTIPLY": "__matmul__",
     "BINARY_POWER": "__pow__",
@@ -105,6 +108,8 @@ def _chain(code: CodeType, lasti: int) -> _Chain | None:
         return _operator(code, before)
     if call.name not in _CALLS and call.name != "PRECALL":
         return None
+    if len(before) >= 2 and before[-2].name == "LOAD_SPECIAL":
+        return _entered(code, before[:-1])
     pushed = _pushed_by_call(call, before)
     if pushed is None:
         return None
@@ -112,13 +117,24 @@ def _chain(code: CodeType, lasti: int) -> _Chain | None:
     # Backwards until all that the call consumes is accounted for: there its callable begins.
     for index in range(len(before) - 2, -1, -1):
         instruction = before[index]
-        if instruction.name in ("PRECALL", "KW_NAMES"):
-            continue
-        if instruction.opcode in dis.hasjrel or instruction.opcode in dis.hasjabs:
+        if instruction.name == "PRECALL" and index == len(before) - 2:
+            continue  # the call's own; that of another takes values off the stack
+        if instruction.opcode in _JUMPS:
             return None  # a conditional expression among the arguments
+        if instruction.name in _WITH:
+            return None
         needed -= _effect(instruction)
         if needed <= 0:
             return _forward(code, before[index:-1])
+    return None
+
+
+def _entered(code: CodeType, before: list[_Instruction]) -> _Chain | None:
+    """What a ``with`` enters, from 3.14 on: it is copied, to find both of its methods on it."""
+    for index in range(len(before) - 1, max(0, len(before) - 8), -1):
+        if before[index].name == "COPY":
+            spelled = _spelled(code, before[:index])
+            return spelled and spelled._replace(attributes=(*spelled.attributes, "__enter__"))
     return None
 
 
@@ -132,6 +148,8 @@ def _pushed_by_call(call: _Instruction, before: list[_Instruction]) -> int | Non
     if call.name == "CALL_METHOD":
         return count + 2
     if call.name == "CALL_FUNCTION_EX":
+        if sys.version_info >= (3, 14):  # the keywords, or nothing in their place, are always there
+            return 4
         values = 2 + (count & 1)
         return values if sys.version_info < (3, 11) else values + 1
     if call.name == "CALL_KW":
@@ -234,6 +252,8 @@ def _operator(code: CodeType, before: list[_Instruction]) -> _Chain | None:
     """The method of the left operand, where that is a plain name."""
     call = before[-1]
     if call.name == "BINARY_OP":
+        if call.argument >= len(_NB_OPS):
+            return None
         symbol = _NB_OPS[call.argument][1].rstrip("=")
         method = _BINARY_OP.get(symbol)
     else:

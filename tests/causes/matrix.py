@@ -69,7 +69,7 @@ def matrix(title: str, verdicts: list[Verdict]) -> Table:
 
 
 def summarise(console: Console, title: str, verdicts: list[Verdict]) -> bool:
-    """Print the three shares, of all blocks and of those that had a CPU; tell whether they are good enough."""
+    """Print the shares, of all blocks and of those that had a CPU; tell whether they are good enough."""
     served = [verdict for verdict in verdicts if not verdict.lacked_a_cpu]
     good = False
     for what, some in (("blocks", verdicts), ("of them not kept from a CPU by other processes", served)):

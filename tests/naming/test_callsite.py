@@ -259,3 +259,50 @@ def test_function_is_shown_as_it_is_imported():
     assert display_name(requests.api.get.__code__, "requests.api") == "requests.get"
     assert display_name(requests.Session.request.__code__, "requests.sessions") == "requests.Session.request"
     assert display_name(json.loads.__code__, "json") == "json.loads"
+
+
+def waits_in_with():
+    lock = threading.Lock()
+    lock.acquire()
+    threading.Timer(0.2, lock.release).start()
+    with lock:
+        pass
+
+
+def test_lock_that_a_with_statement_waits_for_is_named():
+    assert "threading.Lock.acquire" in seen_in(waits_in_with, "threading.Lock.acquire")
+
+
+def test_end_of_a_with_statement_is_not_named_after_something_else():
+    from otel_loopblock.naming import callsite
+
+    def leaves(thing):
+        with thing:
+            thing.sleep(1)
+
+    code = leaves.__code__
+    exits = [
+        lasti
+        for lasti in range(0, len(code.co_code), 2)
+        if (instructions := callsite._instructions(code, lasti))
+        and instructions[-1].name in ("CALL", "CALL_FUNCTION")
+        and len(instructions) > 4
+        and [i.name for i in instructions[-4:-1]].count("LOAD_CONST") >= 2
+    ]
+    assert {callsite._chain(code, lasti) for lasti in exits} <= {None}
+
+
+def test_operators_that_this_python_does_not_list_are_not_named(monkeypatch):
+    from otel_loopblock.naming import callsite
+
+    def multiplies_names(left, right):
+        return left * right
+
+    callsite._chain.cache_clear()
+    monkeypatch.setattr(callsite, "_NB_OPS", [])
+    monkeypatch.setattr(callsite, "_BINARY", {})
+    code = multiplies_names.__code__
+    found = {callsite._chain(code, lasti) for lasti in range(0, len(code.co_code), 2)}
+    callsite._chain.cache_clear()
+
+    assert found == {None}
