@@ -62,7 +62,17 @@ EVENTS_ON_SPAN = "_loopblock_events"
 class _Running:
     """What the emitter keeps of one loop."""
 
-    __slots__ = ("callback", "charges", "draft", "draft_due", "hang_due", "reported", "seen", "seen_callback")
+    __slots__ = (
+        "callback",
+        "charges",
+        "draft",
+        "draft_collection",
+        "draft_due",
+        "hang_due",
+        "reported",
+        "seen",
+        "seen_callback",
+    )
 
     def __init__(self) -> None:
         self.charges = Charges()
@@ -74,6 +84,7 @@ class _Running:
         self.hang_due = 0.0
         self.draft: Explanation | None = None
         self.draft_due = 0.0
+        self.draft_collection: tuple[float, float] | None = None
 
     def begin(self, callback: float) -> None:
         if self.callback != callback:
@@ -85,6 +96,10 @@ class _Running:
         if self.seen_callback != callback:
             return None
         return next((span for at, span in reversed(self.seen) if stretch.began <= at <= stretch.ended), None)
+
+
+def _last_collection(monitor: Monitor) -> tuple[float, float] | None:
+    return monitor.collections[-1] if monitor.collections else None
 
 
 class Emitter:
@@ -228,6 +243,7 @@ class Emitter:
             running.seen.append((now, span))
         if drafts:
             running.draft_due = started + DRAFT_GROWTH * (now - started)
+            running.draft_collection = _last_collection(monitor)
             running.draft = self._draft(monitor, Stretch(started, now), target)
         if not hangs:
             return
@@ -287,6 +303,7 @@ class Emitter:
             and running.seen_callback == monitor.started == stretch.began
             and stretch.ended - draft.until <= max(2 * tick, 0.2 * (stretch.ended - stretch.began))
             and not monitor.is_overdue(stretch.ended)
+            and running.draft_collection is _last_collection(monitor)
         ):
             return blocks.record(
                 monitor, draft, stretch.began, stretch.ended, target, threshold_s=self.threshold_s
