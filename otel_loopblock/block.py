@@ -16,8 +16,9 @@ from typing import NamedTuple
 
 from otel_loopblock import advice
 from otel_loopblock.advice.known import ONLY_WAITING
+from otel_loopblock.aftermath import task_of
 from otel_loopblock.cause import Cause, Judgement, judge, measure
-from otel_loopblock.monitor import Monitor, task_of
+from otel_loopblock.monitor import Monitor
 from otel_loopblock.naming import qualified_name
 from otel_loopblock.samples import Evidence, Look, RawFrame, Target
 from otel_loopblock.stack import Frame, OwnCode, Stacks, find
@@ -54,8 +55,8 @@ class Block:
         """The end of the stretch on the wall clock."""
         return self.started_unix_ns + int(self.duration_s * 1e9)
 
-    def with_delayed(self, count: int) -> Block:
-        """The same block, with the number of requests that it made wait."""
+    def with_delayed(self, count: int | None) -> Block:
+        """The same block, with the number of requests that it is known to have made wait."""
         return replace(self, delayed_requests=count)
 
 

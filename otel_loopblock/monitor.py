@@ -12,10 +12,11 @@ import threading
 import time
 import weakref
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
 from otel_loopblock import guard, kernel
+from otel_loopblock.aftermath import Aftermath, Follower, Queue, Waiting, task_of
 from otel_loopblock.samples import Delay, Evidence, Look, Reading, Target, Watch, queued_between
 
 if TYPE_CHECKING:
@@ -36,15 +37,17 @@ class Monitor:
 
     __slots__ = (
         "__weakref__",
+        "aftermath",
         "baseline",
-        "blocks",
         "busy",
         "clock",
         "collections",
+        "following",
         "loop",
         "loop_type",
         "native_id",
         "poll",
+        "queue",
         "reading",
         "registry",
         "started",
@@ -52,6 +55,7 @@ class Monitor:
         "thread_id",
         "thread_name",
         "threshold",
+        "turns",
         "watch",
     )
 
@@ -59,8 +63,6 @@ class Monitor:
         self.started = 0.0
         self.busy = 0.0
         self.threshold = registry.threshold_s
-        self.blocks = 0
-        """Blocks so far: tells a queued callback that one happened while it waited."""
         self.loop = weakref.ref(loop)
         self.loop_type = loop_type
         self.registry = registry
@@ -75,6 +77,14 @@ class Monitor:
         self.watch: Watch | None = None
         self.poll: Callable[[Monitor], None] | None = None
         """On a loop that no hook sees: what the watchdog calls at each tick to learn of its callbacks."""
+        self.queue: Queue | None = None
+        """What waits in the loop; ``None`` where that cannot be seen."""
+        self.turns = 0
+        """How many turns after the callback that just ended the loop has woken whom it made wait."""
+        self.aftermath: Aftermath | None = None
+        """Of the callback that runs, once somebody has asked."""
+        self.following: tuple[Aftermath, ...] = ()
+        """Those of callbacks that have ended, still looked at."""
         self.collections: deque[tuple[float, float]] = deque(maxlen=64)
         self.state: dict[object, Any] = {}
         """What the listeners keep per loop, by listener."""
@@ -155,28 +165,61 @@ class Monitor:
             delays = (*delays, self.registry.watchdog.lateness.explain_missing(due, now, queued))
         return Evidence(looks, before, end, delays, tuple(self.collections), baseline, throttled)
 
-    def callback_ended(self, ended: float, callback: Any, context: Context | None) -> None:
+    def waiting(self, now: float) -> Iterator[Waiting]:
+        """Who waits for the running callback and was not told before; call it on the loop's thread.
+
+        Args:
+            now: ``perf_counter``.
+        """
+        aftermath = self._aftermath()
+        return aftermath.waiting(now) if aftermath is not None else iter(())
+
+    def follow(self, ended: float, follower: Follower) -> None:
+        """Tell ``follower`` who else had to wait for the callback that just ended.
+
+        Args:
+            ended: ``perf_counter`` at its end.
+            follower: is told on the loop's thread, in the next turns of the loop.
+        """
+        aftermath = self._aftermath()
+        if aftermath is None:
+            follower.ended()
+        else:
+            aftermath.follow(self, ended, self.turns, follower)
+
+    def _aftermath(self) -> Aftermath | None:
+        aftermath = self.aftermath
+        if aftermath is None or aftermath.started != self.started:
+            if self.queue is None:
+                return None
+            aftermath = self.aftermath = Aftermath(self.queue, self.started)
+        return aftermath
+
+    def callback_ended(self, ended: float, callback: Any, context: Context | None, turns: int) -> None:
         """Report the callback that just ended over the threshold. Never raises.
 
         Args:
             ended: ``perf_counter`` at its end.
             callback: what the loop called.
             context: the context it ran in; ``None`` when that is the current one.
+            turns: how many turns of the loop it takes until what came from the outside during the
+                callback has been seen and has woken its tasks.
         """
         started = self.started
         if started == 0.0:  # the loop was run again from within
             return
         try:
+            self.turns = turns
             if threading.get_ident() != self.thread_id:
                 self.enter_thread()
             self.report(ended, Target(callback, task_of(callback)), context)
         except Exception:
             guard.failed("report a block")
+        self.aftermath = None
 
     def report(self, ended: float, target: Target, context: Context | None) -> None:
         """Tell the listeners of the callback that began at ``started`` and was over the threshold."""
         started = self.started
-        self.blocks += 1
         for listener in self.registry.listeners:
             if ended - started >= listener.threshold_s:
                 listener.callback_blocked(self, started, ended, target, context)
@@ -184,9 +227,3 @@ class Monitor:
     def garbage_collected(self, started: float, ended: float) -> None:
         """Note a run of the garbage collector on this thread (called from ``gc.callbacks``)."""
         self.collections.append((started, ended))
-
-
-def task_of(callback: Any) -> asyncio.Task[Any] | None:
-    """The task whose step or wake-up ``callback`` is, as asyncio's own debug output finds it."""
-    owner = getattr(callback, "__self__", None)
-    return owner if isinstance(owner, asyncio.Task) else None

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
+from opentelemetry import trace
 from opentelemetry.semconv.attributes.code_attributes import (
     CODE_FILE_PATH,
     CODE_FUNCTION_NAME,
@@ -13,6 +14,9 @@ from opentelemetry.semconv.attributes.code_attributes import (
 )
 
 from otel_loopblock.block import Block
+
+if TYPE_CHECKING:
+    from otel_loopblock.emit.victims import Culprit
 
 BLOCKED: Final = "event_loop.blocked"
 """Name of the event, the log event and the span of a block."""
@@ -26,6 +30,9 @@ ADVICE: Final = "event_loop.block.advice"
 THRESHOLD: Final = "event_loop.block.threshold"
 SAMPLES: Final = "event_loop.block.samples"
 DELAYED_REQUESTS: Final = "event_loop.block.delayed_requests"
+DELAY_MAX: Final = "event_loop.delay.max"
+TRACE_ID: Final = "event_loop.block.trace_id"
+SPAN_ID: Final = "event_loop.block.span_id"
 ONGOING: Final = "event_loop.block.ongoing"
 LOOP_TYPE: Final = "event_loop.type"
 EXECUTOR_TYPE: Final = "event_loop.executor.type"
@@ -70,6 +77,25 @@ def of_block(block: Block, stacktrace: str | None) -> dict[str, Value]:
     attributes.update(block.evidence)
     if stacktrace is not None:
         attributes[CODE_STACKTRACE] = stacktrace
+    return attributes
+
+
+def of_delay(culprit: Culprit, delay_s: float) -> dict[str, Value]:
+    """The attributes of ``event_loop.delayed``.
+
+    Args:
+        culprit: who made the request wait.
+        delay_s: how long at most.
+    """
+    block, carrier = culprit.block, culprit.carrier
+    attributes: dict[str, Value] = {DELAY_MAX: delay_s, CAUSE: block.cause}
+    if block.culprit is not None:
+        attributes[CODE_FUNCTION_NAME] = block.culprit.function
+    if culprit.route is not None:
+        attributes[HTTP_ROUTE] = culprit.route
+    if carrier is not None and carrier.is_valid:
+        attributes[TRACE_ID] = trace.format_trace_id(carrier.trace_id)
+        attributes[SPAN_ID] = trace.format_span_id(carrier.span_id)
     return attributes
 
 

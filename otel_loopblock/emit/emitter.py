@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 from opentelemetry import _logs, context, trace
 from opentelemetry._logs import LoggerProvider, LogRecord, SeverityNumber
 from opentelemetry.metrics import MeterProvider
-from opentelemetry.trace import Span, TracerProvider
+from opentelemetry.trace import Span, SpanContext, TracerProvider
 
 from otel_loopblock import block as blocks
 from otel_loopblock.advice import AdviceTable
@@ -34,8 +34,10 @@ from otel_loopblock.emit.context import (
     span_read_from,
     start_unix_ns,
 )
+from otel_loopblock.emit.delays import Delays
 from otel_loopblock.emit.limits import Distinct, Interval, Rate
 from otel_loopblock.emit.metrics import SCOPE, instruments
+from otel_loopblock.emit.victims import Culprit, Victims
 from otel_loopblock.samples import Evidence, Target
 from otel_loopblock.stack import OwnCode, Stacks
 from otel_loopblock.version import __version__
@@ -72,12 +74,14 @@ class _Running:
         "reported",
         "seen",
         "seen_callback",
+        "victims",
     )
 
     def __init__(self) -> None:
         self.charges = Charges()
         self.callback = 0.0
-        self.reported: list[tuple[Span, Block]] = []
+        self.reported: list[tuple[Span, Block, SpanContext | None]] = []
+        self.victims: Victims | None = None
         # Written on the watchdog's thread: the spans that were current, and when.
         self.seen_callback = 0.0
         self.seen: list[tuple[float, Span]] = []
@@ -90,6 +94,7 @@ class _Running:
         if self.callback != callback:
             self.callback = callback
             self.reported = []
+            self.victims = None
 
     def active_in(self, stretch: Stretch, callback: float) -> Span | None:
         """The span that was seen to be current last in a stretch of ``callback``."""
@@ -149,6 +154,15 @@ class Emitter:
         self._functions = Distinct(config.max_functions)
         self._routes = Distinct(10 * config.max_functions)
         self._hang_after_s = config.hang_after_ms / 1000
+        self._delays = Delays(
+            config,
+            registry.watchdog.defer,
+            instruments=self._instruments,
+            functions=self._functions,
+            routes=self._routes,
+            tracer=self._tracer,
+            logger_provider=logger_provider,
+        )
 
     def begin(self) -> None:
         """Let the gauges observe; after this the registry may call."""
@@ -177,10 +191,10 @@ class Emitter:
             return
         target = blocks.running_target(monitor)
         running.begin(monitor.started)
+        delayed = self._look_for_victims(running, monitor, span)
         for stretch in stretches:
-            block = self._explained(monitor, running, stretch, target)
-            running.reported.append((span, block))
-            self._report(span, block, None)
+            block = self._explained(monitor, running, stretch, target).with_delayed(delayed)
+            running.reported.append((span, block, self._report(span, block, None)))
 
     def callback_blocked(
         self,
@@ -194,6 +208,7 @@ class Emitter:
         running = self._running(monitor)
         running.begin(started)
         span = current_span(python_context)
+        delayed = self._look_for_victims(running, monitor, span)
         taken: list[Stretch] = []
         if span.is_recording():
             started_ns = start_unix_ns(span)
@@ -201,23 +216,26 @@ class Emitter:
                 age = (time.time_ns() - started_ns) / 1e9 - (perf_counter() - ended)
                 taken = running.charges.take(started, ended - age, ended, self.threshold_s)
         left = running.charges.rest(started, ended, self.threshold_s)
-        if taken or left or not running.reported:
-            for stretch in taken:
-                block = self._explained(monitor, running, stretch, target)
-                running.reported.append((span, block))
-                self._report(span, block, None)
-            for stretch in left:
-                block = self._explained(monitor, running, stretch, target)
-                # A request that blocked, left its span's scope and returned has no current span any more.
-                active = running.active_in(stretch, started) or span
-                running.reported.append((active, block))
-                self._report(None, block, active)
-            if not running.reported:  # stretches shorter than a threshold, each under a span of its own
-                whole = self._explained(monitor, running, Stretch(started, ended), target)
-                running.reported.append((span, whole))
+        for stretch in taken:
+            block = self._explained(monitor, running, stretch, target).with_delayed(delayed)
+            running.reported.append((span, block, self._report(span, block, None)))
+        for stretch in left:
+            block = self._explained(monitor, running, stretch, target).with_delayed(delayed)
+            # A request that blocked, left its span's scope and returned has no current span any more.
+            active = running.active_in(stretch, started) or span
+            running.reported.append((active, block, self._report(None, block, active)))
+        if not running.reported:  # stretches shorter than a threshold, each under a span of its own
+            whole = self._explained(monitor, running, Stretch(started, ended), target)
+            carrier = None if self._is_ignored(whole) else span.get_span_context()
+            running.reported.append((span, whole, carrier))
         duration = ended - started
-        charged, block = max(running.reported, key=lambda item: item[1].duration_s)
-        running.reported = []
+        reported, running.reported = running.reported, []
+        charged, block, carrier = max(reported, key=lambda item: item[1].duration_s)
+        victims, running.victims = running.victims, None
+        if victims is not None:
+            traces = frozenset(item[0].get_span_context().trace_id for item in reported)
+            victims.blame(Culprit(block, started, ended, route_and_name(charged)[0], carrier, traces))
+            monitor.follow(ended, victims)
         self._registry.watchdog.defer(lambda: self._record(charged, block, duration))
 
     def callback_running(self, monitor: Monitor, started: float, now: float) -> None:
@@ -283,6 +301,26 @@ class Emitter:
         """Record how late a heartbeat ran."""
         self._instruments.lag.record(lag_s, {attributes.LOOP_TYPE: monitor.loop_type}, context.Context())
 
+    # -- who had to wait ----------------------------------------------------------------------------
+
+    def _look_for_victims(self, running: _Running, monitor: Monitor, span: Span) -> int | None:
+        """Look at what waits for the running callback.
+
+        Args:
+            running: of the loop.
+            monitor: likewise.
+            span: whose trace is not counted.
+
+        Returns:
+            How many requests are known to wait by now; ``None`` where none is, or that cannot be seen.
+        """
+        if monitor.queue is None:
+            return None
+        if running.victims is None:
+            running.victims = self._delays.of_a_block()
+        running.victims.look(monitor.waiting(perf_counter()))
+        return running.victims.count(span.get_span_context().trace_id) or None
+
     # -- a stretch --------------------------------------------------------------------------------
 
     def _running(self, monitor: Monitor) -> _Running:
@@ -343,18 +381,20 @@ class Emitter:
         self._instruments.suppressed.add(1)
         return False
 
-    def _report(self, span: Any, block: Block, active: Span | None) -> None:
+    def _report(self, span: Any, block: Block, active: Span | None) -> SpanContext | None:
         """Put a stretch where the user will find it.
 
         Args:
             span: the recording span that it is charged to, or ``None``.
             block: the record.
             active: where there is no such span, the one that was current, recording or not.
+
+        Returns:
+            The span that leads to the block, which may be one of its own, or an invalid one where there is
+            none; ``None`` when it is not reported.
         """
-        if self._is_ignored(block):
-            return
-        if not self._may_report():
-            return
+        if self._is_ignored(block) or not self._may_report():
+            return None
         report = self._config.report
         if report in ("event", "all") and span is not None:
             count = getattr(span, EVENTS_ON_SPAN, 0)
@@ -373,25 +413,35 @@ class Emitter:
         if own_span and span is not None:
             parent = trace.set_span_in_context(span, context.Context())
         log_event = report in ("log", "all")
+        # Without a trace there is nothing else that the requests which waited could be linked to.
+        opened = self._start_span(block, None) if own_span and not is_valid(over) else None
 
         def later() -> None:
-            if own_span:
+            if opened is not None:
+                self._end_span(opened, block)
+            elif own_span:
                 self._emit_span(block, parent)
             if log_event:
                 self._emit_log_event(block, over)
             self._write_line(block, over)
 
         self._registry.watchdog.defer(later)
+        return opened.get_span_context() if opened is not None else over.get_span_context()
 
     # -- on the watchdog's thread -------------------------------------------------------------------
 
     def _emit_span(self, block: Block, parent: context.Context | None) -> None:
-        span = self._tracer.start_span(
+        self._end_span(self._start_span(block, parent), block)
+
+    def _start_span(self, block: Block, parent: context.Context | None) -> Span:
+        return self._tracer.start_span(
             attributes.BLOCKED,
             context=parent if parent is not None else context.Context(),
-            attributes=self._attributes(block),
             start_time=block.started_unix_ns,
         )
+
+    def _end_span(self, span: Span, block: Block) -> None:
+        span.set_attributes(self._attributes(block))
         span.end(block.ended_unix_ns)
 
     def _emit_log_event(self, block: Block, span: Span) -> None:

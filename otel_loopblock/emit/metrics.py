@@ -55,6 +55,12 @@ class Instruments:
             description="Duration of callbacks that held the event loop for at least the threshold.",
             explicit_bucket_boundaries_advisory=BUCKETS,
         )
+        self.delay_duration = meter.create_histogram(
+            "event_loop.delay.duration",
+            unit="s",
+            description="How long requests waited at most because another one blocked the event loop.",
+            explicit_bucket_boundaries_advisory=BUCKETS,
+        )
         self.suppressed = meter.create_counter(
             "event_loop.block.suppressed",
             unit="{report}",

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 class Hooks:
     """All hooks of the process: put in place together, taken away together."""
 
-    loop_attributes: tuple[str, ...] = (uvloop.RUN,)
+    loop_attributes: tuple[str, ...] = (uvloop.RUN, uvloop.RUN_DIRECT)
     """What hooks leave on a loop besides its monitor."""
 
     def __init__(self, registry: Registry) -> None:

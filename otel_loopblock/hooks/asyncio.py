@@ -11,12 +11,17 @@ from time import perf_counter
 from typing import TYPE_CHECKING, Any
 
 from otel_loopblock import guard
-from otel_loopblock.hooks import heartbeat
+from otel_loopblock.hooks import asyncio_queue, heartbeat
 from otel_loopblock.monitor import ATTRIBUTE, Monitor
 
 if TYPE_CHECKING:
     from otel_loopblock.hooks.patches import Patches
     from otel_loopblock.registry import Registry
+
+
+TURNS = 2
+"""Until what came during a callback has woken its tasks: in the next turn the loop receives it and calls
+those who asked for it, in the one after that run the tasks that these have woken."""
 
 
 def install(patches: Patches, registry: Registry) -> None:
@@ -47,6 +52,8 @@ def cover(loop: asyncio.AbstractEventLoop, registry: Registry) -> Monitor | None
         if monitor is None:
             return None
         monitor.enter_thread()
+        if isinstance(loop, asyncio.BaseEventLoop):
+            monitor.queue = asyncio_queue.of(loop)
         heartbeat.start(loop, monitor)
     return monitor
 
@@ -75,7 +82,7 @@ def _make_run(
         finally:
             ended = perf_counter()
             if ended - monitor.started >= monitor.threshold:
-                monitor.callback_ended(ended, self._callback, self._context)
+                monitor.callback_ended(ended, self._callback, self._context, TURNS)
             monitor.busy += ended - started
             monitor.started = 0.0
 

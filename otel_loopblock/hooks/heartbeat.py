@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
+from contextvars import Context
 from time import perf_counter
 
 from otel_loopblock import guard
@@ -18,7 +19,8 @@ def start(loop: asyncio.AbstractEventLoop, monitor: Monitor) -> None:
     """Begin to measure; call it on the loop's thread."""
     interval = monitor.registry.heartbeat_interval_s
     if interval > 0:
-        loop.call_later(interval, _beat, monitor, perf_counter() + interval)
+        # Of an empty context: a beat is no work of a request that happened to be the first to run.
+        loop.call_later(interval, _beat, monitor, perf_counter() + interval, context=Context())
 
 
 def _beat(monitor: Monitor, due: float) -> None:

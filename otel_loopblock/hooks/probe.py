@@ -55,5 +55,5 @@ def _send(monitor: Monitor) -> None:
 def _arrived(monitor: Monitor) -> None:
     ended = perf_counter()
     if monitor.started != 0.0 and ended - monitor.started >= monitor.threshold:
-        monitor.callback_ended(ended, None, None)
+        monitor.callback_ended(ended, None, None, 0)
     monitor.started = 0.0

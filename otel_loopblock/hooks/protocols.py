@@ -51,6 +51,10 @@ FACTORY_FIRST = (
 )
 """Methods of a loop that take a protocol factory first; ``start_tls`` takes a protocol."""
 
+TURNS = 2
+"""Until what came during a call has woken its tasks: libuv works off what it has received already, then
+the loop runs its queue, and only then more is received."""
+
 MAX_CLASSES = 1000
 """Protocol classes that are followed; an application that makes one per connection must not grow us."""
 
@@ -117,7 +121,7 @@ def _make_method(original: Callable[..., Any], registry: Registry) -> Callable[.
         finally:
             ended = perf_counter()
             if ended - monitor.started >= monitor.threshold:
-                monitor.callback_ended(ended, original, None)
+                monitor.callback_ended(ended, original, None, TURNS)
             monitor.busy += ended - started
             monitor.started = 0.0
 

@@ -1,16 +1,19 @@
 """``Span.start`` of the SDK: lets a span find its local root, whose route and name a report carries.
 
-A span knows its parent by id only; here the parent is still at hand as an object.
+A span knows its parent by id only; here the parent is still at hand as an object. A local root may be that
+of a request that arrived during a block: where one has just ended, its aftermath is told.
 """
 
 from __future__ import annotations
 
+import asyncio
 from typing import TYPE_CHECKING, Any
 
 from opentelemetry import trace
 
 from otel_loopblock import guard
 from otel_loopblock.emit.context import ROOT
+from otel_loopblock.monitor import ATTRIBUTE, Monitor
 
 if TYPE_CHECKING:
     from otel_loopblock.hooks.patches import Patches
@@ -21,11 +24,20 @@ def install(patches: Patches, registry: Registry) -> None:
     """Hook the SDK's ``Span.start``, now or when the SDK is imported."""
 
     def make(original: Any) -> Any:
+        running_loop = asyncio._get_running_loop
+
         def start(self: Any, start_time: int | None = None, parent_context: Any = None) -> None:
             original(self, start_time, parent_context)
             try:
                 parent = self.parent
-                if parent is not None and not parent.is_remote:
+                if parent is None or parent.is_remote:
+                    loop = running_loop()
+                    monitor: Monitor | None = getattr(loop, ATTRIBUTE, None)
+                    if monitor is not None and monitor.following:
+                        task = asyncio.current_task(loop)
+                        for aftermath in monitor.following:
+                            aftermath.span_started(self, task)
+                else:
                     above = trace.get_current_span(parent_context)
                     if above.get_span_context() == parent:
                         setattr(self, ROOT, getattr(above, ROOT, above))

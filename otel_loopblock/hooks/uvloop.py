@@ -15,7 +15,7 @@ from time import perf_counter
 from typing import TYPE_CHECKING, Any
 
 from otel_loopblock import guard
-from otel_loopblock.hooks import heartbeat, protocols
+from otel_loopblock.hooks import heartbeat, protocols, uvloop_queue
 from otel_loopblock.monitor import ATTRIBUTE, Monitor
 
 if TYPE_CHECKING:
@@ -23,7 +23,14 @@ if TYPE_CHECKING:
     from otel_loopblock.registry import Registry
 
 RUN = "_loopblock_run"
-"""Where a loop carries its runner."""
+"""Where a loop carries its runner of callbacks from its queue."""
+RUN_DIRECT = "_loopblock_run_direct"
+"""Where a loop carries its runner of timers, readers and writers, which libuv calls directly."""
+
+# Turns until what came during a callback has woken its tasks. In a turn the loop first runs its queue, then
+# receives, then runs timers: after a callback from the queue it is received in the same turn.
+TURNS = 1
+TURNS_DIRECT = 2
 
 
 def install(patches: Patches, registry: Registry) -> None:
@@ -76,7 +83,7 @@ def _attach(loop: Any, registry: Registry) -> Callable[..., Any]:
 
 
 def _begin(loop: Any, monitor: Monitor, registry: Registry) -> Callable[..., Any]:
-    run = _make_run(monitor)
+    run = _make_run(monitor, TURNS)
     registry.runners.add(run.__code__)
 
     def enter(callback: Callable[..., Any], *args: Any) -> Any:
@@ -86,6 +93,8 @@ def _begin(loop: Any, monitor: Monitor, registry: Registry) -> Callable[..., Any
                 if monitor.thread_id != threading.get_ident():
                     monitor.enter_thread()
                 setattr(loop, RUN, run)
+                setattr(loop, RUN_DIRECT, _make_run(monitor, TURNS_DIRECT))
+                monitor.queue = uvloop_queue.of(loop)
                 heartbeat.start(loop, monitor)
                 registry.loop_runs()
         except Exception:
@@ -93,10 +102,11 @@ def _begin(loop: Any, monitor: Monitor, registry: Registry) -> Callable[..., Any
         return run(callback, *args)
 
     setattr(loop, RUN, enter)
+    setattr(loop, RUN_DIRECT, enter)
     return enter
 
 
-def _make_run(monitor: Monitor) -> Callable[..., Any]:
+def _make_run(monitor: Monitor, turns: int) -> Callable[..., Any]:
     # Runs for every callback, inside its context.
     def run(callback: Callable[..., Any], *args: Any) -> Any:
         monitor.started = started = perf_counter()
@@ -105,7 +115,7 @@ def _make_run(monitor: Monitor) -> Callable[..., Any]:
         finally:
             ended = perf_counter()
             if ended - monitor.started >= monitor.threshold:
-                monitor.callback_ended(ended, callback, None)
+                monitor.callback_ended(ended, callback, None, turns)
             monitor.busy += ended - started
             monitor.started = 0.0
 
@@ -126,7 +136,7 @@ def _make_call_soon(original: Any, attach: Callable[[Any], Callable[..., Any]]) 
 def _make_call_at(original: Any, attach: Callable[[Any], Callable[..., Any]]) -> Callable[..., Any]:
     def call_at(self: Any, when: Any, callback: Any, *args: Any, context: Any = None) -> Any:
         try:
-            run = self._loopblock_run
+            run = self._loopblock_run_direct
         except AttributeError:
             run = attach(self)
         return original(self, when, run, callback, *args, context=context)
@@ -137,7 +147,7 @@ def _make_call_at(original: Any, attach: Callable[[Any], Callable[..., Any]]) ->
 def _make_add_reader(original: Any, attach: Callable[[Any], Callable[..., Any]]) -> Callable[..., Any]:
     def add_reader(self: Any, source: Any, callback: Any, *args: Any) -> Any:
         try:
-            run = self._loopblock_run
+            run = self._loopblock_run_direct
         except AttributeError:
             run = attach(self)
         return original(self, source, run, callback, *args)

@@ -1,0 +1,273 @@
+"""Who had to wait for a callback: the contexts whose work was ready, or came due, while it ran.
+
+What can be told at its end is certain: the handles that the loop holds ready, and the timers whose time
+has come. What arrived from the outside meanwhile is known only when the loop has looked for it, and
+woken the tasks that wait for it: an :class:`Aftermath` looks again, from callbacks of its own, in the next
+turns of the loop. Nothing here runs unless a callback was over the threshold, and nothing here knows
+OpenTelemetry: a follower reads the contexts.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from asyncio import futures
+from collections.abc import Callable, Iterator
+from contextvars import Context
+from itertools import chain
+from time import perf_counter
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, Protocol
+
+from otel_loopblock import guard
+
+if TYPE_CHECKING:
+    from otel_loopblock.monitor import Monitor
+
+SHORTEST_S: Final = 0.001
+"""Shorter waits are left out: a timer of uvloop is no more precise."""
+
+LATE_SHARE: Final = 0.25
+"""What arrived from the outside is charged to a block if the loop came to look for it, after the block's end,
+within this share of its length: four of five such arrivals, at least, then fell into the block."""
+
+MAX_OPEN: Final = 8
+"""Blocks of one loop whose aftermath may be looked at in the same turn."""
+
+MAX_HANDLES: Final = 2000
+"""Handles looked at per turn; a queue that is longer is looked at up to here."""
+
+_SLEEPS: Final = getattr(futures, "_set_result_unless_cancelled", None)
+"""What the timer of ``asyncio.sleep`` calls, with the future that the task waits for."""
+
+
+class Waiting(NamedTuple):
+    """Work that waited for the loop."""
+
+    context: Context
+    """The context it runs in."""
+    task: asyncio.Task[Any] | None
+    """The task whose step it is."""
+    due: float | None
+    """``perf_counter`` when it came due; ``None`` where only is known that it waited at the end."""
+
+
+class Queued(NamedTuple):
+    """What a loop holds in its queue: a callback to be called."""
+
+    context: Context
+    callback: Any
+    """What will be called; ``None`` when it belongs to the loop itself."""
+    arguments: tuple[Any, ...]
+    due: float | None
+    """``perf_counter`` when its time comes; ``None`` for what is not a timer."""
+    turns_to_read: int
+    """For a step in making a connection that a client has opened: turns from there to the first step of a
+    task for what came on it; 0 for everything else."""
+
+
+class Queue(Protocol):
+    """What is waiting in a loop; one class per loop implementation. To be used on the loop's thread."""
+
+    turns_after_receiving: int
+    """Turns from the one in which the loop has looked for what arrived to that in which the tasks run."""
+
+    def ready(self, skip: int) -> list[Any]:
+        """What will be called next, in this order, without the first ``skip``."""
+
+    def timers(self, until: float) -> list[Any]:
+        """The timers whose time comes until then (``perf_counter``), in any order."""
+
+    def due(self, timer: Any) -> float:
+        """When the time of a timer comes, in ``perf_counter`` seconds."""
+
+    def read(self, found: Any) -> Queued:
+        """What one of these is."""
+
+
+class Follower(Protocol):
+    """What wants to know who waited for one block. Called on the loop's thread."""
+
+    def waited(self, waiting: Iterator[Waiting]) -> None:
+        """More that had to wait: who, can be read from their contexts until they run."""
+
+    def arrived(self, waiting: Iterator[Waiting]) -> None:
+        """Tasks that may be about to begin with what came over a connection that was accepted late."""
+
+    def span_started(self, span: Any, task: asyncio.Task[Any] | None) -> None:
+        """A span without a parent in this process has started in ``task``."""
+
+    def ended(self) -> None:
+        """There is no more to come."""
+
+
+class Aftermath:
+    """What one callback of one loop made wait.
+
+    Args:
+        queue: of the loop.
+        started: ``perf_counter`` at the callback's start.
+    """
+
+    __slots__ = (
+        "_due_until",
+        "_ended",
+        "_follower",
+        "_looked_at",
+        "_monitor",
+        "_queue",
+        "_read_in",
+        "_sleeping",
+        "_superseded",
+        "_turn",
+        "_turns",
+        "started",
+    )
+
+    def __init__(self, queue: Queue, started: float) -> None:
+        self.started = started
+        self._queue = queue
+        self._looked_at = 0
+        self._due_until = 0.0
+        self._ended = 0.0
+        self._turn = 0
+        self._turns = 0
+        self._read_in: set[int] = set()
+        self._superseded = False
+        self._sleeping: set[Any] = set()
+        self._follower: Follower | None = None
+        self._monitor: Monitor | None = None
+
+    def waiting(self, now: float) -> Iterator[Waiting]:
+        """What is ready or due by now, and was not told before; to be called before the callback ends.
+
+        Args:
+            now: ``perf_counter``.
+        """
+        after, until = self._due_until, now - SHORTEST_S
+        self._due_until = until
+        due = self._queue.due
+        timers = [
+            timer for timer in self._queue.timers(until) if due(timer) > after and not timer.cancelled()
+        ]
+        return chain(self._due(timers), self._ready(tasks_only=False))
+
+    def follow(self, monitor: Monitor, ended: float, turns: int, follower: Follower) -> None:
+        """Go on looking for what the callback, which has just ended, made wait.
+
+        Args:
+            monitor: of the loop.
+            ended: ``perf_counter`` at the callback's end.
+            turns: how many turns of the loop it takes until what came from the outside during the
+                callback has been seen by the loop and has woken its tasks.
+            follower: who wants to know.
+        """
+        for other in monitor.following:
+            other._superseded = True
+        if len(monitor.following) >= MAX_OPEN:
+            follower.ended()
+            return
+        self._monitor, self._ended, self._turns, self._follower = monitor, ended, turns, follower
+        # A task that slept until after the end was not made to wait, although it wakes with those that were.
+        horizon = ended + (ended - self.started)
+        for timer in self._queue.timers(horizon):
+            if self._queue.due(timer) > self._due_until:
+                handle = self._queue.read(timer)
+                if handle.callback is _SLEEPS and handle.arguments:
+                    self._sleeping.add(handle.arguments[0])
+        monitor.following = (*monitor.following, self)
+        self._look_again()
+
+    def span_started(self, span: Any, task: asyncio.Task[Any] | None) -> None:
+        """Pass on a span that has started."""
+        if self._follower is not None:
+            self._follower.span_started(span, task)
+
+    def _look_again(self) -> None:
+        assert self._monitor is not None
+        loop = self._monitor.loop()
+        if loop is None or loop.is_closed():
+            self._close()
+        else:
+            # Of an empty context: ours must not look like work of the request that blocked.
+            loop.call_soon(self._next_turn, context=Context())
+
+    def _next_turn(self) -> None:
+        try:
+            follower, monitor = self._follower, self._monitor
+            if follower is None or monitor is None:
+                return
+            self._turn += 1
+            if self._is_over(monitor):
+                self._close()
+                return
+            if self._turn <= self._turns:
+                # From the second turn on, what is not a task may be something that has only just arrived.
+                follower.waited(self._ready(tasks_only=self._turn > 1))
+            else:
+                follower.arrived(self._ready(tasks_only=True) if self._turn in self._read_in else iter(()))
+            self._look_again()
+        except Exception:
+            guard.failed("look for requests that waited")
+            self._close()
+
+    def _is_over(self, monitor: Monitor) -> bool:
+        if not monitor.registry.listeners:
+            return True
+        # Whatever came before another block's end waited for that one: which of the two, is not known.
+        if self._superseded and self._turn == 1:
+            return True
+        # When the loop came to look for what arrived late after the block, it may have arrived since.
+        if perf_counter() - self._ended > LATE_SHARE * (self._ended - self.started):
+            if self._turn == self._turns - self._queue.turns_after_receiving:
+                self._turns = self._turn - 1 + self._queue.turns_after_receiving
+            self._read_in.clear()
+        return self._turn > max(self._turns, *self._read_in, 0)
+
+    def _close(self) -> None:
+        monitor, follower = self._monitor, self._follower
+        self._monitor = self._follower = None
+        self._sleeping = set()
+        if monitor is not None:
+            monitor.following = tuple(other for other in monitor.following if other is not self)
+        if follower is not None:
+            follower.ended()
+
+    def _due(self, timers: list[Any]) -> Iterator[Waiting]:
+        for timer in timers:
+            handle = self._queue.read(timer)
+            yield Waiting(handle.context, task_of(handle.callback), handle.due)
+
+    def _ready(self, *, tasks_only: bool) -> Iterator[Waiting]:
+        ready = self._queue.ready(self._looked_at if self._turn == 0 else 0)
+        if self._turn == 0:
+            self._looked_at += len(ready)
+        read, turn, sleeping = self._queue.read, self._turn, self._sleeping
+        for found in ready[:MAX_HANDLES]:
+            if found.cancelled():
+                continue
+            handle = read(found)
+            if handle.turns_to_read:
+                # What was ready when the block ended runs in the same turn or, if it came last, in the next.
+                first = turn + handle.turns_to_read
+                self._read_in.update((first, first + 1) if turn == 0 else (first,))
+                continue
+            owner = getattr(handle.callback, "__self__", None)
+            if isinstance(owner, asyncio.Task):
+                if getattr(owner, "_fut_waiter", None) not in sleeping:
+                    yield Waiting(handle.context, owner, None)
+            elif not tasks_only and _tells(handle, owner, turn):
+                yield Waiting(handle.context, None, handle.due)
+
+
+def _tells(handle: Queued, owner: Any, turn: int) -> bool:
+    """Whether the context of a plain callback tells for whom it is called."""
+    # A transport's is that of whoever opened the connection, perhaps long ago: the task that it wakes tells.
+    if hasattr(owner, "get_extra_info"):
+        return False
+    # Timers were looked at at the end of the block: one that is met later came due after it.
+    return handle.due is None or turn == 0
+
+
+def task_of(callback: Callable[..., Any] | None) -> asyncio.Task[Any] | None:
+    """The task whose step or wake-up ``callback`` is, as asyncio's own debug output finds it."""
+    owner = getattr(callback, "__self__", None)
+    return owner if isinstance(owner, asyncio.Task) else None

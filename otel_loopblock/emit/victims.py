@@ -1,0 +1,212 @@
+"""Finds the requests that a block made wait: reads what waited as spans, each request once per block.
+
+At most so many are annotated, on the loop's thread, because a request that had to wait often ends in the
+very step that it waited for. The rest is counted on the watchdog's thread.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any, Final, NamedTuple
+
+from opentelemetry.trace import SpanContext, SpanKind
+
+from otel_loopblock.aftermath import SHORTEST_S, Waiting
+from otel_loopblock.block import Block
+from otel_loopblock.emit.context import local_root, span_read_from
+
+MAX_LOOKS: Final = 250
+"""Contexts looked at on the loop's thread per block: about 1.5 µs each."""
+
+
+@dataclass(frozen=True, slots=True)
+class Culprit:
+    """The callback that others waited for."""
+
+    block: Block
+    """Its longest stretch: that one names it."""
+    started_s: float
+    """``perf_counter`` at the callback's start."""
+    ended_s: float
+    route: str | None
+    """Of the request that blocked."""
+    carrier: SpanContext | None
+    """The span on which the block is reported, or that was current; ``None`` for a block that was left out
+    of the reports: those that waited for it are left out too, and only counted."""
+    traces: frozenset[int]
+    """Its own traces: they do not wait for themselves."""
+
+    def longest_wait(self, due: float | None) -> float:
+        """How long something waited at most, in seconds.
+
+        Args:
+            due: ``perf_counter`` when it came due; ``None`` where that is not known: it may have been the
+                whole callback.
+        """
+        return self.ended_s - (self.started_s if due is None else max(due, self.started_s))
+
+    def unix_ns(self, at: float) -> int:
+        """A ``perf_counter`` time on the wall clock."""
+        return self.block.started_unix_ns + int((at - self.block.started_s) * 1e9)
+
+
+class Victim(NamedTuple):
+    """A request that waited."""
+
+    span: Any
+    """The innermost recording span of the context that waited."""
+    root: Any
+    """The span of the request."""
+    due: float | None
+
+
+Record = Callable[[Any, Culprit, float], None]
+"""Records one request's delay, in seconds, given its span."""
+Annotate = Callable[[list[Victim], Culprit], None]
+"""Gives requests their events."""
+
+
+class Victims:
+    """The requests that one callback made wait: found first, annotated once the block has its record.
+
+    Args:
+        maximum: how many get an event.
+        annotate: gives it to them.
+        finish: is called with what is left to do on another thread.
+        record: is called for each of them then.
+    """
+
+    __slots__ = (
+        "_annotate",
+        "_arriving",
+        "_culprit",
+        "_finish",
+        "_found",
+        "_left",
+        "_looks",
+        "_record",
+        "_rest",
+    )
+
+    def __init__(
+        self, maximum: int, annotate: Annotate, finish: Callable[[Callable[[], None]], None], record: Record
+    ) -> None:
+        self._left = maximum
+        self._annotate = annotate
+        self._finish = finish
+        self._record = record
+        self._found: dict[int, Victim] = {}
+        self._rest: list[Waiting] = []
+        self._arriving: set[Any] = set()
+        self._looks = 0
+        self._culprit: Culprit | None = None
+
+    def look(self, waiting: Iterator[Waiting]) -> list[Victim]:
+        """Find the requests among what waits.
+
+        Returns:
+            Those that were not known yet.
+        """
+        found: list[Victim] = []
+        for each in waiting:
+            victim = self._add(each)
+            if victim is not None:
+                found.append(victim)
+            self._looks += 1
+            if self._looks >= MAX_LOOKS:
+                # A task's context tells of its request until it runs on: a copy tells later, too.
+                self._rest += [Waiting(each.context.copy(), None, each.due) for each in waiting]
+                break
+        return found
+
+    def count(self, trace_id: int) -> int:
+        """How many are known by now.
+
+        Args:
+            trace_id: of the request that blocks; 0 where it has none.
+        """
+        return sum(victim.root.get_span_context().trace_id != trace_id for victim in self._found.values())
+
+    def blame(self, culprit: Culprit) -> None:
+        """Annotate those found so far: the block has ended, and this is its record."""
+        self._culprit = culprit
+        self._take(list(self._found.values()), culprit)
+
+    # -- told by the aftermath ------------------------------------------------------------------
+
+    def waited(self, waiting: Iterator[Waiting]) -> None:
+        """More that had to wait."""
+        self._arriving = set()
+        found = self.look(waiting)
+        if self._culprit is not None:
+            self._take(found, self._culprit)
+
+    def arrived(self, waiting: Iterator[Waiting]) -> None:
+        """Tasks of which some are those of requests that arrived meanwhile."""
+        self._arriving = {each.task for each in waiting if _recording(each) is None}
+
+    def span_started(self, span: Any, task: Any) -> None:
+        """A local root has started: that of a request that arrived meanwhile, if its task was late."""
+        if task not in self._arriving or self._culprit is None:
+            return
+        if span.is_recording() and getattr(span, "kind", None) in (SpanKind.SERVER, SpanKind.CONSUMER):
+            self._arriving.discard(task)
+            victim = self._found[span.get_span_context().span_id] = Victim(span, span, None)
+            self._take([victim], self._culprit)
+
+    def ended(self) -> None:
+        """There are no more: what is left can be done elsewhere."""
+        self._arriving = set()
+        culprit = self._culprit
+        if culprit is not None and (self._found or self._rest):
+            self._finish(lambda: self._record_all(culprit))
+
+    # -------------------------------------------------------------------------------------------
+
+    def _add(self, waiting: Waiting, since_unix_ns: int | None = None) -> Victim | None:
+        span = _recording(waiting, since_unix_ns)
+        if span is None:
+            if waiting.task is not None:
+                self._arriving.add(waiting.task)
+            return None
+        root = local_root(span)
+        victim = Victim(span, root, waiting.due)
+        known = self._found.setdefault(root.get_span_context().span_id, victim)
+        return victim if known is victim else None
+
+    def _take(self, found: list[Victim], culprit: Culprit) -> None:
+        if culprit.carrier is None:
+            return
+        chosen = [victim for victim in found if _waited_for(victim, culprit)][: self._left]
+        self._left -= len(chosen)
+        if chosen:
+            self._annotate(chosen, culprit)
+
+    def _record_all(self, culprit: Culprit) -> None:
+        # By now those who waited may have ended, which they had not when the block did.
+        since_unix_ns = culprit.unix_ns(culprit.ended_s)
+        for each in self._rest:
+            self._add(each, since_unix_ns)
+        for victim in self._found.values():
+            if _waited_for(victim, culprit):
+                self._record(victim.root, culprit, culprit.longest_wait(victim.due))
+
+
+def _waited_for(victim: Victim, culprit: Culprit) -> bool:
+    return (
+        victim.root.get_span_context().trace_id not in culprit.traces
+        and culprit.longest_wait(victim.due) >= SHORTEST_S
+    )
+
+
+def _recording(waiting: Waiting, since_unix_ns: int | None = None) -> Any:
+    """The innermost span of a context that records, or has ended since then only; ``None`` without one."""
+    span: Any = span_read_from(waiting.context)
+    for each in (span, local_root(span)):
+        if each.is_recording():
+            return each
+        ended_unix_ns = getattr(each, "end_time", None)
+        if since_unix_ns is not None and ended_unix_ns is not None and ended_unix_ns >= since_unix_ns:
+            return each
+    return None

@@ -1,0 +1,81 @@
+"""What waits in a loop of asyncio: its ``_ready`` queue and its heap of timers, names of the library's own.
+
+Loops that derive from ``BaseEventLoop`` have them; where they are missing there is no queue.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import weakref
+from collections import deque
+from time import perf_counter
+from typing import Any
+
+from otel_loopblock.aftermath import Queued, task_of
+
+MAX_TIMERS = 2000
+"""Timers looked at; of more that are due at once, the rest is not seen."""
+
+
+def of(loop: asyncio.BaseEventLoop) -> AsyncioQueue | None:
+    """The queue of ``loop``; ``None`` when it has none of the known shape."""
+    if isinstance(getattr(loop, "_ready", None), deque) and isinstance(
+        getattr(loop, "_scheduled", None), list
+    ):
+        return AsyncioQueue(loop)
+    return None
+
+
+class AsyncioQueue:
+    """See :class:`otel_loopblock.aftermath.Queue`."""
+
+    # It looks, then calls those who asked for what arrived; their tasks are woken in the next turn.
+    turns_after_receiving = 1
+
+    __slots__ = ("_loop", "_offset")
+
+    def __init__(self, loop: Any) -> None:
+        self._loop = weakref.ref(loop)
+        self._offset = perf_counter() - loop.time()
+
+    def ready(self, skip: int) -> list[Any]:
+        """The ready queue."""
+        loop: Any = self._loop()
+        return list(loop._ready)[skip:] if loop is not None else []
+
+    def timers(self, until: float) -> list[Any]:
+        """The timers due until then: the top of the heap, nothing else is touched."""
+        loop: Any = self._loop()
+        # Asked for each time: the loop makes a new heap when too many timers were cancelled.
+        heap = loop._scheduled if loop is not None else []
+        when = until - self._offset
+        found: list[Any] = []
+        open_places = [0]
+        while open_places and len(found) < MAX_TIMERS:
+            place = open_places.pop()
+            if place < len(heap) and heap[place].when() <= when:
+                found.append(heap[place])
+                open_places += (2 * place + 1, 2 * place + 2)
+        return found
+
+    def due(self, timer: Any) -> float:
+        """When its time comes."""
+        return float(timer.when() + self._offset)
+
+    def read(self, found: Any) -> Queued:
+        """What a ``Handle`` or ``TimerHandle`` is."""
+        callback = found._callback
+        due = self.due(found) if isinstance(found, asyncio.TimerHandle) else None
+        return Queued(found._context, callback, found._args or (), due, _turns_to_read(callback))
+
+
+def _turns_to_read(callback: Any) -> int:
+    # A connection is accepted; a task makes its transport; that adds its reader; it reads what came, and the
+    # protocol makes a task of it: a turn each.
+    name = getattr(callback, "__name__", "")
+    if name == "_accept_connection":
+        return 4
+    if name == "_add_reader" and getattr(callback.__self__, "_server", None) is not None:
+        return 2
+    task = task_of(callback)
+    return 3 if task is not None and getattr(task.get_coro(), "__name__", "") == "_accept_connection2" else 0

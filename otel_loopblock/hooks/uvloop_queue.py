@@ -1,0 +1,93 @@
+"""What waits in a loop of uvloop: its queue and its timers are C, but the garbage collector can name them.
+
+No name is relied on: the queue is the deque in which a handle is found that was scheduled a moment before,
+the timers are the set that holds a fresh timer. Where these are not found there is no queue.
+"""
+
+from __future__ import annotations
+
+import gc
+import time
+from collections import deque
+from contextvars import Context
+from time import perf_counter
+from typing import Any
+
+from otel_loopblock.aftermath import Queued
+
+MAX_TIMERS = 5000
+"""Each timer is looked at, and connections that idle have one; with more of them than this no timer is."""
+
+
+TURNS_TO_READ = 1
+"""A new connection's handle is in the queue; what came on it is read right after, in the same turn."""
+
+
+def of(loop: Any) -> UvloopQueue | None:
+    """The queue of ``loop``; ``None`` when it cannot be found. On the loop's thread."""
+    handle = loop.call_soon(_nothing, context=Context())
+    timer = loop.call_later(3600, _nothing, context=Context())
+    try:
+        held = gc.get_referents(loop)
+        ready = next((item for item in held if isinstance(item, deque) and handle in item), None)
+        timers = next((item for item in held if isinstance(item, set) and timer in item), None)
+        if ready is None or timers is None or not hasattr(timer, "when"):
+            return None
+        return UvloopQueue(ready, timers)
+    finally:
+        handle.cancel()
+        timer.cancel()
+
+
+def _nothing() -> None:
+    """Never called."""
+
+
+class UvloopQueue:
+    """See :class:`otel_loopblock.aftermath.Queue`."""
+
+    # It looks and calls at once; the tasks that are woken are next in its queue.
+    turns_after_receiving = 0
+
+    __slots__ = ("_offset", "_ready", "_timers")
+
+    def __init__(self, ready: deque[Any], timers: set[Any]) -> None:
+        self._ready = ready
+        self._timers = timers
+        # Not loop.time(): that is a cached time, as of before the block.
+        self._offset = perf_counter() - time.monotonic()
+
+    def ready(self, skip: int) -> list[Any]:
+        """The ready queue."""
+        return list(self._ready)[skip:]
+
+    def timers(self, until: float) -> list[Any]:
+        """The timers due until then."""
+        if len(self._timers) > MAX_TIMERS:
+            return []
+        when = until - self._offset
+        return [timer for timer in list(self._timers) if timer.when() <= when]
+
+    def due(self, timer: Any) -> float:
+        """When its time comes, to the millisecond."""
+        return float(timer.when()) + self._offset
+
+    def read(self, found: Any) -> Queued:
+        """What a ``Handle`` or ``TimerHandle`` is."""
+        context = Context()
+        callback: Any = None
+        arguments: tuple[Any, ...] = ()
+        for item in gc.get_referents(found):
+            kind = type(item)
+            if kind is Context:
+                context = item
+            elif kind is tuple:
+                arguments = arguments or item
+            elif callback is None and callable(item):
+                callback = item
+            elif hasattr(item, "get_extra_info"):  # a method of a transport: its connection is made, or lost
+                return Queued(Context(), None, (), None, TURNS_TO_READ if not item.is_closing() else 0)
+        if arguments and callable(arguments[0]):  # ours is called with the callback as its first argument
+            callback, arguments = arguments[0], arguments[1:]
+        due = self.due(found) if hasattr(found, "when") else None
+        return Queued(context, callback, arguments, due, 0)

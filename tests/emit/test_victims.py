@@ -1,0 +1,201 @@
+"""Which requests waited, and how long at most: arithmetic and bounds, without a loop."""
+
+from __future__ import annotations
+
+import contextvars
+from dataclasses import replace
+
+import pytest
+from opentelemetry import context, trace
+from opentelemetry.sdk.trace import TracerProvider
+from opentelemetry.trace import INVALID_SPAN_CONTEXT, SpanKind
+
+from otel_loopblock.aftermath import Waiting
+from otel_loopblock.block import Block
+from otel_loopblock.emit.victims import MAX_LOOKS, Culprit, Victims
+
+tracer = TracerProvider().get_tracer("test")
+
+BLOCK = Block(
+    started_s=100.0,
+    duration_s=0.1,
+    started_unix_ns=1_000_000_000,
+    threshold_s=0.01,
+    loop_type="asyncio",
+    thread_id=1,
+    thread_name="MainThread",
+    task_name=None,
+    cause="wait",
+    evidence={},
+    culprit=None,
+    call=None,
+    advice=None,
+    stack=(),
+    leaf_call=None,
+    samples=0,
+)
+CULPRIT = Culprit(
+    block=BLOCK,
+    started_s=100.0,
+    ended_s=100.1,
+    route=None,
+    carrier=INVALID_SPAN_CONTEXT,
+    traces=frozenset({0}),
+)
+
+
+class Outcome:
+    """What :class:`Victims` said."""
+
+    def __init__(self, maximum=100):
+        self.annotated = []
+        self.recorded = []
+        self.victims = Victims(maximum, self._annotate, lambda work: work(), self._record)
+
+    def _annotate(self, victims, culprit):
+        self.annotated += [victim.span for victim in victims]
+
+    def _record(self, root, culprit, delay_s):
+        self.recorded.append((root, delay_s))
+
+
+def root_span(name="GET /", **options):
+    return tracer.start_span(name, context.Context(), **options)
+
+
+def waiting(span, due=None, task=None):
+    in_it = contextvars.Context()
+    in_it.run(context.attach, trace.set_span_in_context(span, context.Context()))
+    return Waiting(in_it, task, due)
+
+
+@pytest.mark.parametrize(
+    ("due", "expected"), [(None, 0.1), (99.0, 0.1), (100.0, 0.1), (100.03, 0.07), (100.1, 0.0), (100.2, -0.1)]
+)
+def test_longest_wait_is_what_of_the_callback_came_after_it_was_due(due, expected):
+    assert CULPRIT.longest_wait(due) == pytest.approx(expected)
+
+
+def test_wall_clock_follows_the_stretch_that_names_the_culprit():
+    assert CULPRIT.unix_ns(100.05) == pytest.approx(1_050_000_000, abs=1000)
+
+
+def test_each_request_is_found_once():
+    outcome, span = Outcome(), root_span()
+
+    outcome.victims.look(iter([waiting(span), waiting(span, 100.02), waiting(root_span())]))
+    outcome.victims.blame(CULPRIT)
+    outcome.victims.waited(iter([waiting(span)]))
+    outcome.victims.ended()
+
+    assert len(outcome.annotated) == 2
+    assert outcome.annotated[0] is span
+    assert [delay for _, delay in outcome.recorded] == pytest.approx([0.1, 0.1])
+
+
+def test_ended_spans_and_empty_contexts_are_nobody():
+    outcome, ended = Outcome(), root_span()
+    ended.end()
+
+    outcome.victims.look(iter([waiting(ended), waiting(trace.INVALID_SPAN)]))
+    outcome.victims.blame(CULPRIT)
+    outcome.victims.ended()
+
+    assert outcome.annotated == outcome.recorded == []
+
+
+def test_wait_of_less_than_a_millisecond_is_none():
+    outcome = Outcome()
+
+    outcome.victims.look(iter([waiting(root_span(), 100.0995), waiting(root_span(), 100.098)]))
+    outcome.victims.blame(CULPRIT)
+    outcome.victims.ended()
+
+    assert len(outcome.annotated) == 1
+    assert [delay for _, delay in outcome.recorded] == pytest.approx([0.002])
+
+
+def test_own_traces_are_left_out_of_count_events_and_metric():
+    outcome, own, other = Outcome(), root_span(), root_span()
+    trace_id = own.get_span_context().trace_id
+
+    outcome.victims.look(iter([waiting(own), waiting(other)]))
+    assert outcome.victims.count(trace_id) == 1
+    outcome.victims.blame(replace(CULPRIT, traces=frozenset({trace_id})))
+    outcome.victims.ended()
+
+    assert outcome.annotated == [other]
+    assert [root for root, _ in outcome.recorded] == [other]
+
+
+def test_of_a_block_that_was_not_reported_victims_are_recorded_only():
+    outcome = Outcome()
+
+    outcome.victims.look(iter([waiting(root_span())]))
+    outcome.victims.blame(replace(CULPRIT, carrier=None))
+    outcome.victims.ended()
+
+    assert outcome.annotated == []
+    assert len(outcome.recorded) == 1
+
+
+def test_beyond_the_maximum_requests_are_recorded_only_over_all_turns():
+    outcome = Outcome(maximum=3)
+
+    outcome.victims.look(waiting(root_span()) for _ in range(2))
+    outcome.victims.blame(CULPRIT)
+    outcome.victims.waited(waiting(root_span()) for _ in range(2))
+    outcome.victims.ended()
+
+    assert len(outcome.annotated) == 3
+    assert len(outcome.recorded) == 4
+
+
+def test_those_not_looked_at_in_time_are_recorded_though_they_have_gone_on_and_ended():
+    outcome = Outcome()
+    spans = [root_span() for _ in range(MAX_LOOKS + 50)]
+    contexts = [waiting(span) for span in spans]
+
+    outcome.victims.look(iter(contexts))
+    outcome.victims.blame(CULPRIT)
+    for each, span in zip(contexts, spans, strict=True):
+        each.context.run(context.attach, context.Context())
+        span.end()
+    outcome.victims.ended()
+
+    assert len(outcome.annotated) == 100
+    assert len(outcome.recorded) == MAX_LOOKS + 50
+
+
+@pytest.mark.parametrize(
+    ("kind", "late", "expected"),
+    [
+        (SpanKind.SERVER, True, 1),
+        (SpanKind.CONSUMER, True, 1),
+        (SpanKind.INTERNAL, True, 0),
+        (SpanKind.SERVER, False, 0),
+    ],
+)
+def test_span_that_starts_in_a_late_task_is_that_of_a_request_that_arrived_meanwhile(kind, late, expected):
+    outcome, task = Outcome(), object()
+
+    outcome.victims.look(iter([waiting(trace.INVALID_SPAN, task=task)]))
+    outcome.victims.blame(CULPRIT)
+    span = root_span(kind=kind)
+    for _ in range(2):  # only the first request of a task was there already
+        outcome.victims.span_started(span, task if late else object())
+    outcome.victims.ended()
+
+    assert outcome.annotated == [span] * expected
+    assert len(outcome.recorded) == expected
+
+
+def test_late_tasks_are_forgotten_with_the_next_turn():
+    outcome, task = Outcome(), object()
+
+    outcome.victims.look(iter([waiting(trace.INVALID_SPAN, task=task)]))
+    outcome.victims.blame(CULPRIT)
+    outcome.victims.waited(iter(()))
+    outcome.victims.span_started(root_span(kind=SpanKind.SERVER), task)
+
+    assert outcome.annotated == []

@@ -1,0 +1,208 @@
+"""What waits in a loop, read from its own queue and timers, on both loops."""
+
+from __future__ import annotations
+
+import asyncio
+import contextvars
+import gc
+import socket
+import time
+import weakref
+from asyncio import futures
+from time import perf_counter
+
+import pytest
+
+from otel_loopblock.hooks import asyncio_queue, uvloop_queue
+from otel_loopblock.registry import registry
+from tests.conftest import LOOPS
+
+variable = contextvars.ContextVar("variable", default=None)
+
+
+def queue_of(loop_kind):
+    module = asyncio_queue if loop_kind == "asyncio" else uvloop_queue
+    return module.of(asyncio.get_running_loop())
+
+
+def called(*args):
+    pass
+
+
+@pytest.fixture(params=["plain", "hooked"])
+def hooked(request, telemetry):
+    if request.param == "hooked":
+        telemetry.instrument()
+
+
+def test_ready_callbacks_are_read_in_order_with_context_and_arguments(hooked, run, loop_kind):
+    async def main():
+        loop = asyncio.get_running_loop()
+        queue = queue_of(loop_kind)
+        before = len(queue.ready(0))
+        context = contextvars.Context()
+        context.run(variable.set, "mine")
+        loop.call_soon(called, 1, called, context=context)
+        cancelled = loop.call_soon(called)
+        cancelled.cancel()
+        first, second = queue.ready(before)
+        return queue.read(first), second.cancelled(), context
+
+    queued, cancelled, context = run(main())
+
+    assert queued.callback is called
+    assert queued.arguments == (1, called)
+    assert queued.context is context
+    assert queued.due is None
+    assert queued.turns_to_read == 0
+    assert cancelled
+
+
+def test_woken_task_is_in_the_queue(hooked, run, loop_kind):
+    async def main():
+        queue = queue_of(loop_kind)
+        future = asyncio.get_running_loop().create_future()
+
+        async def wait():
+            variable.set("task's own")
+            await future
+
+        task = asyncio.ensure_future(wait())
+        await asyncio.sleep(0)
+        before = len(queue.ready(0))
+        future.set_result(None)
+        (woken,) = queue.ready(before)
+        queued = queue.read(woken)
+        await task
+        return queued, task
+
+    queued, task = run(main())
+
+    assert queued.callback.__self__ is task
+    assert queued.context.get(variable) == "task's own"
+
+
+def test_timers_are_told_by_the_time_they_come_due(hooked, run, loop_kind):
+    async def main():
+        loop = asyncio.get_running_loop()
+        queue = queue_of(loop_kind)
+        now = perf_counter()
+        timers = [loop.call_later(delay / 1000, called, delay) for delay in (5000, 40, 30, 3000, 20, 10)]
+        sleeping = asyncio.ensure_future(asyncio.sleep(0.025))
+        await asyncio.sleep(0)
+        found = {
+            queue.read(timer).arguments[0]: queue.due(timer) - now
+            for timer in queue.timers(now + 0.034)
+            if queue.read(timer).callback is called
+        }
+        sleeps = [
+            queue.read(timer).arguments[0]
+            for timer in queue.timers(now + 0.034)
+            if queue.read(timer).callback is futures._set_result_unless_cancelled
+        ]
+        future = sleeping._fut_waiter
+        for timer in timers:
+            timer.cancel()
+        await sleeping
+        return found, sleeps, future
+
+    found, sleeps, future = run(main())
+
+    assert sorted(found) == [10, 20, 30]
+    for delay, due in found.items():
+        assert due == pytest.approx(delay / 1000, abs=0.005)
+    assert sleeps == [future]
+
+
+def test_connection_that_is_being_accepted_is_known(hooked, run, loop_kind):
+    async def main():
+        loop = asyncio.get_running_loop()
+        queue = queue_of(loop_kind)
+        server = await loop.create_server(asyncio.Protocol, "127.0.0.1", 0)
+        await asyncio.sleep(0.01)
+        client = socket.create_connection(server.sockets[0].getsockname())
+        seen = []
+
+        def look(turns):
+            seen.extend(queue.read(handle).turns_to_read for handle in queue.ready(0))
+            if turns:
+                loop.call_soon(look, turns - 1)
+
+        loop.call_soon(look, 3)
+        await asyncio.sleep(0.01)
+        client.close()
+        server.close()
+        return seen
+
+    seen = [turns for turns in run(main()) if turns]
+    assert seen[:2] == {"asyncio": [4, 3], "uvloop": [1]}[loop_kind]
+
+
+def test_queue_of_asyncio_does_not_keep_its_loop_alive(telemetry):
+    loop = asyncio.new_event_loop()
+    queue = asyncio_queue.of(loop)
+    loop.close()
+    gone = weakref.ref(loop)
+    del loop
+    gc.collect()
+
+    assert gone() is None
+    assert queue.ready(0) == queue.timers(perf_counter()) == []
+
+
+def test_loop_without_the_known_queue_has_none(telemetry):
+    loop = asyncio.new_event_loop()
+    loop.close()
+    del loop._scheduled
+
+    assert asyncio_queue.of(loop) is None
+
+
+def test_too_many_timers_of_uvloop_are_not_looked_at(telemetry, monkeypatch):
+    monkeypatch.setattr(uvloop_queue, "MAX_TIMERS", 3)
+
+    async def main():
+        loop = asyncio.get_running_loop()
+        queue = uvloop_queue.of(loop)
+        counts = []
+        timers = []
+        for _ in range(4):
+            timers.append(loop.call_later(0.01, called))
+            counts.append(len(queue.timers(perf_counter() + 1)))
+        for timer in timers:
+            timer.cancel()
+        return counts
+
+    loop = LOOPS["uvloop"]()
+    try:
+        assert loop.run_until_complete(main()) == [1, 2, 3, 0]
+    finally:
+        loop.close()
+
+
+def test_monitor_of_each_loop_has_its_queue(telemetry, run, loop_kind):
+    telemetry.instrument()
+
+    async def main():
+        await asyncio.sleep(0)
+        (monitor,) = registry.monitors()
+        return type(monitor.queue).__name__
+
+    assert run(main()) == {"asyncio": "AsyncioQueue", "uvloop": "UvloopQueue"}[loop_kind]
+
+
+def test_uninstrumenting_ends_an_aftermath(telemetry, run):
+    from otel_loopblock import LoopBlockInstrumentor
+
+    telemetry.instrument()
+
+    async def main():
+        loop = asyncio.get_running_loop()
+        await asyncio.sleep(0)
+        (monitor,) = registry.monitors()
+        loop.call_soon(time.sleep, 0.03)
+        loop.call_soon(LoopBlockInstrumentor().uninstrument)
+        await asyncio.sleep(0.02)
+        return monitor.following
+
+    assert run(main()) == ()
