@@ -16,7 +16,8 @@ COLOURS = ("#c0392b", "#e59866", "#1f618d", "#7fb3d5")
 _STYLE = (
     "body{font:15px system-ui,sans-serif;max-width:60em;margin:2em auto;padding:0 1em;color:#222}"
     "table{border-collapse:collapse;margin:1em 0}th,td{padding:.3em .7em;border-bottom:1px solid #ddd;"
-    "text-align:right}th:first-child,td:first-child{text-align:left}svg text{font-size:12px;fill:#444}"
+    "text-align:right}td{white-space:nowrap}th:first-child,td:first-child{text-align:left}"
+    "svg text{font-size:12px;fill:#444}"
     "p{color:#444}"
 )
 

@@ -194,8 +194,9 @@ def _check_port(port: int) -> None:
 
 def _last_line(output: str) -> str:
     lines: Sequence[str] = [line.strip() for line in output.splitlines() if line.strip()]
-    # uvicorn says last that the start-up failed; why stands above.
-    lines = [line for line in lines if "Application startup failed" not in line] or lines
+    # uvicorn says last that the start-up failed, and our own log may say what was slow about it.
+    noise = ("Application startup failed", "event loop blocked")
+    lines = [line for line in lines if not any(words in line for words in noise)] or lines
     return lines[-1] if lines else "it printed nothing"
 
 

@@ -33,20 +33,23 @@ def stages_table(run: Run) -> Table:
         title_justify="left",
         box=box.SIMPLE_HEAD,
         pad_edge=False,
+        collapse_padding=True,
     )
     table.add_column("in\nflight", justify="right")
     table.add_column("answers\n/s", justify="right")
     for endpoint in ("target", "probe"):
         for figure in ("p50", "p99", "max"):
             table.add_column(f"{endpoint}\n{figure}", justify="right", no_wrap=True)
-    table.add_column("errors", justify="right")
+    failed = any(stage.target_errors + stage.probe_errors for stage in run.stages)
+    if failed:
+        table.add_column("errors", justify="right")
     for stage in run.stages:
         table.add_row(
             str(stage.step.concurrency),
             f"{stage.throughput:.1f}" if stage.target is not None else "",
             *_figures(stage.target),
             *_figures(stage.probe),
-            str(stage.target_errors + stage.probe_errors or ""),
+            *([str(stage.target_errors + stage.probe_errors)] if failed else []),
         )
     return table
 

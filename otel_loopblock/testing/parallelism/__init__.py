@@ -143,14 +143,21 @@ def _reference() -> None:
 
 
 def _calls_for(work: Work, target_s: float, deadline: float) -> int:
-    """How many calls fill ``target_s``; the first ones also warm the function up."""
+    """How many calls fill ``target_s``."""
     calls = 1
+    warm = False
     while True:
         run = run_single(work, calls, deadline).run
         # What the machine took away does not count as length.
-        if run.own_s >= target_s / 4 or calls >= MAX_CALLS:
-            return max(1, min(MAX_CALLS, round(calls * target_s / run.own_s)))
-        calls *= 4
+        long_enough = run.own_s >= target_s / 4
+        if long_enough and (warm or run.own_s >= 4 * target_s):
+            return max(1, round(calls * target_s / run.own_s))
+        if calls >= MAX_CALLS:
+            return calls
+        if long_enough:
+            warm = True  # the first calls may have loaded or compiled something: once more
+        else:
+            calls *= 4
 
 
 def _report(
