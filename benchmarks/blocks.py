@@ -87,7 +87,7 @@ def measure(
         if levels:
             deep(levels - 1)
         else:
-            time.sleep(0.006)
+            time.sleep(0.012)
 
     async def run() -> None:
         await asyncio.sleep(0.05)
@@ -104,7 +104,6 @@ def measure(
     for name, original in originals.items():
         setattr(Emitter, name, timed(original))
     LoopBlockInstrumentor().instrument(
-        threshold_ms=5,
         tracer_provider=provider,
         meter_provider=MeterProvider([InMemoryMetricReader()]),
         max_events_per_second=100_000,

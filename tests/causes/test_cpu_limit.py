@@ -41,7 +41,8 @@ def limited() -> Iterator[Path]:
             continue
         try:
             for name, value in limits.items():
-                (group / name).write_text(value)
+                with open(group / name, "r+") as file:  # the kernel has made it, or this is no cgroup
+                    file.write(value)
         except OSError:
             group.rmdir()
             continue
