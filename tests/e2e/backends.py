@@ -19,10 +19,15 @@ class Span:
     parent_id: str
     name: str
     kind: Any
-    duration_s: float
+    started_unix_ns: int
+    ended_unix_ns: int
     attributes: dict[str, Any]
     events: list[tuple[str, dict[str, Any]]]
     links: list[tuple[str, str]]
+
+    @property
+    def duration_s(self) -> float:
+        return (self.ended_unix_ns - self.started_unix_ns) / 1e9
 
     def event(self, name: str) -> dict[str, Any] | None:
         """The event of that name that tells of the longest time; others are those of a busy machine."""
@@ -107,7 +112,8 @@ def _spans(body: dict[str, Any]) -> list[Span]:
             parent_id=span.get("parentSpanId", ""),
             name=span["name"],
             kind=span.get("kind"),
-            duration_s=(int(span["endTimeUnixNano"]) - int(span["startTimeUnixNano"])) / 1e9,
+            started_unix_ns=int(span["startTimeUnixNano"]),
+            ended_unix_ns=int(span["endTimeUnixNano"]),
             attributes=_attributes(span),
             events=[(event["name"], _attributes(event)) for event in span.get("events", [])],
             links=[(link["traceId"], link["spanId"]) for link in span.get("links", [])],

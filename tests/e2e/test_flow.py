@@ -45,6 +45,32 @@ def test_jaeger_has_a_span_of_its_own_for_a_block_outside_of_any_request(stack):
     assert span.duration_s >= BLOCK_S
 
 
+def test_jaeger_leads_from_a_request_that_had_to_wait_to_the_one_that_made_it_wait(stack, report):
+    def waited():
+        for span in stack.jaeger.find("scenarios", "GET /innocent"):
+            delayed = span.event("event_loop.delayed")
+            if span.name != "GET /innocent" or not delayed:
+                continue
+            if delayed.get("code.function.name") == "tests.service.scenarios.block":
+                return span
+        return None
+
+    victim = wait_for(waited, "event_loop.delayed in Jaeger")
+    delayed = victim.event("event_loop.delayed")
+    culprit = wait_for_blocked(stack, delayed["event_loop.block.trace_id"])
+    blocked = culprit.event("event_loop.blocked")
+    assert culprit.name == f"GET {delayed['http.route']}"
+    assert culprit.span_id == delayed["event_loop.block.span_id"]
+    assert (culprit.trace_id, culprit.span_id) in victim.links
+    assert culprit.started_unix_ns < victim.ended_unix_ns
+    assert victim.started_unix_ns < culprit.ended_unix_ns + 1e9, "what came during the block begins after it"
+    assert 0 < delayed["event_loop.delay.max"] <= blocked["event_loop.block.duration"]
+    report.append(
+        f"{victim.name} waited {delayed['event_loop.delay.max'] * 1e3:.0f} ms at most; "
+        f"its link leads to {culprit.name} in Jaeger"
+    )
+
+
 def test_jaeger_has_a_span_for_a_loop_that_has_not_come_back_yet(stack):
     def hanging():
         return [
