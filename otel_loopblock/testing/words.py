@@ -7,6 +7,8 @@ import threading
 from collections.abc import Sequence
 from typing import Any
 
+from otel_loopblock import advice
+from otel_loopblock.advice.known import WAITING
 from otel_loopblock.block import Block
 from otel_loopblock.emit.words import milliseconds
 from otel_loopblock.stack import render
@@ -61,6 +63,9 @@ def excuse(block: Block) -> str | None:
     share = block.evidence.get("event_loop.block.share.descheduled")
     if share is None:
         share = 1.0 if block.cause == "descheduled" else 0.0
+    call = advice.lookup(block.call) if block.call is not None else None
+    if call is not None and call.kind in WAITING:
+        share = 0.0  # who sleeps on a busy machine also wakes up late; it slept all the same
     descheduled = share * block.duration_s
     collecting = 0.0
     if block.call not in _ASKED_TO_COLLECT:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import http.server
-import io
 import json
 import os
 import select
@@ -57,36 +56,10 @@ def os_read():
         os.read(reading, 1)
 
 
-def os_write():
-    with pipe() as (reading, writing):
-        after(BLOCK_S, lambda: [os.read(reading, 65536) for _ in range(16)])
-        os.write(writing, bytes(2**20 - 1))
-
-
-def io_read():
-    with pipe() as (reading, writing), open(reading, "rb", closefd=False) as file:
-        after(BLOCK_S, lambda: os.close(writing))
-        file.read()
-
-
-def text_read():
-    with pipe() as (reading, writing), open(reading, closefd=False) as file:
-        after(BLOCK_S, lambda: os.close(writing))
-        assert isinstance(file, io.TextIOWrapper)
-        file.read()
-
-
 def socket_recv():
     with sockets() as (ours, theirs):
         after(BLOCK_S, lambda: theirs.sendall(b"x"))
         ours.recv(1)
-
-
-def socket_sendall():
-    with sockets() as (ours, theirs):
-        after(BLOCK_S, lambda: [theirs.recv(2**20) for _ in range(40)])
-        ours.sendall(bytes(2**21))
-        theirs.close()
 
 
 def socket_accept():
@@ -161,11 +134,7 @@ def computing_sort():
 WAITING = {
     time_sleep: "time.sleep",
     os_read: "os.read",
-    os_write: "os.write",
-    io_read: "read",
-    text_read: "read",
     socket_recv: "recv",
-    socket_sendall: "sendall",
     socket_accept: "accept",
     select_select: "select.select",
     lock_acquire: "acquire",
