@@ -79,6 +79,9 @@ class Queue(Protocol):
     def due(self, timer: Any) -> float:
         """When the time of a timer comes, in ``perf_counter`` seconds."""
 
+    def context(self, timer: Any) -> Context:
+        """The context that a timer's callback runs in."""
+
     def read(self, found: Any) -> Queued:
         """What one of these is."""
 
@@ -233,8 +236,7 @@ class Aftermath:
 
     def _due(self, timers: list[Any]) -> Iterator[Waiting]:
         for timer in timers:
-            handle = self._queue.read(timer)
-            yield Waiting(handle.context, task_of(handle.callback), handle.due)
+            yield Waiting(self._queue.context(timer), None, self._queue.due(timer))
 
     def _ready(self, *, tasks_only: bool) -> Iterator[Waiting]:
         ready = self._queue.ready(self._looked_at if self._turn == 0 else 0)

@@ -18,6 +18,9 @@ from otel_loopblock.emit.metrics import SCOPE, Instruments
 from otel_loopblock.emit.victims import Culprit, Victim, Victims
 from otel_loopblock.version import __version__
 
+STEPS: Final = 10
+"""Distinct values of ``event_loop.delay.max`` per block: events that are alike cost a third."""
+
 DELAYS_ON_SPAN: Final = "_loopblock_delays"
 """Where a span keeps how many of these events it carries."""
 
@@ -133,10 +136,9 @@ class Annotations:
         self._link: Any = None
 
     def delay(self, victim: Victim) -> float:
-        """``event_loop.delay.max`` of a request: an upper bound, so rounded up to a millisecond."""
-        duration = self._culprit.ended_s - self._culprit.started_s
-        wait = self._culprit.longest_wait(victim.due)
-        return min(duration, math.ceil(wait * 1000) / 1000)
+        """``event_loop.delay.max`` of a request: an upper bound, so rounded up, to a tenth of the block."""
+        step = (self._culprit.ended_s - self._culprit.started_s) / STEPS
+        return math.ceil(min(STEPS, self._culprit.longest_wait(victim.due) / step)) * step
 
     def began_unix_ns(self, victim: Victim) -> int:
         """When the wait began at the earliest; not before the span did."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import weakref
 from collections import deque
+from contextvars import Context
 from time import perf_counter
 from typing import Any
 
@@ -61,6 +62,11 @@ class AsyncioQueue:
     def due(self, timer: Any) -> float:
         """When its time comes."""
         return float(timer.when() + self._offset)
+
+    def context(self, timer: Any) -> Context:
+        """The context of a timer."""
+        context: Context = timer._context
+        return context
 
     def read(self, found: Any) -> Queued:
         """What a ``Handle`` or ``TimerHandle`` is."""

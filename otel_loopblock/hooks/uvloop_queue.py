@@ -72,6 +72,10 @@ class UvloopQueue:
         """When its time comes, to the millisecond."""
         return float(timer.when()) + self._offset
 
+    def context(self, timer: Any) -> Context:
+        """The context of a timer."""
+        return next((item for item in gc.get_referents(timer) if type(item) is Context), Context())
+
     def read(self, found: Any) -> Queued:
         """What a ``Handle`` or ``TimerHandle`` is."""
         context = Context()
