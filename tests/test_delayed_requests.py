@@ -7,6 +7,7 @@ import contextvars
 import socket
 import threading
 import time
+from asyncio import futures
 from functools import partial
 
 import pytest
@@ -87,7 +88,7 @@ def counted(telemetry, expected):
 
 
 def test_event_has_the_fixed_names_types_and_order_and_links_to_the_culprit(telemetry, run):
-    telemetry.instrument()
+    telemetry.instrument(threshold_ms=30)
 
     async def victim():
         with request(telemetry, "victim"):
@@ -117,7 +118,7 @@ def test_event_has_the_fixed_names_types_and_order_and_links_to_the_culprit(tele
 
 
 def test_histogram_has_one_record_per_victim_by_culprit_and_route(telemetry, run, loop_kind):
-    telemetry.instrument()
+    telemetry.instrument(threshold_ms=30)
 
     async def victim(route):
         with request(telemetry, "victim", **{"http.route": route}):
@@ -139,7 +140,7 @@ def test_histogram_has_one_record_per_victim_by_culprit_and_route(telemetry, run
 
 
 def test_ready_work_waits_too(telemetry, run):
-    telemetry.instrument()
+    telemetry.instrument(threshold_ms=30)
     go = []
 
     async def victim():
@@ -163,7 +164,7 @@ def test_ready_work_waits_too(telemetry, run):
 
 @pytest.mark.parametrize("how", ["own connection", "pooled connection", "socket"])
 def test_data_that_arrived_meanwhile(telemetry, run, how):
-    telemetry.instrument()
+    telemetry.instrument(threshold_ms=30)
     done = []
 
     async def main():
@@ -201,7 +202,7 @@ def test_data_that_arrived_meanwhile(telemetry, run, how):
 
 
 def test_request_that_opened_a_connection_is_not_delayed_by_data_for_another(telemetry, run):
-    telemetry.instrument()
+    telemetry.instrument(threshold_ms=30)
 
     async def main():
         ours, theirs = socket.socketpair()
@@ -232,7 +233,7 @@ def test_request_that_opened_a_connection_is_not_delayed_by_data_for_another(tel
 
 
 def test_result_of_a_thread_that_was_done_meanwhile(telemetry, run):
-    telemetry.instrument()
+    telemetry.instrument(threshold_ms=30)
     go, done = threading.Event(), threading.Event()
 
     def work():
@@ -258,7 +259,7 @@ def test_result_of_a_thread_that_was_done_meanwhile(telemetry, run):
 
 @pytest.mark.parametrize("what", ["sleep", "data", "thread", "ended before", "began after"])
 def test_requests_that_did_not_wait_for_the_block_get_nothing(telemetry, run, what):
-    telemetry.instrument()
+    telemetry.instrument(threshold_ms=30)
 
     async def main():
         loop = asyncio.get_running_loop()
@@ -299,7 +300,7 @@ def test_requests_that_did_not_wait_for_the_block_get_nothing(telemetry, run, wh
 
 
 def test_sleep_that_ends_right_after_the_block_did_not_wait(telemetry, run):
-    telemetry.instrument()
+    telemetry.instrument(threshold_ms=30)
     ended = []
 
     async def main():
@@ -323,8 +324,45 @@ def test_sleep_that_ends_right_after_the_block_did_not_wait(telemetry, run):
         assert delays(telemetry) == {"before": ["stall"]}
 
 
+def test_sleep_that_ends_while_the_loop_finishes_the_turn_did_not_wait(telemetry, run):
+    telemetry.instrument(threshold_ms=30)
+    due, ended = [], []
+
+    async def main():
+        loop = asyncio.get_running_loop()
+        go, over = loop.create_future(), loop.create_future()
+
+        def set_timer():  # as asyncio.sleep does, of a request that began to sleep just now
+            due.append(time.monotonic() + 0.034)
+            loop.call_later(0.034, futures._set_result_unless_cancelled, over, None)
+
+        async def blocking():
+            with request(telemetry, "culprit"):
+                await asyncio.shield(go)
+                stall(0.06, meanwhile=set_timer)
+                ended.append(time.monotonic())
+
+        async def in_the_same_turn():
+            await asyncio.shield(go)
+            time.sleep(0.01)
+
+        async def sleeping():
+            with request(telemetry, "sleeping"):
+                await over
+
+        tasks = [asyncio.ensure_future(each()) for each in (blocking, in_the_same_turn, sleeping)]
+        await asyncio.sleep(0.02)
+        go.set_result(None)
+        await asyncio.gather(*tasks)
+
+    run(main())
+
+    if ended[0] < due[0] - 0.001:  # else the machine made the block longer, and it waited
+        assert delays(telemetry) == {}
+
+
 def test_two_culprits_in_a_row_each_have_their_victims(telemetry, run):
-    telemetry.instrument()
+    telemetry.instrument(threshold_ms=30)
 
     async def main():
         loop = asyncio.get_running_loop()
@@ -371,7 +409,7 @@ def test_two_culprits_in_a_row_each_have_their_victims(telemetry, run):
 
 
 def test_event_goes_to_the_innermost_span_and_the_link_to_the_request(telemetry, run):
-    telemetry.instrument()
+    telemetry.instrument(threshold_ms=30)
 
     async def victim():
         with request(telemetry, "victim"), telemetry.tracer.start_as_current_span("query"):
@@ -391,7 +429,7 @@ def test_event_goes_to_the_innermost_span_and_the_link_to_the_request(telemetry,
 
 
 def test_request_that_waited_with_several_tasks_gets_one_event(telemetry, run):
-    telemetry.instrument()
+    telemetry.instrument(threshold_ms=30)
 
     async def part(seconds):
         with telemetry.tracer.start_as_current_span("part"):
@@ -412,7 +450,7 @@ def test_request_that_waited_with_several_tasks_gets_one_event(telemetry, run):
 
 
 def test_culprits_own_trace_does_not_wait_for_itself(telemetry, run):
-    telemetry.instrument()
+    telemetry.instrument(threshold_ms=30)
 
     async def part():
         with telemetry.tracer.start_as_current_span("part"):
@@ -432,7 +470,7 @@ def test_culprits_own_trace_does_not_wait_for_itself(telemetry, run):
 
 
 def test_culprit_without_a_trace_is_linked_by_the_span_of_its_block(telemetry, run):
-    telemetry.instrument()
+    telemetry.instrument(threshold_ms=30)
 
     async def background():
         await asyncio.sleep(0.02)
@@ -456,7 +494,7 @@ def test_culprit_without_a_trace_is_linked_by_the_span_of_its_block(telemetry, r
 
 
 def test_at_most_so_many_get_an_event_and_the_rest_is_counted(telemetry, run):
-    telemetry.instrument(max_delayed_requests=3)
+    telemetry.instrument(threshold_ms=30, max_delayed_requests=3)
 
     async def victim():
         with request(telemetry, "victim"):
@@ -473,7 +511,7 @@ def test_at_most_so_many_get_an_event_and_the_rest_is_counted(telemetry, run):
 
 
 def test_events_on_one_span_are_capped(telemetry, run):
-    telemetry.instrument(max_events_per_span=2)
+    telemetry.instrument(threshold_ms=30, max_events_per_span=2)
 
     async def long_lived():
         with request(telemetry, "stream"):
@@ -483,7 +521,7 @@ def test_events_on_one_span_are_capped(telemetry, run):
     async def main():
         stream = asyncio.ensure_future(long_lived())
         for _ in range(5):
-            await culprit(telemetry, after=0.01, block=lambda: stall(0.03))
+            await culprit(telemetry, after=0.01, block=lambda: stall(0.05))
         await stream
 
     run(main())
@@ -495,7 +533,7 @@ def test_events_on_one_span_are_capped(telemetry, run):
 
 @pytest.mark.parametrize(("option", "value"), [("ignore", "*.stall"), ("max_events_per_second", 1)])
 def test_victims_of_a_block_that_is_not_reported_are_only_counted(telemetry, run, option, value):
-    telemetry.instrument(**{option: value})
+    telemetry.instrument(threshold_ms=30, **{option: value})
 
     async def victim():
         with request(telemetry, "victim"):
@@ -518,7 +556,7 @@ def test_victims_of_a_block_that_is_not_reported_are_only_counted(telemetry, run
     ("report", "events", "spans", "links"), [("span", 0, 1, 1), ("all", 1, 1, 1), ("log", 0, 0, 0)]
 )
 def test_report_chooses_the_form(telemetry, run, report, events, spans, links):
-    telemetry.instrument(report=report)
+    telemetry.instrument(threshold_ms=30, report=report)
 
     async def victim():
         with request(telemetry, "victim"):
@@ -542,7 +580,7 @@ def test_report_chooses_the_form(telemetry, run, report, events, spans, links):
 
 
 def test_request_that_arrives_during_the_block_starts_late(telemetry, run):
-    telemetry.instrument()
+    telemetry.instrument(threshold_ms=30)
 
     class Server(asyncio.Protocol):
         def connection_made(self, transport):
@@ -588,7 +626,7 @@ def test_request_that_arrives_during_the_block_starts_late(telemetry, run):
 
 
 def test_block_in_a_protocol_makes_others_wait_too(telemetry, run):
-    telemetry.instrument()
+    telemetry.instrument(threshold_ms=30)
 
     peers = []
 
@@ -626,7 +664,7 @@ def test_block_in_a_protocol_makes_others_wait_too(telemetry, run):
 
 
 def test_block_in_a_timer_makes_others_wait_too(telemetry, run):
-    telemetry.instrument()
+    telemetry.instrument(threshold_ms=30)
 
     async def main():
         loop = asyncio.get_running_loop()
@@ -649,7 +687,7 @@ def test_block_in_a_timer_makes_others_wait_too(telemetry, run):
 
 
 def test_nothing_is_kept_when_the_aftermath_is_over(telemetry, run):
-    telemetry.instrument()
+    telemetry.instrument(threshold_ms=30)
     seen = []
 
     async def victim():
