@@ -58,7 +58,7 @@ def promises(run: Run) -> list[Promise]:
         _traces_arrived(run),
         *(_culprit_named(run, endpoint) for endpoint in ENDPOINTS),
         _each_on_its_own_request(run),
-        *([_victims_point_to_culprits(run)] if run.findings.delays else []),
+        _victims_point_to_culprits(run),
         _metric_leads_to_trace(run),
         _no_block_when_offloaded(run),
         _lag_shrinks(run),

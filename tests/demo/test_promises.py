@@ -68,6 +68,12 @@ def test_line_of_another_function_is_missed():
     assert line.endswith("its blocks name line 0, which is none of the function")
 
 
+def test_nobody_who_had_to_wait_is_missed():
+    spans = without_events(all_spans(), INNOCENT)
+    (line,) = missed(whole_run(spans=spans))
+    assert line.endswith("no event event_loop.delayed was received")
+
+
 def test_victim_without_a_link_is_missed():
     spans = [dataclasses.replace(span, links=()) for span in all_spans()]
     (line,) = missed(whole_run(spans=spans))
