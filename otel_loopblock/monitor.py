@@ -39,6 +39,7 @@ class Monitor:
         "__weakref__",
         "aftermath",
         "baseline",
+        "beating",
         "busy",
         "clock",
         "collections",
@@ -77,6 +78,8 @@ class Monitor:
         self.watch: Watch | None = None
         self.poll: Callable[[Monitor], None] | None = None
         """On a loop that no hook sees: what the watchdog calls at each tick to learn of its callbacks."""
+        self.beating = False
+        """Whether its heartbeat runs."""
         self.queue: Queue | None = None
         """What waits in the loop; ``None`` where that cannot be seen."""
         self.turns = 0
@@ -222,7 +225,10 @@ class Monitor:
         started = self.started
         for listener in self.registry.listeners:
             if ended - started >= listener.threshold_s:
-                listener.callback_blocked(self, started, ended, target, context)
+                try:
+                    listener.callback_blocked(self, started, ended, target, context)
+                except Exception:
+                    guard.failed("report a block")
 
     def garbage_collected(self, started: float, ended: float) -> None:
         """Note a run of the garbage collector on this thread (called from ``gc.callbacks``)."""

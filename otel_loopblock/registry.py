@@ -82,6 +82,9 @@ class Registry:
                 self._hooks.cover(loop)
             if self._monitors:
                 self.loop_runs()
+            if listener.heartbeat_interval_s > 0:
+                for monitor in self.monitors():
+                    self._hooks.beat(monitor)
 
     def remove(self, listener: Listener) -> None:
         """Tell ``listener`` no more; the last one takes the hooks away and ends the thread."""
@@ -94,8 +97,11 @@ class Registry:
                     self._detach(monitor)
                 self._monitors = []
                 self.watchdog.stop()
-            elif not self.watching:
-                self.watchdog.stop()
+            else:
+                for monitor in self.monitors():
+                    monitor.state.pop(listener, None)
+                if not self.watching:
+                    self.watchdog.stop()
 
     def _adjust(self) -> None:
         listeners = self.listeners

@@ -14,7 +14,9 @@ from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.sampling import ALWAYS_OFF
 
 from otel_loopblock import LoopBlockInstrumentor
+from otel_loopblock.monitor import ATTRIBUTE
 from otel_loopblock.registry import registry
+from otel_loopblock.testing import detect_blocking
 
 BLOCK_S = 0.05
 KEYS_IN_ORDER = [
@@ -566,3 +568,40 @@ def test_our_own_hooks_are_nobodys_culprit(telemetry, run):
     assert span.attributes["code.function.name"].endswith("main")
     assert "otel_loopblock/hooks" not in span.attributes["code.stacktrace"]
     assert "original" not in span.attributes.get("event_loop.block.call", "")
+
+
+def test_lag_is_measured_on_a_loop_that_somebody_else_had_monitored_before(telemetry, run):
+    with detect_blocking(raise_on_block=False):
+
+        async def main():
+            await asyncio.sleep(0.01)  # the loop has its monitor, and nobody wants its lag
+            threading.Thread(target=telemetry.instrument, kwargs={"heartbeat_interval_ms": 10}).start()
+            for _ in range(200):
+                await asyncio.sleep(0.02)
+                if telemetry.points("event_loop.lag"):
+                    return
+
+        run(main())
+        (lag,) = telemetry.points("event_loop.lag")
+        LoopBlockInstrumentor().uninstrument()
+
+    assert lag.count >= 1
+
+
+def test_one_listener_leaves_nothing_behind_on_a_loop_that_another_goes_on_watching(telemetry, run):
+    telemetry.instrument()
+
+    async def main():
+        monitor = getattr(asyncio.get_running_loop(), ATTRIBUTE)
+        with detect_blocking(threshold_ms=1000):
+            await asyncio.sleep(0)
+            LoopBlockInstrumentor().uninstrument()
+            await asyncio.sleep(0)
+            stall()
+            telemetry.instrument()
+            await asyncio.sleep(0)
+            stall()
+            LoopBlockInstrumentor().uninstrument()
+            return len(monitor.state)
+
+    assert run(main()) == 0

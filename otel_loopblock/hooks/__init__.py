@@ -10,7 +10,7 @@ import asyncio as _asyncio
 from typing import TYPE_CHECKING
 
 from otel_loopblock import guard
-from otel_loopblock.hooks import asyncio, collector, probe, running, span_end, span_start, uvloop
+from otel_loopblock.hooks import asyncio, collector, heartbeat, probe, running, span_end, span_start, uvloop
 from otel_loopblock.hooks.patches import Patches
 from otel_loopblock.monitor import ATTRIBUTE, Monitor
 
@@ -42,6 +42,13 @@ class Hooks:
         patches, self._patches = self._patches, None
         if patches is not None:
             patches.restore()
+
+    def beat(self, monitor: Monitor) -> None:
+        """See to it that the lag of a loop is measured from now on, whatever thread it runs in."""
+        try:
+            heartbeat.start_soon(monitor)
+        except Exception:
+            guard.failed("begin to measure the lag of a loop")
 
     def cover(self, loop: _asyncio.AbstractEventLoop) -> None:
         """See to it that a running loop is monitored from now on; call it on its thread."""

@@ -7,6 +7,7 @@ timer sees that.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import threading
 from contextvars import Context
 from time import perf_counter
@@ -16,11 +17,20 @@ from otel_loopblock.monitor import ATTRIBUTE, Monitor
 
 
 def start(loop: asyncio.AbstractEventLoop, monitor: Monitor) -> None:
-    """Begin to measure; call it on the loop's thread."""
+    """Begin to measure, unless that was begun or nobody wants it; call it on the loop's thread."""
     interval = monitor.registry.heartbeat_interval_s
-    if interval > 0:
+    if interval > 0 and not monitor.beating:
+        monitor.beating = True
         # Of an empty context: a beat is no work of a request that happened to be the first to run.
         loop.call_later(interval, _beat, monitor, perf_counter() + interval, context=Context())
+
+
+def start_soon(monitor: Monitor) -> None:
+    """Have measuring begin on a loop that has its monitor already; from any thread."""
+    loop = monitor.loop()
+    if loop is not None and not monitor.beating:
+        with contextlib.suppress(RuntimeError):  # the loop was closed meanwhile
+            loop.call_soon_threadsafe(start, loop, monitor, context=Context())
 
 
 def _beat(monitor: Monitor, due: float) -> None:
@@ -35,6 +45,7 @@ def _beat(monitor: Monitor, due: float) -> None:
             or not registry.listeners
             or getattr(loop, ATTRIBUTE, None) is not monitor
         ):
+            monitor.beating = False
             return
         now = perf_counter()
         if threading.get_ident() != monitor.thread_id:
