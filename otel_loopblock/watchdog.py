@@ -62,7 +62,7 @@ class Watchdog:
         self._stopping = False
         self._lock = threading.Lock()
         self._deferred: deque[Callable[[], None]] = deque()
-        self._busy = False
+        self._doing: deque[None] = deque()  # one for each thread that does deferred work
         self._last_place: tuple[object, ...] | None = None
         self._last_frames: tuple[tuple[RawFrame, ...], str | None] = ((), None)
         self.lateness = Lateness()
@@ -104,6 +104,7 @@ class Watchdog:
         self._lock = threading.Lock()
         self._stopping = False
         self._deferred = deque()
+        self._doing = deque()
         self.lateness = Lateness()
 
     # -- deferred work ------------------------------------------------------------------------
@@ -119,19 +120,19 @@ class Watchdog:
     @property
     def pending(self) -> bool:
         """Whether deferred work is waiting or being done."""
-        return bool(self._deferred) or self._busy
+        return bool(self._deferred or self._doing)
 
     def drain(self) -> None:
         """Do the deferred work that there is."""
         deferred = self._deferred
         while deferred:
+            self._doing.append(None)  # before it leaves the queue: it is pending all the time
             try:
-                work = deferred.popleft()
-            except IndexError:
+                _do(deferred.popleft())
+            except IndexError:  # another thread was faster
                 return
-            self._busy = True
-            _do(work)
-            self._busy = False
+            finally:
+                self._doing.pop()
 
     # -- the thread ---------------------------------------------------------------------------
 
