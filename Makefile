@@ -24,7 +24,14 @@ lint: $(VENV)/.ready ## linter and strict type check
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
-demo: $(VENV)/.ready ## a real FastAPI service that blocks, and what its traces say
+# The demo needs much less than the tests do: on a fresh machine it is there sooner.
+$(VENV)/.ready-demo: pyproject.toml
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --upgrade pip
+	$(BIN)/python -m pip install --quiet --editable '.[demo]'
+	touch $@
+
+demo: $(or $(wildcard $(VENV)/.ready),$(VENV)/.ready-demo) ## a real FastAPI service that blocks, and what its traces say
 	$(BIN)/otel-loopblock demo $(DEMO_ARGS)
 
 # Collector, Jaeger and Prometheus are built once per pinned version and kept outside the tree; the system's own

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 
 from otel_loopblock import guard, kernel
 from otel_loopblock.lateness import Lateness
-from otel_loopblock.naming.callsite import called_name
+from otel_loopblock.naming import called_name, line_number
 from otel_loopblock.samples import Look, RawFrame, Reading, Watch, queued_between
 
 if TYPE_CHECKING:
@@ -287,7 +287,7 @@ def walk(frame: FrameType | None, runners: set[CodeType]) -> tuple[RawFrame, ...
         code = frame.f_code
         if code in runners:
             break
-        found.append((code, frame.f_lasti, frame.f_lineno or 0, frame.f_globals.get("__name__") or ""))
+        found.append((code, frame.f_lasti, line_number(frame), frame.f_globals.get("__name__") or ""))
         frame = frame.f_back
     found.reverse()
     return tuple(found)
@@ -296,7 +296,7 @@ def walk(frame: FrameType | None, runners: set[CodeType]) -> tuple[RawFrame, ...
 def _others(frames: dict[int, FrameType], loop_thread: int) -> tuple[RawFrame, ...]:
     own = threading.get_ident()
     return tuple(
-        (frame.f_code, frame.f_lasti, frame.f_lineno or 0, frame.f_globals.get("__name__") or "")
+        (frame.f_code, frame.f_lasti, line_number(frame), frame.f_globals.get("__name__") or "")
         for ident, frame in list(frames.items())[:64]
         if ident != loop_thread and ident != own
     )

@@ -564,10 +564,12 @@ def test_our_own_hooks_are_nobodys_culprit(telemetry, run):
 
     run(main())
 
-    (span,) = telemetry.spans()
-    assert span.attributes["code.function.name"].endswith("main")
-    assert "otel_loopblock/hooks" not in span.attributes["code.stacktrace"]
-    assert "original" not in span.attributes.get("event_loop.block.call", "")
+    spans = telemetry.spans()
+    assert any(span.attributes["code.function.name"].endswith("main") for span in spans)
+    for span in spans:
+        assert "otel_loopblock" not in span.attributes["code.function.name"]
+        assert "otel_loopblock/hooks" not in span.attributes.get("code.stacktrace", "")
+        assert "original" not in span.attributes.get("event_loop.block.call", "")
 
 
 def test_lag_is_measured_on_a_loop_that_somebody_else_had_monitored_before(telemetry, run):

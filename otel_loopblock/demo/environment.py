@@ -45,6 +45,7 @@ def service_environment(endpoint: str, *, threshold_ms: float, service_name: str
         "OTEL_BSP_SCHEDULE_DELAY": str(EXPORT_INTERVAL_MS),
         "OTEL_METRIC_EXPORT_INTERVAL": str(EXPORT_INTERVAL_MS),
         "OTEL_PYTHON_FASTAPI_EXCLUDED_URLS": "health",
+        "OTEL_SEMCONV_STABILITY_OPT_IN": "http",  # today's names: http.request.method, not http.method
         "OTEL_PYTHON_LOOPBLOCK_THRESHOLD_MS": f"{threshold_ms:g}",
         "OTEL_PYTHON_LOOPBLOCK_HEARTBEAT_INTERVAL_MS": str(HEARTBEAT_INTERVAL_MS),
         # Its code is part of this package, which by default is never the application's own.
