@@ -8,11 +8,10 @@ from __future__ import annotations
 import asyncio
 import sys
 import time
-from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from time import perf_counter
 from types import FrameType
-from typing import NamedTuple
 
 from otel_loopblock import advice
 from otel_loopblock.advice.known import ONLY_WAITING
@@ -48,143 +47,163 @@ class Block:
     """The C call at the end of ``stack``."""
     samples: int
     ongoing: bool = False
-    delayed_requests: int | None = None
-
-    @property
-    def ended_unix_ns(self) -> int:
-        """The end of the stretch on the wall clock."""
-        return self.started_unix_ns + int(self.duration_s * 1e9)
-
-    def with_delayed(self, count: int | None) -> Block:
-        """The same block, with the number of requests that it is known to have made wait."""
-        return replace(self, delayed_requests=count)
 
 
-class Explanation(NamedTuple):
-    """Where a stretch was blocked, why, and what to do: all of a record that takes time to work out."""
-
-    until: float
-    """``perf_counter`` up to which it holds."""
-    culprit: Frame | None
-    call: str | None
-    stack: tuple[RawFrame, ...]
-    leaf_call: str | None
-    samples: int
-    cause: Cause
-    evidence: Mapping[str, float]
-    advice: str | None
+Named = tuple[Frame | None, str | None]
+"""A culprit and a call."""
 
 
-def explain(
-    monitor: Monitor,
-    evidence: Evidence,
-    began: float,
-    ended: float,
-    target: Target,
-    *,
-    stacks: Stacks,
-    table: advice.AdviceTable,
-) -> Explanation:
-    """Explain the stretch from ``began`` to ``ended`` (``perf_counter``).
+class Observed:
+    """What the loop's thread notes of a stretch before it goes on; to explain it takes far longer.
+
+    Whoever asks for :attr:`block` first has it explained on their own thread; the loop's does not ask.
 
     Args:
         monitor: of the loop that was blocked.
         evidence: what is known of the callback.
-        began: start of the stretch.
+        began: start of the stretch, ``perf_counter``.
         ended: its end; now, for one that still lasts.
         target: what the loop called; names the culprit when no stack was seen.
-        stacks: reads the samples.
-        table: where advice is looked up.
-    """
-    looks = looks_within(evidence, began, ended)
-    place = find(looks, began, stacks)
-    known = table.lookup(place.call) if place.call is not None else None
-    judgement = judge(
-        measure(
-            evidence,
-            looks,
-            began,
-            ended,
-            tick_s=monitor.registry.watchdog.tick_s,
-            in_call=place.call is not None,
-            in_c_call=place.call is not None and place.call_is_c,
-            call_waits=known is not None and known.kind in ONLY_WAITING,
-            call_holds_gil=None if place.call is None else known is not None and known.releases_gil is False,
-        )
-    )
-    culprit, call = place.culprit, place.call
-    if culprit is None:
-        culprit, call = _from_target(target, call)
-    return Explanation(
-        ended,
-        culprit,
-        call,
-        place.stack,
-        next((look.call for look in reversed(looks) if look.frames is place.stack), None),
-        len(looks),
-        judgement.cause,
-        judgement.evidence,
-        _advise(table, judgement, call, looks, stacks.is_own),
-    )
-
-
-def record(
-    monitor: Monitor,
-    explanation: Explanation,
-    began: float,
-    ended: float,
-    target: Target,
-    *,
-    threshold_s: float,
-    ongoing: bool = False,
-) -> Block:
-    """Make the record of the stretch from ``began`` to ``ended`` (``perf_counter``).
-
-    Args:
-        monitor: of the loop that was blocked.
-        explanation: of the stretch, or of nearly all of it.
-        began: start of the stretch.
-        ended: its end; now, for one that still lasts.
-        target: what the loop called.
-        threshold_s: the threshold that was exceeded.
+        explainer: makes the record.
         ongoing: whether the callback still runs.
     """
-    return Block(
-        started_s=began,
-        duration_s=ended - began,
-        started_unix_ns=time.time_ns() - int((perf_counter() - began) * 1e9),
-        threshold_s=threshold_s,
-        loop_type=monitor.loop_type,
-        thread_id=monitor.thread_id,
-        thread_name=monitor.thread_name,
-        task_name=target.task.get_name() if target.task is not None else None,
-        cause=explanation.cause,
-        evidence=explanation.evidence,
-        culprit=explanation.culprit,
-        call=explanation.call,
-        advice=explanation.advice,
-        stack=explanation.stack,
-        leaf_call=explanation.leaf_call,
-        samples=explanation.samples,
-        ongoing=ongoing,
+
+    __slots__ = (
+        "_block",
+        "_explainer",
+        "_left",
+        "began",
+        "count_delayed",
+        "ended",
+        "ongoing",
+        "started_unix_ns",
+        "task_name",
     )
 
+    def __init__(
+        self,
+        monitor: Monitor,
+        evidence: Evidence,
+        began: float,
+        ended: float,
+        target: Target,
+        explainer: Explainer,
+        *,
+        ongoing: bool = False,
+    ) -> None:
+        self.began = began
+        self.ended = ended
+        self.started_unix_ns = time.time_ns() - int((perf_counter() - began) * 1e9)
+        self.task_name: str | None = target.task.get_name() if target.task is not None else None
+        self.ongoing = ongoing
+        self.count_delayed: Callable[[], int] | None = None
+        """Tells how many requests its callback has made wait, as far as is known by then."""
+        self._explainer = explainer
+        # Now, because its task goes on; and what the application made must not be kept, nor die elsewhere.
+        named: Named = (None, None)
+        for look in reversed(evidence.looks):
+            if look.frames and began <= look.at <= ended:
+                break
+        else:
+            named = _from_target(target)
+        self._left: tuple[Monitor, Evidence, Named] | None = (
+            monitor,
+            evidence,
+            named,
+        )
+        self._block: Block | None = None
 
-def build(
-    monitor: Monitor,
-    evidence: Evidence,
-    began: float,
-    ended: float,
-    target: Target,
-    *,
-    threshold_s: float,
-    stacks: Stacks,
-    table: advice.AdviceTable,
-    ongoing: bool = False,
-) -> Block:
-    """:func:`explain`, then :func:`record`."""
-    explanation = explain(monitor, evidence, began, ended, target, stacks=stacks, table=table)
-    return record(monitor, explanation, began, ended, target, threshold_s=threshold_s, ongoing=ongoing)
+    @property
+    def duration_s(self) -> float:
+        """How long it was."""
+        return self.ended - self.began
+
+    @property
+    def ended_unix_ns(self) -> int:
+        """Its end on the wall clock."""
+        return self.started_unix_ns + int(self.duration_s * 1e9)
+
+    @property
+    def block(self) -> Block:
+        """The record."""
+        left, block = self._left, self._block  # in this order: another thread may be at it
+        if block is None:
+            assert left is not None  # it goes only after the record has come
+            block = self._block = self._explainer.explain(self, *left)
+            self._left = None
+        return block
+
+
+class Explainer:
+    """Makes records: finds out where a stretch was blocked, why, and what to do.
+
+    Args:
+        stacks: reads the samples.
+        table: where advice is looked up.
+        threshold_s: the threshold that is exceeded.
+    """
+
+    def __init__(self, stacks: Stacks, table: advice.AdviceTable, threshold_s: float) -> None:
+        self._stacks = stacks
+        self._table = table
+        self._threshold_s = threshold_s
+
+    def explain(
+        self,
+        observed: Observed,
+        monitor: Monitor,
+        evidence: Evidence,
+        named: Named,
+    ) -> Block:
+        """Explain a stretch.
+
+        Args:
+            observed: the stretch.
+            monitor: of the loop that was blocked.
+            evidence: what is known of the callback.
+            named: culprit and call where no stack was seen.
+        """
+        began, ended = observed.began, observed.ended
+        looks = looks_within(evidence, began, ended)
+        place = find(looks, began, self._stacks)
+        known = self._table.lookup(place.call) if place.call is not None else None
+        judgement = judge(
+            measure(
+                evidence,
+                looks,
+                began,
+                ended,
+                tick_s=monitor.registry.watchdog.tick_s,
+                in_call=place.call is not None,
+                in_c_call=place.call is not None and place.call_is_c,
+                call_waits=known is not None and known.kind in ONLY_WAITING,
+                call_holds_gil=None
+                if place.call is None
+                else known is not None and known.releases_gil is False,
+            )
+        )
+        culprit, call = place.culprit, place.call
+        if culprit is None:
+            culprit, call = named[0], call or named[1]
+        return Block(
+            started_s=began,
+            duration_s=ended - began,
+            started_unix_ns=observed.started_unix_ns,
+            threshold_s=self._threshold_s,
+            loop_type=monitor.loop_type,
+            thread_id=monitor.thread_id,
+            thread_name=monitor.thread_name,
+            task_name=observed.task_name,
+            cause=judgement.cause,
+            evidence=judgement.evidence,
+            culprit=culprit,
+            call=call,
+            advice=_advise(self._table, judgement, call, looks, self._stacks.is_own),
+            stack=place.stack,
+            leaf_call=next((look.call for look in reversed(looks) if look.frames is place.stack), None),
+            samples=len(looks),
+            ongoing=observed.ongoing,
+        )
 
 
 def running_target(monitor: Monitor, runner: FrameType | None = None) -> Target:
@@ -228,8 +247,8 @@ def _advise(
     return table.advise(judgement.cause, call, releases_gil=judgement.releases_gil, contenders=contenders[:3])
 
 
-def _from_target(target: Target, call: str | None) -> tuple[Frame | None, str | None]:
-    """Name the culprit by what the loop was asked to call: no stack was seen, or it had no frame."""
+def _from_target(target: Target) -> Named:
+    """Name the culprit, and the call, by what the loop was asked to call: no frame of it was seen."""
     if target.task is not None:
         inner = target.task.get_coro()
         for _ in range(50):  # the upstream asyncio instrumentation wraps the user's coroutine
@@ -240,10 +259,10 @@ def _from_target(target: Target, call: str | None) -> tuple[Frame | None, str | 
             inner = below
         code = getattr(inner, "cr_code", None) or getattr(inner, "gi_code", None)
         if code is None:
-            return None, call
+            return None, None
         frame = getattr(inner, "cr_frame", None) or getattr(inner, "gi_frame", None)
         module = frame.f_globals.get("__name__", "") if frame is not None else None
-        return Frame(qualified_name(code, module), code.co_filename, code.co_firstlineno), call
+        return Frame(qualified_name(code, module), code.co_filename, code.co_firstlineno), None
     callback = target.callback
     for _ in range(10):
         inner = getattr(callback, "func", None) if type(callback).__name__ == "partial" else None
@@ -254,9 +273,9 @@ def _from_target(target: Target, call: str | None) -> tuple[Frame | None, str | 
     code = getattr(callback, "__code__", None)
     module = getattr(callback, "__module__", None)
     if code is not None:
-        return Frame(qualified_name(code, module), code.co_filename, code.co_firstlineno), call
+        return Frame(qualified_name(code, module), code.co_filename, code.co_firstlineno), None
     name = getattr(callback, "__qualname__", None)
     if isinstance(name, str):
         full = f"{module}.{name}" if isinstance(module, str) and module != "builtins" else name
-        return Frame(full, "", 0), call or full
-    return None, call
+        return Frame(full, "", 0), full
+    return None, None

@@ -50,7 +50,7 @@ class Charges:
             began = max(stretch.began, span_started)
             if stretch.ended - began >= threshold_s:
                 taken.append(Stretch(began, stretch.ended))
-                self._leave(left, Stretch(stretch.began, began), threshold_s)
+                self._leave(left, stretch.began, began, threshold_s)
             else:
                 left.append(stretch)
         self.left = left
@@ -58,7 +58,7 @@ class Charges:
         began = max(base, span_started)
         if now - began >= threshold_s:
             taken.append(Stretch(began, now))
-            self._leave(self.left, Stretch(base, began), threshold_s)
+            self._leave(left, base, began, threshold_s)
             self.until = now
         return taken
 
@@ -66,7 +66,7 @@ class Charges:
         """Take whatever no span has taken when the callback ends."""
         self._begin(callback)
         stretches = self.left
-        self._leave(stretches, Stretch(max(callback, self.until), ended), threshold_s)
+        self._leave(stretches, max(callback, self.until), ended, threshold_s)
         self.left = []
         self.until = ended
         return stretches
@@ -78,7 +78,7 @@ class Charges:
             self.left = []
 
     @staticmethod
-    def _leave(left: list[Stretch], stretch: Stretch, threshold_s: float) -> None:
-        if stretch.ended - stretch.began >= threshold_s:
-            left.append(stretch)
+    def _leave(left: list[Stretch], began: float, ended: float, threshold_s: float) -> None:
+        if ended - began >= threshold_s:
+            left.append(Stretch(began, ended))
             del left[:-MAX_LEFT]

@@ -126,15 +126,11 @@ class Monitor:
             now: ``perf_counter``.
         """
         cpu = time.thread_time() if self.clock is not None else None
-        end = Reading(now, cpu, time.process_time(), None, self.busy)
-        if self.registry.watching and self.is_overdue(now):
-            # Only where the watchdog's own last reading is old: this costs more than all the rest here.
-            end = end._replace(scheduling=kernel.scheduling(self.native_id))
-        return self._evidence(end)
-
-    def is_overdue(self, now: float) -> bool:
-        """Whether the watchdog should have come by, but has not."""
-        return now - self._ticked() >= 2 * self.registry.watchdog.tick_s
+        registry, ticked, scheduling = self.registry, self._ticked(), None
+        if registry.watching and now - ticked >= 2 * registry.watchdog.tick_s:
+            # Only where the watchdog should have come by, but has not: it costs more than all the rest here.
+            scheduling = kernel.scheduling(self.native_id)
+        return self._evidence(Reading(now, cpu, time.process_time(), scheduling, self.busy), ticked)
 
     def _ticked(self) -> float:
         """When the watchdog looked at this loop last, whether it kept what it saw or not."""
@@ -151,18 +147,18 @@ class Monitor:
                 cpu = time.clock_gettime(self.clock)
             except OSError:
                 cpu = None
-        return self._evidence(Reading(now, cpu, time.process_time(), None, self.busy))
+        return self._evidence(Reading(now, cpu, time.process_time(), None, self.busy), self._ticked())
 
-    def _evidence(self, end: Reading) -> Evidence:
-        watch, reading, now = self.watch, self.reading, end.at
+    def _evidence(self, end: Reading, ticked: float) -> Evidence:
+        watch, now = self.watch, end.at
         tick = self.registry.watchdog.tick_s
         looks: tuple[Look, ...] = ()
         delays: tuple[Delay, ...] = ()
-        before, baseline, throttled = reading, self.baseline, None
+        before, baseline, throttled = self.reading, self.baseline, None
         if watch is not None and watch.started == self.started:
             looks, delays = tuple(watch.looks), tuple(watch.delays)
             before, baseline, throttled = watch.before, watch.baseline, watch.throttled
-        due = (self._ticked() or now) + tick
+        due = (ticked or now) + tick
         if self.registry.watching and now - due >= tick:
             queued = queued_between(self.baseline, end)
             delays = (*delays, self.registry.watchdog.lateness.explain_missing(due, now, queued))

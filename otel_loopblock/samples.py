@@ -6,7 +6,6 @@ Written by :mod:`otel_loopblock.watchdog`, read by :mod:`otel_loopblock.block`. 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from types import CodeType
 from typing import Any, NamedTuple
 
@@ -185,8 +184,7 @@ def _sum(one: Delay, other: Delay) -> Delay:
     )
 
 
-@dataclass(frozen=True, slots=True)
-class Target:
+class Target(NamedTuple):
     """What the loop was asked to call: names a block for which no stack is known."""
 
     callback: Any

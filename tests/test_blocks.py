@@ -486,7 +486,7 @@ def test_error_of_ours_never_reaches_the_application(telemetry, run, monkeypatch
     def fail(*args, **kwargs):
         raise RuntimeError("ours")
 
-    monkeypatch.setattr(emitter.blocks, "record", fail)
+    monkeypatch.setattr(emitter.Emitter, "_observed", fail)
 
     async def main():
         for _ in range(2):

@@ -46,12 +46,13 @@ HTTP_ROUTE: Final = "http.route"
 Value = str | int | float | bool
 
 
-def of_block(block: Block, stacktrace: str | None) -> dict[str, Value]:
+def of_block(block: Block, stacktrace: str | None, delayed_requests: int | None = None) -> dict[str, Value]:
     """The attributes of ``event_loop.blocked``.
 
     Args:
         block: the record.
         stacktrace: its stack as text; left out for ``None``.
+        delayed_requests: how many it is known to have made wait; likewise.
     """
     attributes: dict[str, Value] = {DURATION: block.duration_s, CAUSE: block.cause}
     if block.culprit is not None:
@@ -70,8 +71,8 @@ def of_block(block: Block, stacktrace: str | None) -> dict[str, Value]:
     attributes[THREAD_ID] = block.thread_id
     attributes[THREAD_NAME] = block.thread_name
     attributes[SAMPLES] = block.samples
-    if block.delayed_requests is not None:
-        attributes[DELAYED_REQUESTS] = block.delayed_requests
+    if delayed_requests is not None:
+        attributes[DELAYED_REQUESTS] = delayed_requests
     if block.ongoing:
         attributes[ONGOING] = True
     attributes.update(block.evidence)
@@ -80,19 +81,20 @@ def of_block(block: Block, stacktrace: str | None) -> dict[str, Value]:
     return attributes
 
 
-def of_delay(culprit: Culprit, delay_s: float) -> dict[str, Value]:
+def of_delay(culprit: Culprit, route: str | None, delay_s: float) -> dict[str, Value]:
     """The attributes of ``event_loop.delayed``.
 
     Args:
         culprit: who made the request wait.
+        route: ``http.route`` of that request.
         delay_s: how long at most.
     """
-    block, carrier = culprit.block, culprit.carrier
+    block, carrier = culprit.observed.block, culprit.carrier
     attributes: dict[str, Value] = {DELAY_MAX: delay_s, CAUSE: block.cause}
     if block.culprit is not None:
         attributes[CODE_FUNCTION_NAME] = block.culprit.function
-    if culprit.route is not None:
-        attributes[HTTP_ROUTE] = culprit.route
+    if route is not None:
+        attributes[HTTP_ROUTE] = route
     if carrier is not None and carrier.is_valid:
         attributes[TRACE_ID] = trace.format_trace_id(carrier.trace_id)
         attributes[SPAN_ID] = trace.format_span_id(carrier.span_id)

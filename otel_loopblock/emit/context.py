@@ -34,17 +34,22 @@ def current_span(context: contextvars.Context | None) -> Span:
         return span_read_from(context)
 
 
-def span_read_from(context: contextvars.Context | None) -> Span:
-    """The span that is current in a context that another thread may be running in.
+def variable() -> ContextVar[Context] | None:
+    """What OpenTelemetry's context is kept in.
 
-    Such a context cannot be entered, but it can be read. The variable is a private name of the API's
-    default runtime context: where there is another one, no span is found.
+    A context that another thread may be running in cannot be entered, but its variables can be read. This one
+    is a private name of the API's default runtime context: ``None`` where there is another one.
     """
     runtime = getattr(opentelemetry.context, "_RUNTIME_CONTEXT", None)
-    variable = getattr(runtime, "_current_context", None)
-    if context is None or not isinstance(variable, ContextVar):
-        return trace.INVALID_SPAN
-    return trace.get_current_span(context.get(variable, Context()))
+    found = getattr(runtime, "_current_context", None)
+    return found if isinstance(found, ContextVar) else None
+
+
+def span_read_from(context: contextvars.Context | None) -> Span:
+    """The span that is current in a context that another thread may be running in; read, not entered."""
+    carrier = variable()
+    found = context.get(carrier) if context is not None and carrier is not None else None
+    return trace.get_current_span(found) if found is not None else trace.INVALID_SPAN
 
 
 def context_of(target: Target, runner: FrameType | None) -> contextvars.Context | None:

@@ -13,13 +13,14 @@ from opentelemetry.trace import Link, Tracer
 from otel_loopblock.config import Config
 from otel_loopblock.emit import attributes
 from otel_loopblock.emit.context import route_and_name, start_unix_ns
+from otel_loopblock.emit.late import LateAttributes, add_event
 from otel_loopblock.emit.limits import Distinct
 from otel_loopblock.emit.metrics import SCOPE, Instruments
 from otel_loopblock.emit.victims import Culprit, Victim, Victims
 from otel_loopblock.version import __version__
 
 STEPS: Final = 10
-"""Distinct values of ``event_loop.delay.max`` per block: events that are alike cost a third."""
+"""Distinct values of ``event_loop.delay.max`` per block: events that are alike share their attributes."""
 
 DELAYS_ON_SPAN: Final = "_loopblock_delays"
 """Where a span keeps how many of these events it carries."""
@@ -62,32 +63,35 @@ class Delays:
         return Victims(self._config.max_delayed_requests, self._annotate, self._defer, self._record)
 
     def _annotate(self, victims: list[Victim], culprit: Culprit) -> None:
-        report = self._config.report
+        report, most = self._config.report, self._config.max_events_per_span
         annotations = Annotations(culprit)
-        ended_unix_ns = culprit.unix_ns(culprit.ended_s)
         for victim in victims:
             span = victim.span
             count = getattr(span, DELAYS_ON_SPAN, 0)
-            if count >= self._config.max_events_per_span:
+            if count >= most:
                 self._instruments.suppressed.add(1)
                 continue
             setattr(span, DELAYS_ON_SPAN, count + 1)
-            began_unix_ns = annotations.began_unix_ns(victim)
+            late, began_unix_ns = annotations.of(victim)
+            if report == "event":
+                add_event(span, attributes.DELAYED, late, began_unix_ns)
+                annotations.add_link(victim)
+                continue
             # A span of our own cannot show the wait of a request whose own span begins after it.
-            as_span = report in ("span", "all") and began_unix_ns < ended_unix_ns
-            if report in ("event", "all") or (report == "span" and not as_span):
-                annotations.add_event(victim, began_unix_ns)
+            as_span = report in ("span", "all") and began_unix_ns < culprit.unix_ns(culprit.ended_s)
+            if report == "all" or (report == "span" and not as_span):
+                add_event(span, attributes.DELAYED, late, began_unix_ns)
             if report != "log":
                 annotations.add_link(victim)
             if as_span or report in ("log", "all"):
-                self._defer(self._later(victim, culprit, annotations.delay(victim), began_unix_ns, as_span))
+                self._defer(self._later(victim, culprit, late, began_unix_ns, as_span))
 
     def _later(
-        self, victim: Victim, culprit: Culprit, delay_s: float, began_unix_ns: int, as_span: bool
+        self, victim: Victim, culprit: Culprit, late: LateAttributes, began_unix_ns: int, as_span: bool
     ) -> Callable[[], None]:
         def later() -> None:
             of = trace.set_span_in_context(victim.span, context.Context())
-            details = attributes.of_delay(culprit, delay_s)
+            details = dict(late.read())
             if as_span:
                 target = culprit.carrier
                 links = [Link(target)] if target is not None and target.is_valid else []
@@ -109,7 +113,7 @@ class Delays:
         return later
 
     def _record(self, root: Any, culprit: Culprit, delay_s: float) -> None:
-        block = culprit.block
+        block = culprit.observed.block
         function = self._functions(block.culprit.function) if block.culprit is not None else None
         route = route_and_name(root)[0]
         self._instruments.delay_duration.record(
@@ -122,48 +126,45 @@ class Delays:
 
 
 class Annotations:
-    """Puts the events of one block on spans: alike as they are, they share their attributes.
+    """What the requests that waited for one block have in common: attributes, and the link."""
 
-    ``add_event`` copies, checks and locks its attributes anew for each span, 8 µs for ours; a hundred
-    requests would wait for that. The first of equal events is added so, the others take its attributes over.
-    """
-
-    __slots__ = ("_culprit", "_events", "_link")
+    __slots__ = ("_alike", "_began_unix_ns", "_culprit", "_link", "_step_s", "_target")
 
     def __init__(self, culprit: Culprit) -> None:
         self._culprit = culprit
-        self._events: dict[float, Any] = {}
+        self._step_s = (culprit.ended_s - culprit.started_s) / STEPS
+        self._began_unix_ns = culprit.unix_ns(culprit.started_s)
+        self._alike: dict[int, LateAttributes] = {}
+        target = culprit.carrier
+        linked = target is not None and target.is_valid and target.trace_flags.sampled
+        self._target = target if linked else None
         self._link: Any = None
 
-    def delay(self, victim: Victim) -> float:
-        """``event_loop.delay.max`` of a request: an upper bound, so rounded up, to a tenth of the block."""
-        step = (self._culprit.ended_s - self._culprit.started_s) / STEPS
-        return math.ceil(min(STEPS, self._culprit.longest_wait(victim.due) / step)) * step
+    def of(self, victim: Victim) -> tuple[LateAttributes, int]:
+        """What is said of a request, and since when it waited at the earliest, not before its span began.
 
-    def began_unix_ns(self, victim: Victim) -> int:
-        """When the wait began at the earliest; not before the span did."""
-        began = self._culprit.unix_ns(max(victim.due or 0.0, self._culprit.started_s))
-        return max(began, start_unix_ns(victim.span) or 0)
-
-    def add_event(self, victim: Victim, began_unix_ns: int) -> None:
-        """Add the event, stamped with the beginning of the wait."""
-        span = victim.span
-        delay = self.delay(victim)
-        like = self._events.get(delay)
-        add = getattr(span, "_add_event", None)
-        if like is not None and add is not None:
-            add(type(like)(attributes.DELAYED, like.attributes, began_unix_ns))
-            return
-        span.add_event(attributes.DELAYED, attributes.of_delay(self._culprit, delay), began_unix_ns)
-        if add is not None:
-            self._events[delay] = span.events[-1]
+        ``event_loop.delay.max`` is an upper bound: rounded up, to a tenth of the block.
+        """
+        culprit, due = self._culprit, victim.due
+        steps, began_unix_ns = STEPS, self._began_unix_ns
+        if due is not None and due > culprit.started_s:
+            steps = min(STEPS, math.ceil((culprit.ended_s - due) / self._step_s))
+            began_unix_ns += int((due - culprit.started_s) * 1e9)
+        late = self._alike.get(steps)
+        if late is None:
+            delay_s = steps * self._step_s
+            late = self._alike[steps] = LateAttributes(
+                lambda: attributes.of_delay(culprit, route_and_name(culprit.span)[0], delay_s)
+            )
+        return late, max(began_unix_ns, start_unix_ns(victim.span) or 0)
 
     def add_link(self, victim: Victim) -> None:
         """Link the request's span to the culprit's, where that one is exported."""
-        target = self._culprit.carrier
-        if target is None or not target.is_valid or not target.trace_flags.sampled:
+        target = self._target
+        if target is None:
             return
-        span = victim.root if victim.root.is_recording() else victim.span
+        root = victim.root
+        span = root if root.is_recording() else victim.span
         add = getattr(span, "_add_link", None)
         if self._link is None or add is None:
             span.add_link(target)

@@ -6,35 +6,33 @@ very step that it waited for. The rest is counted on the watchdog's thread.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Set
 from typing import Any, Final, NamedTuple
 
 from opentelemetry.trace import SpanContext, SpanKind
 
 from otel_loopblock.aftermath import SHORTEST_S, Waiting
-from otel_loopblock.block import Block
-from otel_loopblock.emit.context import local_root, span_read_from
+from otel_loopblock.block import Observed
+from otel_loopblock.emit.context import local_root, span_read_from, variable
 
 MAX_LOOKS: Final = 250
 """Contexts looked at on the loop's thread per block: about 1.5 µs each."""
 
 
-@dataclass(frozen=True, slots=True)
-class Culprit:
+class Culprit(NamedTuple):
     """The callback that others waited for."""
 
-    block: Block
+    observed: Observed
     """Its longest stretch: that one names it."""
     started_s: float
     """``perf_counter`` at the callback's start."""
     ended_s: float
-    route: str | None
-    """Of the request that blocked."""
+    span: Any
+    """That of the request that blocked, or an invalid one."""
     carrier: SpanContext | None
     """The span on which the block is reported, or that was current; ``None`` for a block that was left out
     of the reports: those that waited for it are left out too, and only counted."""
-    traces: frozenset[int]
+    traces: Set[int]
     """Its own traces: they do not wait for themselves."""
 
     def longest_wait(self, due: float | None) -> float:
@@ -48,7 +46,7 @@ class Culprit:
 
     def unix_ns(self, at: float) -> int:
         """A ``perf_counter`` time on the wall clock."""
-        return self.block.started_unix_ns + int((at - self.block.started_s) * 1e9)
+        return self.observed.started_unix_ns + int((at - self.observed.began) * 1e9)
 
 
 class Victim(NamedTuple):
@@ -80,9 +78,11 @@ class Victims:
     __slots__ = (
         "_annotate",
         "_arriving",
+        "_carrier",
         "_culprit",
         "_finish",
         "_found",
+        "_known",
         "_left",
         "_looks",
         "_record",
@@ -97,6 +97,8 @@ class Victims:
         self._finish = finish
         self._record = record
         self._found: dict[int, Victim] = {}
+        self._carrier = variable()
+        self._known: dict[int, object] = {}
         self._rest: list[Waiting] = []
         self._arriving: set[Any] = set()
         self._looks = 0
@@ -109,24 +111,27 @@ class Victims:
             Those that were not known yet.
         """
         found: list[Victim] = []
+        known, carrier = self._known, self._carrier
         for each in waiting:
-            victim = self._add(each)
-            if victim is not None:
-                found.append(victim)
             self._looks += 1
+            # A request is met as a timer, then as the task that it wakes: in copies of the same context.
+            carried = each.context.get(carrier) if carrier is not None else None
+            if carried is None or id(carried) not in known:
+                victim = self._add(each)
+                if victim is not None:
+                    found.append(victim)
+                    if carried is not None:
+                        known[id(carried)] = carried
             if self._looks >= MAX_LOOKS:
                 # A task's context tells of its request until it runs on: a copy tells later, too.
                 self._rest += [Waiting(each.context.copy(), None, each.due) for each in waiting]
                 break
         return found
 
-    def count(self, trace_id: int) -> int:
-        """How many are known by now.
-
-        Args:
-            trace_id: of the request that blocks; 0 where it has none.
-        """
-        return sum(victim.root.get_span_context().trace_id != trace_id for victim in self._found.values())
+    def count(self) -> int:
+        """How many are known by now. On any thread."""
+        culprit, found = self._culprit, list(self._found.values())
+        return sum(_waited_for(victim, culprit) for victim in found) if culprit is not None else 0
 
     def blame(self, culprit: Culprit) -> None:
         """Annotate those found so far: the block has ended, and this is its record."""
@@ -152,7 +157,7 @@ class Victims:
             return
         if span.is_recording() and getattr(span, "kind", None) in (SpanKind.SERVER, SpanKind.CONSUMER):
             self._arriving.discard(task)
-            victim = self._found[span.get_span_context().span_id] = Victim(span, span, None)
+            victim = self._found[id(span)] = Victim(span, span, None)
             self._take([victim], self._culprit)
 
     def ended(self) -> None:
@@ -172,11 +177,11 @@ class Victims:
             return None
         root = local_root(span)
         victim = Victim(span, root, waiting.due)
-        known = self._found.setdefault(root.get_span_context().span_id, victim)
+        known = self._found.setdefault(id(root), victim)
         return victim if known is victim else None
 
     def _take(self, found: list[Victim], culprit: Culprit) -> None:
-        if culprit.carrier is None:
+        if culprit.carrier is None or not found:
             return
         chosen = [victim for victim in found if _waited_for(victim, culprit)][: self._left]
         self._left -= len(chosen)

@@ -48,7 +48,8 @@ class Detection:
         self.threshold_s = config.threshold_s
         self.max_samples = config.max_samples
         self.blocks: list[Block] = []
-        self._stacks = Stacks(_own_code(config.app_paths), _advice().lookup)
+        stacks = Stacks(_own_code(config.app_paths), _advice().lookup)
+        self._explainer = blocks.Explainer(stacks, _advice(), config.threshold_s)
         self._patterns: tuple[str, ...] = ()
         self._ignored: re.Pattern[str] | None
         self.ignore(config.ignore)
@@ -156,16 +157,9 @@ class Detection:
                 return
             charges = self._charges.setdefault(monitor, Charges())
             for stretch in charges.take(started, self._entered, ended, self.threshold_s):
-                block = blocks.build(
-                    monitor,
-                    evidence,
-                    stretch.began,
-                    stretch.ended,
-                    target,
-                    threshold_s=self.threshold_s,
-                    stacks=self._stacks,
-                    table=_advice(),
-                )
+                block = blocks.Observed(
+                    monitor, evidence, stretch.began, stretch.ended, target, self._explainer
+                ).block
                 if not self._ignores(block):
                     self.blocks.append(block)
 

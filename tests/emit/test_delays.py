@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import pytest
 from opentelemetry.sdk.trace import SpanLimits, TracerProvider
 from opentelemetry.trace import SpanContext, TraceFlags
 
 from otel_loopblock.emit.delays import Annotations
+from otel_loopblock.emit.late import add_event
 from otel_loopblock.emit.victims import Victim
 from tests.emit.test_victims import CULPRIT, root_span
 
 SAMPLED = SpanContext(1, 2, is_remote=False, trace_flags=TraceFlags(TraceFlags.SAMPLED))
-REPORTED = replace(CULPRIT, carrier=SAMPLED, route="/x")
+REPORTED = CULPRIT._replace(carrier=SAMPLED)
+
+
+def add_delayed(annotations, span, unix_ns):
+    add_event(span, "event_loop.delayed", annotations.of(Victim(span, span, None))[0], unix_ns)
 
 
 @pytest.mark.parametrize(
@@ -23,14 +26,16 @@ REPORTED = replace(CULPRIT, carrier=SAMPLED, route="/x")
 def test_delay_is_rounded_up_to_a_tenth_of_the_block(due, expected):
     span = root_span()
 
-    assert Annotations(REPORTED).delay(Victim(span, span, due)) == pytest.approx(expected)
+    late, _ = Annotations(REPORTED).of(Victim(span, span, due))
+
+    assert late.read()["event_loop.delay.max"] == pytest.approx(expected)
 
 
 def test_events_are_the_same_however_they_were_added():
     annotations = Annotations(REPORTED)
     spans = [root_span() for _ in range(3)]
     for number, span in enumerate(spans):
-        annotations.add_event(Victim(span, span, None), 1000 + number)
+        add_delayed(annotations, span, 1000 + number)
         annotations.add_link(Victim(span, span, None))
 
     assert [dict(span.events[0].attributes) for span in spans] == [dict(spans[0].events[0].attributes)] * 3
@@ -44,16 +49,16 @@ def test_users_limit_of_event_attributes_holds_for_each():
     annotations = Annotations(REPORTED)
     spans = [tracer.start_span("GET /") for _ in range(2)]
     for span in spans:
-        annotations.add_event(Victim(span, span, None), 1000)
+        add_delayed(annotations, span, 1000)
 
     assert [len(span.events[0].attributes) for span in spans] == [2, 2]
 
 
 def test_culprit_that_is_not_sampled_is_named_and_not_linked():
     unsampled = SpanContext(1, 2, is_remote=False, trace_flags=TraceFlags(TraceFlags.DEFAULT))
-    annotations = Annotations(replace(CULPRIT, carrier=unsampled))
+    annotations = Annotations(CULPRIT._replace(carrier=unsampled))
     span = root_span()
-    annotations.add_event(Victim(span, span, None), 1000)
+    add_delayed(annotations, span, 1000)
     annotations.add_link(Victim(span, span, None))
 
     assert span.events[0].attributes["event_loop.block.span_id"] == "0000000000000002"

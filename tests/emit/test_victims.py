@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextvars
-from dataclasses import replace
+from types import SimpleNamespace
 
 import pytest
 from opentelemetry import context, trace
@@ -34,11 +34,12 @@ BLOCK = Block(
     leaf_call=None,
     samples=0,
 )
+OBSERVED = SimpleNamespace(block=BLOCK, began=100.0, ended=100.1, started_unix_ns=1_000_000_000)
 CULPRIT = Culprit(
-    block=BLOCK,
+    observed=OBSERVED,
     started_s=100.0,
     ended_s=100.1,
-    route=None,
+    span=trace.INVALID_SPAN,
     carrier=INVALID_SPAN_CONTEXT,
     traces=frozenset({0}),
 )
@@ -120,8 +121,9 @@ def test_own_traces_are_left_out_of_count_events_and_metric():
     trace_id = own.get_span_context().trace_id
 
     outcome.victims.look(iter([waiting(own), waiting(other)]))
-    assert outcome.victims.count(trace_id) == 1
-    outcome.victims.blame(replace(CULPRIT, traces=frozenset({trace_id})))
+    outcome.victims.blame(CULPRIT._replace(traces=frozenset({trace_id})))
+
+    assert outcome.victims.count() == 1
     outcome.victims.ended()
 
     assert outcome.annotated == [other]
@@ -132,7 +134,7 @@ def test_of_a_block_that_was_not_reported_victims_are_recorded_only():
     outcome = Outcome()
 
     outcome.victims.look(iter([waiting(root_span())]))
-    outcome.victims.blame(replace(CULPRIT, carrier=None))
+    outcome.victims.blame(CULPRIT._replace(carrier=None))
     outcome.victims.ended()
 
     assert outcome.annotated == []

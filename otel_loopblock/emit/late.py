@@ -1,0 +1,61 @@
+"""Events whose attributes are worked out when they are read: by an exporter, on a thread of its own.
+
+``Span.add_event`` checks and copies the attributes at once, after they were worked out at once; the loop
+would stand still for both. A span of the SDK can store an event object as well.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from otel_loopblock import guard
+from otel_loopblock.emit.attributes import Value
+
+
+class LateAttributes:
+    """Attributes that are worked out when they are read first, for all the events that share them.
+
+    Args:
+        work: makes them; called on any thread, and more than once if two read at the same moment.
+    """
+
+    __slots__ = ("_value", "_work", "cached")
+
+    def __init__(self, work: Callable[[], Mapping[str, Value]]) -> None:
+        self._work: Callable[[], Mapping[str, Value]] | None = work
+        self._value: Mapping[str, Value] = {}
+        self.cached: Any = None
+        """For what :mod:`otel_loopblock.emit.sdk_event` makes of them."""
+
+    def read(self) -> Mapping[str, Value]:
+        """The attributes; none where working them out fails. Never raises."""
+        work = self._work
+        if work is not None:
+            try:
+                self._value = work()
+            except Exception:
+                guard.failed("describe a block")
+            self._work = None
+        return self._value
+
+
+try:
+    from otel_loopblock.emit.sdk_event import store as _store
+except (ImportError, AttributeError):  # no SDK, or one of another shape
+
+    def _store(span: Any, name: str, attributes: LateAttributes, unix_ns: int) -> bool:
+        return False
+
+
+def add_event(span: Any, name: str, attributes: LateAttributes, unix_ns: int) -> None:
+    """Add an event to a recording span.
+
+    Args:
+        span: any; where it is not one of the SDK, the attributes are worked out now.
+        name: of the event.
+        attributes: its attributes.
+        unix_ns: its time.
+    """
+    if not _store(span, name, attributes, unix_ns):
+        span.add_event(name, dict(attributes.read()), unix_ns)
