@@ -3,8 +3,8 @@
 What can be told at its end is certain: the handles that the loop holds ready, and the timers whose time
 has come. What arrived from the outside meanwhile is known only when the loop has looked for it, and
 woken the tasks that wait for it: an :class:`Aftermath` looks again, from callbacks of its own, in the next
-turns of the loop. Nothing here runs unless a callback was over the threshold, and nothing here knows
-OpenTelemetry: a follower reads the contexts.
+turns of the loop, and :class:`~otel_loopblock.arrival.Arrivals` tells what came in time. Nothing here runs
+unless a callback was over the threshold, and nothing here knows OpenTelemetry: a follower reads the contexts.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from time import perf_counter
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, Protocol
 
 from otel_loopblock import guard
+from otel_loopblock.arrival import TURNS_TO_READ, Arrivals
 
 if TYPE_CHECKING:
     from otel_loopblock.monitor import Monitor
@@ -26,8 +27,9 @@ SHORTEST_S: Final = 0.001
 """Shorter waits are left out: a timer of uvloop is no more precise."""
 
 LATE_SHARE: Final = 0.25
-"""What arrived from the outside is charged to a block if the loop came to look for it, after the block's end,
-within this share of its length: four of five such arrivals, at least, then fell into the block."""
+"""What arrived from the outside, nobody knows when, is charged to a block if the loop came to look for it,
+after the block's end, within this share of its length: four of five such arrivals, at least, then fell into
+the block."""
 
 MAX_OPEN: Final = 8
 """Blocks of one loop whose aftermath may be looked at in the same turn."""
@@ -62,6 +64,8 @@ class Queued(NamedTuple):
     turns_to_read: int
     """For a step in making a connection that a client has opened: turns from there to the first step of a
     task for what came on it; 0 for everything else."""
+    connection: int
+    """The file descriptor of that connection; -1 where it has none yet, and for everything else."""
 
 
 class Queue(Protocol):
@@ -72,6 +76,12 @@ class Queue(Protocol):
 
     def ready(self, skip: int) -> list[Any]:
         """What will be called next, in this order, without the first ``skip``."""
+
+    def last(self) -> Any:
+        """What will be called last, of what is ready now; ``None`` when nothing is."""
+
+    def behind(self, last: Any, most: int) -> list[Any]:
+        """What will be called after ``last``, or everything if that has been called: the last so many."""
 
     def timers(self, until: float) -> list[Any]:
         """The timers whose time comes until then (``perf_counter``), in any order."""
@@ -92,9 +102,6 @@ class Follower(Protocol):
     def waited(self, waiting: Iterator[Waiting]) -> None:
         """More that had to wait: who, can be read from their contexts until they run."""
 
-    def arrived(self, waiting: Iterator[Waiting]) -> None:
-        """Tasks that may be about to begin with what came over a connection that was accepted late."""
-
     def span_started(self, span: Any, task: asyncio.Task[Any] | None) -> None:
         """A span without a parent in this process has started in ``task``."""
 
@@ -111,13 +118,15 @@ class Aftermath:
     """
 
     __slots__ = (
+        "_arrivals",
         "_due_until",
         "_ended",
         "_follower",
+        "_last_turn",
         "_looked_at",
+        "_looked_late",
         "_monitor",
         "_queue",
-        "_read_in",
         "_sleeping",
         "_superseded",
         "_turn",
@@ -133,7 +142,9 @@ class Aftermath:
         self._ended = 0.0
         self._turn = 0
         self._turns = 0
-        self._read_in: set[int] = set()
+        self._last_turn = 0
+        self._looked_late = False
+        self._arrivals = Arrivals(queue)
         self._superseded = False
         self._sleeping: set[Any] = set()
         self._follower: Follower | None = None
@@ -169,6 +180,8 @@ class Aftermath:
             follower.ended()
             return
         self._monitor, self._ended, self._turns, self._follower = monitor, ended, turns, follower
+        self._last_turn = max(turns, self._last_turn)
+        self._arrivals.begin(ended)
         # A task that slept until after the end was not made to wait, although it wakes with those that were.
         horizon = ended + (ended - self.started)
         for timer in self._queue.timers(horizon):
@@ -177,7 +190,17 @@ class Aftermath:
                 if handle.callback is _SLEEPS and handle.arguments:
                     self._sleeping.add(handle.arguments[0])
         monitor.following = (*monitor.following, self)
+        monitor.threshold = 0.0
         self._look_again()
+
+    def callback_ended(self, callback: Any) -> None:
+        """Learn that a callback of the loop has ended, however short. Never raises."""
+        try:
+            if self._arrivals.callback_ended(callback):
+                self._last_turn = max(self._last_turn, self._turn + TURNS_TO_READ)
+        except Exception:
+            guard.failed("look for what arrived")
+            self._close()
 
     def span_started(self, span: Any, task: asyncio.Task[Any] | None) -> None:
         """Pass on a span that has started."""
@@ -202,11 +225,12 @@ class Aftermath:
             if self._is_over(monitor):
                 self._close()
                 return
+            woken = self._arrivals.woken()
             if self._turn <= self._turns:
                 # From the second turn on, what is not a task may be something that has only just arrived.
                 follower.waited(self._ready(tasks_only=self._turn > 1))
             else:
-                follower.arrived(self._ready(tasks_only=True) if self._turn in self._read_in else iter(()))
+                follower.waited(Waiting(each.context, each.callback.__self__, None) for each in woken)
             self._look_again()
         except Exception:
             guard.failed("look for requests that waited")
@@ -218,12 +242,15 @@ class Aftermath:
         # Whatever came before another block's end waited for that one: which of the two, is not known.
         if self._superseded and self._turn == 1:
             return True
-        # When the loop came to look for what arrived late after the block, it may have arrived since.
-        if perf_counter() - self._ended > LATE_SHARE * (self._ended - self.started):
-            if self._turn == self._turns - self._queue.turns_after_receiving:
-                self._turns = self._turn - 1 + self._queue.turns_after_receiving
-            self._read_in.clear()
-        return self._turn > max(self._turns, *self._read_in, 0)
+        late_after_s = LATE_SHARE * (self._ended - self.started)
+        looks = self._turn == self._turns - self._queue.turns_after_receiving
+        if looks and perf_counter() - self._ended > late_after_s:
+            # What arrived may have arrived since: only that counts of which the kernel tells when. And what
+            # came on a connection that is accepted only now is read a turn later.
+            self._looked_late = True
+            self._turns = self._turn - 1 + self._queue.turns_after_receiving
+            self._last_turn += 1
+        return self._turn > self._last_turn
 
     def _close(self) -> None:
         monitor, follower = self._monitor, self._follower
@@ -231,8 +258,15 @@ class Aftermath:
         self._sleeping = set()
         if monitor is not None:
             monitor.following = tuple(other for other in monitor.following if other is not self)
+            if not monitor.following:
+                # Again, if another thread has changed it meanwhile.
+                while monitor.threshold != monitor.registry.threshold_s:
+                    monitor.threshold = monitor.registry.threshold_s
         if follower is not None:
-            follower.ended()
+            try:
+                follower.ended()
+            except Exception:
+                guard.failed("finish with requests that waited")
 
     def _due(self, timers: list[Any]) -> Iterator[Waiting]:
         for timer in timers:
@@ -242,22 +276,27 @@ class Aftermath:
         ready = self._queue.ready(self._looked_at if self._turn == 0 else 0)
         if self._turn == 0:
             self._looked_at += len(ready)
-        read, turn, sleeping = self._queue.read, self._turn, self._sleeping
+        read, turn, sleeping, late = self._queue.read, self._turn, self._sleeping, self._arrivals.late
         for found in ready[:MAX_HANDLES]:
             if found.cancelled():
                 continue
             handle = read(found)
             if handle.turns_to_read:
-                # What was ready when the block ended runs in the same turn or, if it came last, in the next.
-                first = turn + handle.turns_to_read
-                self._read_in.update((first, first + 1) if turn == 0 else (first,))
+                self._opening(handle)
                 continue
             owner = getattr(handle.callback, "__self__", None)
             if isinstance(owner, asyncio.Task):
-                if getattr(owner, "_fut_waiter", None) not in sleeping:
+                if owner not in late and getattr(owner, "_fut_waiter", None) not in sleeping:
                     yield Waiting(handle.context, owner, None)
             elif not tasks_only and _tells(handle, owner, turn):
                 yield Waiting(handle.context, None, handle.due)
+
+    def _opening(self, handle: Queued) -> None:
+        turn = self._turn
+        if handle.connection >= 0 and not self._looked_late:
+            self._arrivals.expect(handle.connection)
+        # What was ready when the block ended runs in the same turn or, if it came last, in the next.
+        self._last_turn = max(self._last_turn, turn + handle.turns_to_read + (turn == 0))
 
 
 def _tells(handle: Queued, owner: Any, turn: int) -> bool:

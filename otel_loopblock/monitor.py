@@ -64,6 +64,7 @@ class Monitor:
         self.started = 0.0
         self.busy = 0.0
         self.threshold = registry.threshold_s
+        """How long a callback must run that the hooks tell of it: 0 while an aftermath wants all of them."""
         self.loop = weakref.ref(loop)
         self.loop_type = loop_type
         self.registry = registry
@@ -195,7 +196,9 @@ class Monitor:
         return aftermath
 
     def callback_ended(self, ended: float, callback: Any, context: Context | None, turns: int) -> None:
-        """Report the callback that just ended over the threshold. Never raises.
+        """Report the callback that just ended over the threshold; a shorter one only aftermaths are told of.
+
+        Never raises.
 
         Args:
             ended: ``perf_counter`` at its end.
@@ -206,6 +209,10 @@ class Monitor:
         """
         started = self.started
         if started == 0.0:  # the loop was run again from within
+            return
+        for aftermath in self.following:
+            aftermath.callback_ended(callback)
+        if ended - started < self.registry.threshold_s:
             return
         try:
             self.turns = turns

@@ -120,7 +120,7 @@ class Instruments:
             for monitor in self.monitors():
                 started = monitor.started
                 age = now - started if started != 0.0 else 0.0
-                ongoing = age if age >= monitor.threshold else 0.0
+                ongoing = age if age >= monitor.registry.threshold_s else 0.0
                 longest[monitor.loop_type] = max(ongoing, longest.get(monitor.loop_type, 0.0))
         except Exception:
             guard.failed("observe an ongoing block")

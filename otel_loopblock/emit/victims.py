@@ -147,10 +147,6 @@ class Victims:
         if self._culprit is not None:
             self._take(found, self._culprit)
 
-    def arrived(self, waiting: Iterator[Waiting]) -> None:
-        """Tasks of which some are those of requests that arrived meanwhile."""
-        self._arriving = {each.task for each in waiting if _recording(each) is None}
-
     def span_started(self, span: Any, task: Any) -> None:
         """A local root has started: that of a request that arrived meanwhile, if its task was late."""
         if task not in self._arriving or self._culprit is None:

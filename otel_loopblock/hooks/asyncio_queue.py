@@ -44,6 +44,16 @@ class AsyncioQueue:
         loop: Any = self._loop()
         return list(loop._ready)[skip:] if loop is not None else []
 
+    def last(self) -> Any:
+        """What was put there last."""
+        loop: Any = self._loop()
+        return loop._ready[-1] if loop is not None and loop._ready else None
+
+    def behind(self, last: Any, most: int) -> list[Any]:
+        """What was put there since."""
+        loop: Any = self._loop()
+        return behind(loop._ready, last, most) if loop is not None else []
+
     def timers(self, until: float) -> list[Any]:
         """The timers due until then: the top of the heap, nothing else is touched."""
         loop: Any = self._loop()
@@ -72,16 +82,34 @@ class AsyncioQueue:
         """What a ``Handle`` or ``TimerHandle`` is."""
         callback = found._callback
         due = self.due(found) if isinstance(found, asyncio.TimerHandle) else None
-        return Queued(found._context, callback, found._args or (), due, _turns_to_read(callback))
+        arguments = found._args or ()
+        return Queued(found._context, callback, arguments, due, *_opening(callback, arguments))
 
 
-def _turns_to_read(callback: Any) -> int:
+def behind(ready: deque[Any], last: Any, most: int) -> list[Any]:
+    """What stands in a queue behind ``last``, or all of it; of more than ``most`` the last ones."""
+    found: list[Any] = []
+    # By index: another thread may add to it meanwhile.
+    for place in range(1, min(most, len(ready)) + 1):
+        if ready[-place] is last:
+            break
+        found.append(ready[-place])
+    return found[::-1]
+
+
+def _opening(callback: Any, arguments: tuple[Any, ...]) -> tuple[int, int]:
+    """``turns_to_read`` and ``connection``."""
     # A connection is accepted; a task makes its transport; that adds its reader; it reads what came, and the
     # protocol makes a task of it: a turn each.
     name = getattr(callback, "__name__", "")
     if name == "_accept_connection":
-        return 4
+        return 4, -1
     if name == "_add_reader" and getattr(callback.__self__, "_server", None) is not None:
-        return 2
+        return 2, arguments[0]
     task = task_of(callback)
-    return 3 if task is not None and getattr(task.get_coro(), "__name__", "") == "_accept_connection2" else 0
+    coroutine: Any = task.get_coro() if task is not None else None
+    if getattr(coroutine, "__name__", "") != "_accept_connection2":
+        return 0, -1
+    frame = coroutine.cr_frame
+    accepted = frame.f_locals.get("conn") if frame is not None else None
+    return 3, accepted.fileno() if accepted is not None else -1

@@ -11,6 +11,7 @@ import asyncio
 import functools
 from collections.abc import Callable
 from time import perf_counter
+from types import MethodType
 from typing import TYPE_CHECKING, Any
 
 from otel_loopblock import guard
@@ -121,7 +122,7 @@ def _make_method(original: Callable[..., Any], registry: Registry) -> Callable[.
         finally:
             ended = perf_counter()
             if ended - monitor.started >= monitor.threshold:
-                monitor.callback_ended(ended, original, None, TURNS)
+                monitor.callback_ended(ended, MethodType(original, self), None, TURNS)
             monitor.busy += ended - started
             monitor.started = 0.0
 

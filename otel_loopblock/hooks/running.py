@@ -50,7 +50,7 @@ def _passed(monitor: Monitor, began: float, busy: float, task: asyncio.Task[Any]
         if not seen:
             return
         ended = min(ended, seen[-1].at + monitor.registry.watchdog.tick_s * watch.stride)
-        if ended - began < monitor.threshold:
+        if ended - began < monitor.registry.threshold_s:
             return
         monitor.started = began
         monitor.report(ended, Target(None, task), None)

@@ -41,7 +41,7 @@ def install(patches: Patches, registry: Registry) -> None:
                     probe.found(loop, registry)
                 elif monitor.started != 0.0:
                     now = perf_counter()
-                    if now - monitor.started >= monitor.threshold:
+                    if now - monitor.started >= registry.threshold_s:
                         charge(monitor, self, now, end_time)
             original(self, end_time)
 

@@ -14,6 +14,8 @@ from time import perf_counter
 from typing import Any
 
 from otel_loopblock.aftermath import Queued
+from otel_loopblock.arrival import descriptor
+from otel_loopblock.hooks.asyncio_queue import behind
 
 MAX_TIMERS = 5000
 """Each timer is looked at, and connections that idle have one; with more of them than this no timer is."""
@@ -61,6 +63,14 @@ class UvloopQueue:
         """The ready queue."""
         return list(self._ready)[skip:]
 
+    def last(self) -> Any:
+        """What was put there last."""
+        return self._ready[-1] if self._ready else None
+
+    def behind(self, last: Any, most: int) -> list[Any]:
+        """What was put there since."""
+        return behind(self._ready, last, most)
+
     def timers(self, until: float) -> list[Any]:
         """The timers due until then."""
         if len(self._timers) > MAX_TIMERS:
@@ -90,8 +100,10 @@ class UvloopQueue:
             elif callback is None and callable(item):
                 callback = item
             elif hasattr(item, "get_extra_info"):  # a method of a transport: its connection is made, or lost
-                return Queued(Context(), None, (), None, TURNS_TO_READ if not item.is_closing() else 0)
+                if item.is_closing():
+                    return Queued(Context(), None, (), None, 0, -1)
+                return Queued(Context(), None, (), None, TURNS_TO_READ, descriptor(item))
         if arguments and callable(arguments[0]):  # ours is called with the callback as its first argument
             callback, arguments = arguments[0], arguments[1:]
         due = self.due(found) if hasattr(found, "when") else None
-        return Queued(context, callback, arguments, due, 0)
+        return Queued(context, callback, arguments, due, 0, -1)

@@ -58,6 +58,25 @@ def test_ready_callbacks_are_read_in_order_with_context_and_arguments(hooked, ru
     assert cancelled
 
 
+def test_what_was_put_into_the_queue_since_is_told(hooked, run, loop_kind):
+    async def main():
+        loop = asyncio.get_running_loop()
+        queue = queue_of(loop_kind)
+        before = queue.last()
+        for number in range(3):
+            loop.call_soon(called, number)
+        told = [queue.behind(before, 10), queue.behind(before, 2), queue.behind(object(), 10)]
+        told.append(queue.behind(queue.last(), 10))
+        return [[queue.read(handle).arguments for handle in handles] for handles in told]
+
+    everything, two, after_what_was_called, nothing = run(main())
+
+    assert everything == [(0,), (1,), (2,)]
+    assert two == [(1,), (2,)]
+    assert after_what_was_called[-3:] == everything
+    assert nothing == []
+
+
 def test_woken_task_is_in_the_queue(hooked, run, loop_kind):
     async def main():
         queue = queue_of(loop_kind)
@@ -118,24 +137,37 @@ def test_connection_that_is_being_accepted_is_known(hooked, run, loop_kind):
     async def main():
         loop = asyncio.get_running_loop()
         queue = queue_of(loop_kind)
-        server = await loop.create_server(asyncio.Protocol, "127.0.0.1", 0)
+        transports = []
+
+        class Accepting(asyncio.Protocol):
+            def connection_made(self, transport):
+                transports.append(transport)
+
+        server = await loop.create_server(Accepting, "127.0.0.1", 0)
         await asyncio.sleep(0.01)
         client = socket.create_connection(server.sockets[0].getsockname())
         seen = []
 
         def look(turns):
-            seen.extend(queue.read(handle).turns_to_read for handle in queue.ready(0))
+            seen.extend(queue.read(handle) for handle in queue.ready(0))
             if turns:
                 loop.call_soon(look, turns - 1)
 
         loop.call_soon(look, 3)
         await asyncio.sleep(0.01)
+        connections = [made.get_extra_info("socket").fileno() for made in transports]
         client.close()
         server.close()
-        return seen
+        return seen, connections
 
-    seen = [turns for turns in run(main()) if turns]
-    assert seen[:2] == {"asyncio": [4, 3], "uvloop": [1]}[loop_kind]
+    seen, (connection,) = run(main())
+    opening = [(queued.turns_to_read, queued.connection) for queued in seen if queued.turns_to_read]
+    expected = {
+        "asyncio": [(4, -1), (3, connection), (2, connection)],
+        "uvloop": [(1, connection)],
+    }[loop_kind]
+    assert [step for step in dict.fromkeys(opening) if step in expected] == expected
+    assert {queued.connection for queued in seen if not queued.turns_to_read} <= {-1}
 
 
 def test_queue_of_asyncio_does_not_keep_its_loop_alive(telemetry):
