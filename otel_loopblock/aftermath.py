@@ -245,11 +245,9 @@ class Aftermath:
         late_after_s = LATE_SHARE * (self._ended - self.started)
         looks = self._turn == self._turns - self._queue.turns_after_receiving
         if looks and perf_counter() - self._ended > late_after_s:
-            # What arrived may have arrived since: only that counts of which the kernel tells when. And what
-            # came on a connection that is accepted only now is read a turn later.
+            # What arrived may have arrived since: only that counts of which the kernel tells when.
             self._looked_late = True
             self._turns = self._turn - 1 + self._queue.turns_after_receiving
-            self._last_turn += 1
         return self._turn > self._last_turn
 
     def _close(self) -> None:

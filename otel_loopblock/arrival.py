@@ -9,6 +9,7 @@ Nothing here knows OpenTelemetry.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import socket
 import sys
 import time
@@ -30,15 +31,28 @@ READS: Final = frozenset({"_read_ready", "data_received", "buffer_updated"})
 TURNS_TO_READ: Final = 2
 """Turns from the one in which a connection is made to the first step of a task for what came on it."""
 
-ESTABLISHED: Final = 1
-"""``tcpi_state`` of a connection that neither side has closed: ``TCP_ESTABLISHED`` of the kernel."""
-
 INFO_BYTES: Final = 56
 """``struct tcp_info`` of the kernel up to ``tcpi_last_data_recv``, which is its last four bytes here:
 milliseconds, in whole ticks."""
 
 _CLOCK_MONOTONIC_COARSE: Final = 6
-_TICK_S = time.clock_getres(_CLOCK_MONOTONIC_COARSE) if sys.platform == "linux" else 0.0
+
+
+class _Kernel:
+    """What this one is known to tell."""
+
+    __slots__ = ("tells_age", "tick_s")
+
+    def __init__(self) -> None:
+        self.tells_age = False
+        """Whether it has told any: one that stands in for Linux (gVisor) leaves the field at zero."""
+        self.tick_s = 0.0
+        if sys.platform == "linux":
+            with contextlib.suppress(OSError):
+                self.tick_s = time.clock_getres(_CLOCK_MONOTONIC_COARSE)
+
+
+_kernel = _Kernel()
 
 
 class LastData(NamedTuple):
@@ -47,8 +61,6 @@ class LastData(NamedTuple):
     earliest: float
     latest: float
     """Two ticks of the kernel later, of 1 to 10 ms each: it counts whole ticks."""
-    is_open: bool
-    """Whether the other side may send more: that it has closed wakes a reader, too, and has no time."""
 
 
 def last_data(connection: Any) -> LastData | None:
@@ -58,9 +70,11 @@ def last_data(connection: Any) -> LastData | None:
         connection: its socket, as a transport shows it, or ``None``.
 
     Returns:
-        ``None`` where it does not tell: the connection is not TCP, or this is not Linux.
+        ``None`` where it does not tell: the connection is not TCP, this is not Linux, or nothing but zero
+        has been told in this process so far.
     """
-    if not _TICK_S or connection is None:
+    tick_s = _kernel.tick_s
+    if not tick_s or connection is None:
         return None
     before = perf_counter()
     try:
@@ -71,7 +85,11 @@ def last_data(connection: Any) -> LastData | None:
     if len(info) < INFO_BYTES:
         return None
     age = int.from_bytes(info[-4:], sys.byteorder) / 1000
-    return LastData(before - age - _TICK_S, after - age + _TICK_S, info[0] == ESTABLISHED)
+    if age:
+        _kernel.tells_age = True
+    elif not _kernel.tells_age:
+        return None
+    return LastData(before - age - tick_s, after - age + tick_s)
 
 
 def descriptor(transport: Any) -> int:
@@ -147,15 +165,14 @@ class Arrivals:
     def _data_has_woken(self, tasks: list[Queued], connection: Any) -> None:
         if connection is None:
             return
-        expected = connection.fileno() in self._expected
         data = last_data(connection)
         if data is None:
-            came = expected
+            came = connection.fileno() in self._expected
         elif data.earliest > self._ended:
             came = False
             self.late.update(_owner(each.callback) for each in tasks)
         else:
-            came = data.latest <= self._ended and (data.is_open or expected)
+            came = data.latest <= self._ended
         if came:
             self._woken += tasks
 
