@@ -120,8 +120,8 @@ class Observed:
     def was_apart(self, rid, note, block):
         """Whether the request had nothing to do while the block lasted."""
         waits = [(self.sent[rid][0], note["began"]), *note["waits"]]
-        # What comes while the loop still finishes the turn of the block cannot be told from what came before;
-        # and a clock is read a little before a timer is set or a byte is sent.
+        # What comes while the loop still finishes the turn of the block cannot always be told from what came
+        # before; and a clock is read a little before a timer is set or a byte is sent.
         return all(
             done < block["block_began"] or available > block["loop_turned"] + 0.002
             for available, done in waits
@@ -176,7 +176,8 @@ def test_requests_that_did_not_wait_for_the_block_carry_none(observed):
 
     print(f"{len(wrong)} of {len(apart)} requests that did not wait for the block: {wrong}")
     assert len(apart) >= ROUNDS
-    assert len(wrong) <= 0.1 * len(apart), wrong
+    # None was ever seen; a virtual machine that is not run may stamp what arrives with an earlier time.
+    assert len(wrong) <= max(1, 0.01 * len(apart)), wrong
 
 
 def test_nobody_waits_for_a_request_of_another_round(observed):
