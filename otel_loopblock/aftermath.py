@@ -37,7 +37,7 @@ MAX_OPEN: Final = 8
 MAX_HANDLES: Final = 2000
 """Handles looked at per turn; a queue that is longer is looked at up to here."""
 
-_SLEEPS: Final = getattr(futures, "_set_result_unless_cancelled", None)
+SLEEPS: Final = getattr(futures, "_set_result_unless_cancelled", None)
 """What the timer of ``asyncio.sleep`` calls, with the future that the task waits for."""
 
 
@@ -74,8 +74,8 @@ class Queue(Protocol):
     turns_after_receiving: int
     """Turns from the one in which the loop has looked for what arrived to that in which the tasks run."""
 
-    def ready(self, skip: int) -> list[Any]:
-        """What will be called next, in this order, without the first ``skip``."""
+    def ready(self) -> list[Any]:
+        """What will be called next, in this order."""
 
     def last(self) -> Any:
         """What will be called last, of what is ready now; ``None`` when nothing is."""
@@ -83,14 +83,15 @@ class Queue(Protocol):
     def behind(self, last: Any, most: int) -> list[Any]:
         """What will be called after ``last``, or everything if that has been called: the last so many."""
 
-    def timers(self, until: float) -> list[Any]:
-        """The timers whose time comes until then (``perf_counter``), in any order."""
+    def timers(self, until: float) -> list[tuple[float, Any]]:
+        """The timers whose time comes until then, in any order, each with that time: ``perf_counter``."""
 
-    def due(self, timer: Any) -> float:
-        """When the time of a timer comes, in ``perf_counter`` seconds."""
+    def look(self, timer: Any) -> tuple[Context, Any]:
+        """The context that a timer's callback runs in, and the future of the ``asyncio.sleep`` that it ends;
+        ``None`` where it is no such timer."""
 
-    def context(self, timer: Any) -> Context:
-        """The context that a timer's callback runs in."""
+    def task(self, found: Any) -> Any:
+        """The task whose step this is; ``None`` where it is none, or :meth:`read` would tell as soon."""
 
     def read(self, found: Any) -> Queued:
         """What one of these is."""
@@ -119,15 +120,13 @@ class Aftermath:
 
     __slots__ = (
         "_arrivals",
-        "_due_until",
+        "_asleep",
         "_ended",
         "_follower",
         "_last_turn",
-        "_looked_at",
         "_looked_late",
         "_monitor",
         "_queue",
-        "_sleeping",
         "_superseded",
         "_turn",
         "_turns",
@@ -137,8 +136,6 @@ class Aftermath:
     def __init__(self, queue: Queue, started: float) -> None:
         self.started = started
         self._queue = queue
-        self._looked_at = 0
-        self._due_until = 0.0
         self._ended = 0.0
         self._turn = 0
         self._turns = 0
@@ -146,23 +143,29 @@ class Aftermath:
         self._looked_late = False
         self._arrivals = Arrivals(queue)
         self._superseded = False
-        self._sleeping: set[Any] = set()
+        self._asleep: set[Any] = set()
         self._follower: Follower | None = None
         self._monitor: Monitor | None = None
 
     def waiting(self, now: float) -> Iterator[Waiting]:
-        """What is ready or due by now, and was not told before; to be called before the callback ends.
+        """What is ready or due by now; to be called once, when the callback ends.
 
         Args:
             now: ``perf_counter``.
         """
-        after, until = self._due_until, now - SHORTEST_S
-        self._due_until = until
-        due = self._queue.due
-        timers = [
-            timer for timer in self._queue.timers(until) if due(timer) > after and not timer.cancelled()
-        ]
-        return chain(self._due(timers), self._ready(tasks_only=False))
+        queue, asleep = self._queue, self._asleep
+        told_until, due = now - SHORTEST_S, []
+        for when, timer in queue.timers(now + (now - self.started)):
+            if timer.cancelled():
+                continue
+            context, future = queue.look(timer)
+            if future is not None:
+                # Its task is told now; or it slept until after the end and was not made to wait, although it
+                # wakes with those that were.
+                asleep.add(future)
+            if when <= told_until:
+                due.append(Waiting(context, None, when))
+        return chain(due, self._ready(tasks_only=False))
 
     def follow(self, monitor: Monitor, ended: float, turns: int, follower: Follower) -> None:
         """Go on looking for what the callback, which has just ended, made wait.
@@ -182,13 +185,6 @@ class Aftermath:
         self._monitor, self._ended, self._turns, self._follower = monitor, ended, turns, follower
         self._last_turn = max(turns, self._last_turn)
         self._arrivals.begin(ended)
-        # A task that slept until after the end was not made to wait, although it wakes with those that were.
-        horizon = ended + (ended - self.started)
-        for timer in self._queue.timers(horizon):
-            if self._queue.due(timer) > self._due_until:
-                handle = self._queue.read(timer)
-                if handle.callback is _SLEEPS and handle.arguments:
-                    self._sleeping.add(handle.arguments[0])
         monitor.following = (*monitor.following, self)
         monitor.threshold = 0.0
         self._look_again()
@@ -253,7 +249,7 @@ class Aftermath:
     def _close(self) -> None:
         monitor, follower = self._monitor, self._follower
         self._monitor = self._follower = None
-        self._sleeping = set()
+        self._asleep = set()
         if monitor is not None:
             monitor.following = tuple(other for other in monitor.following if other is not self)
             if not monitor.following:
@@ -266,17 +262,12 @@ class Aftermath:
             except Exception:
                 guard.failed("finish with requests that waited")
 
-    def _due(self, timers: list[Any]) -> Iterator[Waiting]:
-        for timer in timers:
-            yield Waiting(self._queue.context(timer), None, self._queue.due(timer))
-
     def _ready(self, *, tasks_only: bool) -> Iterator[Waiting]:
-        ready = self._queue.ready(self._looked_at if self._turn == 0 else 0)
-        if self._turn == 0:
-            self._looked_at += len(ready)
-        read, turn, sleeping, late = self._queue.read, self._turn, self._sleeping, self._arrivals.late
+        ready = self._queue.ready()
+        read, task, turn, asleep = self._queue.read, self._queue.task, self._turn, self._asleep
+        late = self._arrivals.late
         for found in ready[:MAX_HANDLES]:
-            if found.cancelled():
+            if found.cancelled() or getattr(task(found), "_fut_waiter", None) in asleep:
                 continue
             handle = read(found)
             if handle.turns_to_read:
@@ -284,7 +275,7 @@ class Aftermath:
                 continue
             owner = getattr(handle.callback, "__self__", None)
             if isinstance(owner, asyncio.Task):
-                if owner not in late and getattr(owner, "_fut_waiter", None) not in sleeping:
+                if owner not in late and getattr(owner, "_fut_waiter", None) not in asleep:
                     yield Waiting(handle.context, owner, None)
             elif not tasks_only and _tells(handle, owner, turn):
                 yield Waiting(handle.context, None, handle.due)

@@ -166,7 +166,7 @@ class Monitor:
         return Evidence(looks, before, end, delays, tuple(self.collections), baseline, throttled)
 
     def waiting(self, now: float) -> Iterator[Waiting]:
-        """Who waits for the running callback and was not told before; call it on the loop's thread.
+        """Who waits for the running callback; call it on the loop's thread, once, when it ends.
 
         Args:
             now: ``perf_counter``.

@@ -9,11 +9,13 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Set
 from typing import Any, Final, NamedTuple
 
+from opentelemetry import trace
+from opentelemetry.context import Context
 from opentelemetry.trace import SpanContext, SpanKind
 
 from otel_loopblock.aftermath import SHORTEST_S, Waiting
 from otel_loopblock.block import Observed
-from otel_loopblock.emit.context import local_root, span_read_from, variable
+from otel_loopblock.emit.context import local_root, variable
 
 MAX_LOOKS: Final = 250
 """Contexts looked at on the loop's thread per block: about 1.5 µs each."""
@@ -112,16 +114,17 @@ class Victims:
         """
         found: list[Victim] = []
         known, carrier = self._known, self._carrier
+        if carrier is None:
+            return found
         for each in waiting:
             self._looks += 1
-            # A request is met as a timer, then as the task that it wakes: in copies of the same context.
-            carried = each.context.get(carrier) if carrier is not None else None
-            if carried is None or id(carried) not in known:
-                victim = self._add(each)
+            carried = each.context.get(carrier)
+            # The same request may be met again: as another callback, in a copy of the same context.
+            if id(carried) not in known:
+                victim = self._add(each, carried)
                 if victim is not None:
+                    known[id(carried)] = carried
                     found.append(victim)
-                    if carried is not None:
-                        known[id(carried)] = carried
             if self._looks >= MAX_LOOKS:
                 # A task's context tells of its request until it runs on: a copy tells later, too.
                 self._rest += [Waiting(each.context.copy(), None, each.due) for each in waiting]
@@ -165,8 +168,10 @@ class Victims:
 
     # -------------------------------------------------------------------------------------------
 
-    def _add(self, waiting: Waiting, since_unix_ns: int | None = None) -> Victim | None:
-        span = _recording(waiting, since_unix_ns)
+    def _add(
+        self, waiting: Waiting, carried: Context | None, since_unix_ns: int | None = None
+    ) -> Victim | None:
+        span = _recording(carried, since_unix_ns) if carried is not None else None
         if span is None:
             if waiting.task is not None:
                 self._arriving.add(waiting.task)
@@ -188,7 +193,8 @@ class Victims:
         # By now those who waited may have ended, which they had not when the block did.
         since_unix_ns = culprit.unix_ns(culprit.ended_s)
         for each in self._rest:
-            self._add(each, since_unix_ns)
+            if self._carrier is not None:
+                self._add(each, each.context.get(self._carrier), since_unix_ns)
         for victim in self._found.values():
             if _waited_for(victim, culprit):
                 self._record(victim.root, culprit, culprit.longest_wait(victim.due))
@@ -201,9 +207,9 @@ def _waited_for(victim: Victim, culprit: Culprit) -> bool:
     )
 
 
-def _recording(waiting: Waiting, since_unix_ns: int | None = None) -> Any:
+def _recording(carried: Context, since_unix_ns: int | None = None) -> Any:
     """The innermost span of a context that records, or has ended since then only; ``None`` without one."""
-    span: Any = span_read_from(waiting.context)
+    span: Any = trace.get_current_span(carried)
     for each in (span, local_root(span)):
         if each.is_recording():
             return each

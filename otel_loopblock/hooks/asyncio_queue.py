@@ -12,7 +12,7 @@ from contextvars import Context
 from time import perf_counter
 from typing import Any
 
-from otel_loopblock.aftermath import Queued, task_of
+from otel_loopblock.aftermath import SLEEPS, Queued, task_of
 
 MAX_TIMERS = 2000
 """Timers looked at; of more that are due at once, the rest is not seen."""
@@ -39,10 +39,10 @@ class AsyncioQueue:
         self._loop = weakref.ref(loop)
         self._offset = perf_counter() - loop.time()
 
-    def ready(self, skip: int) -> list[Any]:
+    def ready(self) -> list[Any]:
         """The ready queue."""
         loop: Any = self._loop()
-        return list(loop._ready)[skip:] if loop is not None else []
+        return list(loop._ready) if loop is not None else []
 
     def last(self) -> Any:
         """What was put there last."""
@@ -54,34 +54,38 @@ class AsyncioQueue:
         loop: Any = self._loop()
         return behind(loop._ready, last, most) if loop is not None else []
 
-    def timers(self, until: float) -> list[Any]:
+    def timers(self, until: float) -> list[tuple[float, Any]]:
         """The timers due until then: the top of the heap, nothing else is touched."""
         loop: Any = self._loop()
         # Asked for each time: the loop makes a new heap when too many timers were cancelled.
         heap = loop._scheduled if loop is not None else []
-        when = until - self._offset
-        found: list[Any] = []
+        offset = self._offset
+        limit = until - offset
+        found: list[tuple[float, Any]] = []
         open_places = [0]
         while open_places and len(found) < MAX_TIMERS:
             place = open_places.pop()
-            if place < len(heap) and heap[place].when() <= when:
-                found.append(heap[place])
-                open_places += (2 * place + 1, 2 * place + 2)
+            if place < len(heap):
+                timer = heap[place]
+                when = timer.when()
+                if when <= limit:
+                    found.append((when + offset, timer))
+                    open_places += (2 * place + 1, 2 * place + 2)
         return found
 
-    def due(self, timer: Any) -> float:
-        """When its time comes."""
-        return float(timer.when() + self._offset)
+    def look(self, timer: Any) -> tuple[Context, Any]:
+        """The context of a timer, and whose sleep it ends."""
+        arguments = timer._args
+        return timer._context, arguments[0] if arguments and timer._callback is SLEEPS else None
 
-    def context(self, timer: Any) -> Context:
-        """The context of a timer."""
-        context: Context = timer._context
-        return context
+    def task(self, found: Any) -> Any:
+        """The task whose step a ``Handle`` is."""
+        return task_of(found._callback)
 
     def read(self, found: Any) -> Queued:
         """What a ``Handle`` or ``TimerHandle`` is."""
         callback = found._callback
-        due = self.due(found) if isinstance(found, asyncio.TimerHandle) else None
+        due = found.when() + self._offset if isinstance(found, asyncio.TimerHandle) else None
         arguments = found._args or ()
         return Queued(found._context, callback, arguments, due, *_opening(callback, arguments))
 

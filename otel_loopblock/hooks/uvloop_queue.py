@@ -13,7 +13,7 @@ from contextvars import Context
 from time import perf_counter
 from typing import Any
 
-from otel_loopblock.aftermath import Queued
+from otel_loopblock.aftermath import SLEEPS, Queued
 from otel_loopblock.arrival import descriptor
 from otel_loopblock.hooks.asyncio_queue import behind
 
@@ -59,9 +59,9 @@ class UvloopQueue:
         # Not loop.time(): that is a cached time, as of before the block.
         self._offset = perf_counter() - time.monotonic()
 
-    def ready(self, skip: int) -> list[Any]:
+    def ready(self) -> list[Any]:
         """The ready queue."""
-        return list(self._ready)[skip:]
+        return list(self._ready)
 
     def last(self) -> Any:
         """What was put there last."""
@@ -71,20 +71,35 @@ class UvloopQueue:
         """What was put there since."""
         return behind(self._ready, last, most)
 
-    def timers(self, until: float) -> list[Any]:
-        """The timers due until then."""
+    def timers(self, until: float) -> list[tuple[float, Any]]:
+        """The timers due until then; their times are whole milliseconds."""
         if len(self._timers) > MAX_TIMERS:
             return []
-        when = until - self._offset
-        return [timer for timer in list(self._timers) if timer.when() <= when]
+        offset = self._offset
+        limit = until - offset
+        return [(when + offset, timer) for timer in list(self._timers) if (when := timer.when()) <= limit]
 
-    def due(self, timer: Any) -> float:
-        """When its time comes, to the millisecond."""
-        return float(timer.when()) + self._offset
+    def look(self, timer: Any) -> tuple[Context, Any]:
+        """The context of a timer, and whose sleep it ends."""
+        context: Context | None = None
+        callback: Any = None
+        arguments: tuple[Any, ...] = ()
+        for item in gc.get_referents(timer):
+            kind = type(item)
+            if kind is Context:
+                context = item
+            elif kind is tuple:
+                arguments = arguments or item
+            elif item is SLEEPS:
+                callback = item
+        if callback is None and arguments:  # ours is called with the callback as its first argument
+            callback, arguments = arguments[0], arguments[1:]
+        future = arguments[0] if callback is SLEEPS and arguments else None
+        return context if context is not None else Context(), future
 
-    def context(self, timer: Any) -> Context:
-        """The context of a timer."""
-        return next((item for item in gc.get_referents(timer) if type(item) is Context), Context())
+    def task(self, found: Any) -> Any:
+        """``None``: it takes as long as all that can be read."""
+        return None
 
     def read(self, found: Any) -> Queued:
         """What a ``Handle`` or ``TimerHandle`` is."""
@@ -105,5 +120,5 @@ class UvloopQueue:
                 return Queued(Context(), None, (), None, TURNS_TO_READ, descriptor(item))
         if arguments and callable(arguments[0]):  # ours is called with the callback as its first argument
             callback, arguments = arguments[0], arguments[1:]
-        due = self.due(found) if hasattr(found, "when") else None
+        due = found.when() + self._offset if hasattr(found, "when") else None
         return Queued(context, callback, arguments, due, 0, -1)

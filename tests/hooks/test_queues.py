@@ -8,7 +8,6 @@ import gc
 import socket
 import time
 import weakref
-from asyncio import futures
 from time import perf_counter
 
 import pytest
@@ -39,13 +38,13 @@ def test_ready_callbacks_are_read_in_order_with_context_and_arguments(hooked, ru
     async def main():
         loop = asyncio.get_running_loop()
         queue = queue_of(loop_kind)
-        before = len(queue.ready(0))
+        before = len(queue.ready())
         context = contextvars.Context()
         context.run(variable.set, "mine")
         loop.call_soon(called, 1, called, context=context)
         cancelled = loop.call_soon(called)
         cancelled.cancel()
-        first, second = queue.ready(before)
+        first, second = queue.ready()[before:]
         return queue.read(first), second.cancelled(), context
 
     queued, cancelled, context = run(main())
@@ -88,9 +87,9 @@ def test_woken_task_is_in_the_queue(hooked, run, loop_kind):
 
         task = asyncio.ensure_future(wait())
         await asyncio.sleep(0)
-        before = len(queue.ready(0))
+        before = len(queue.ready())
         future.set_result(None)
-        (woken,) = queue.ready(before)
+        (woken,) = queue.ready()[before:]
         queued = queue.read(woken)
         await task
         return queued, task
@@ -106,31 +105,34 @@ def test_timers_are_told_by_the_time_they_come_due(hooked, run, loop_kind):
         loop = asyncio.get_running_loop()
         queue = queue_of(loop_kind)
         now = perf_counter()
-        timers = [loop.call_later(delay / 1000, called, delay) for delay in (5000, 40, 30, 3000, 20, 10)]
+        delays = (5000, 40, 30, 3000, 20, 10)
+        timers = [
+            loop.call_later(delay / 1000, called, delay, context=contextvars.Context()) for delay in delays
+        ]
+        variable.set("the sleeper's")
         sleeping = asyncio.ensure_future(asyncio.sleep(0.025))
         await asyncio.sleep(0)
         found = {
-            queue.read(timer).arguments[0]: queue.due(timer) - now
-            for timer in queue.timers(now + 0.034)
+            queue.read(timer).arguments[0]: due - now
+            for due, timer in queue.timers(now + 0.034)
             if queue.read(timer).callback is called
         }
-        sleeps = [
-            queue.read(timer).arguments[0]
-            for timer in queue.timers(now + 0.034)
-            if queue.read(timer).callback is futures._set_result_unless_cancelled
-        ]
+        looked = [queue.look(timer) for _, timer in queue.timers(now + 0.034)]
+        sleeps = [future for context, future in looked if context.get(variable) == "the sleeper's"]
         future = sleeping._fut_waiter
         for timer in timers:
             timer.cancel()
         await sleeping
-        return found, sleeps, future
+        others = [future for context, future in looked if variable not in context]
+        return found, sleeps, others, future
 
-    found, sleeps, future = run(main())
+    found, sleeps, others, future = run(main())
 
     assert sorted(found) == [10, 20, 30]
     for delay, due in found.items():
         assert due == pytest.approx(delay / 1000, abs=0.005)
     assert sleeps == [future]
+    assert others == [None] * 3
 
 
 def test_connection_that_is_being_accepted_is_known(hooked, run, loop_kind):
@@ -149,7 +151,7 @@ def test_connection_that_is_being_accepted_is_known(hooked, run, loop_kind):
         seen = []
 
         def look(turns):
-            seen.extend(queue.read(handle) for handle in queue.ready(0))
+            seen.extend(queue.read(handle) for handle in queue.ready())
             if turns:
                 loop.call_soon(look, turns - 1)
 
@@ -179,7 +181,7 @@ def test_queue_of_asyncio_does_not_keep_its_loop_alive(telemetry):
     gc.collect()
 
     assert gone() is None
-    assert queue.ready(0) == queue.timers(perf_counter()) == []
+    assert queue.ready() == queue.timers(perf_counter()) == []
 
 
 def test_loop_without_the_known_queue_has_none(telemetry):
