@@ -15,8 +15,6 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from otel_loopblock.advice import from_option
-
 _logger = logging.getLogger("otel_loopblock")
 
 ENVIRONMENT_PREFIX = "OTEL_PYTHON_LOOPBLOCK_"
@@ -105,6 +103,8 @@ def _sentences(value: object) -> Mapping[str, str]:
             raise _Rejected(allowed) from None
     if not isinstance(value, Mapping):
         raise _Rejected(allowed)
+    from otel_loopblock.advice import from_option  # here: the table is not needed to watch, and large
+
     try:
         from_option(value)
     except ValueError as error:

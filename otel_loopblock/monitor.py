@@ -110,9 +110,8 @@ class Monitor:
         except (AttributeError, OSError):
             self.clock = None
         # A loop's very first callback may block: its clocks need a beginning as well.
-        self.reading = self.baseline = Reading(
-            time.perf_counter(), cpu, time.process_time(), kernel.scheduling(self.native_id), self.busy
-        )
+        self.reading = reading = Reading(time.perf_counter(), cpu, time.process_time(), None, self.busy)
+        self.baseline = self.registry.baseline(self.native_id, reading)
 
     @property
     def running(self) -> bool:

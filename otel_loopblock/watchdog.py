@@ -59,6 +59,9 @@ class Watchdog:
         self._registry = registry
         self._thread: threading.Thread | None = None
         self._wake = threading.Event()
+        self._resting = False
+        self._changed = False
+        """Whether a loop may have begun to run since they were looked through."""
         self._stopping = False
         self._lock = threading.Lock()
         self._deferred: deque[Callable[[], None]] = deque()
@@ -71,15 +74,16 @@ class Watchdog:
     # -- life ---------------------------------------------------------------------------------
 
     def start(self) -> None:
-        """Start the thread if it does not run; harmless when it does."""
+        """Start the thread if it does not run; when it does, have it look which loops there are."""
+        self._changed = True  # before it is asked whether it rests: it asks the other way round
         if self._thread is not None and self._thread.is_alive():
-            self._wake.set()
+            if self._resting:
+                self._wake.set()
             return
         with self._lock:
             if self._thread is not None and self._thread.is_alive():
                 return
             self._stopping = False
-            self._wake.set()
             thread = threading.Thread(target=self._run, name=THREAD_NAME, daemon=True)
             try:
                 thread.start()
@@ -101,6 +105,7 @@ class Watchdog:
         """In a forked child: the thread is not there, its locks may be held for ever."""
         self._thread = None
         self._wake = threading.Event()
+        self._resting = False
         self._lock = threading.Lock()
         self._stopping = False
         self._deferred = deque()
@@ -157,12 +162,12 @@ class Watchdog:
                 time.sleep(tick)
                 now = perf_counter()
             else:  # a listener with a lower threshold may come meanwhile
-                self._wake.wait(tick)
+                self._rest(tick)
                 now = perf_counter()
                 due = min(due, now)
-            if now >= check_at or self._wake.is_set():
-                # Cleared before looking: a loop attached from here on is looked at at the next tick.
-                self._wake.clear()
+            if now >= check_at or self._changed:
+                # Before looking: a loop attached from here on is looked at at the next tick.
+                self._changed = False
                 monitors = registry.monitors()
                 if any(monitor.running for monitor in monitors):
                     ran_at = now
@@ -170,8 +175,7 @@ class Watchdog:
                 elif now - ran_at > REST_AFTER_S:
                     self.drain()
                     self.lateness.forget()
-                    if not self._stopping:
-                        self._wake.wait(STANDSTILL_S if monitors else 60.0)
+                    self._rest(STANDSTILL_S if monitors else 60.0)
                     now = perf_counter()
                     continue
             self._look(monitors, due, now)
@@ -179,6 +183,14 @@ class Watchdog:
                 self.drain()
                 self.lateness.forget()
                 now = perf_counter()
+
+    def _rest(self, seconds: float) -> None:
+        """Sleep; a loop that is attached, or the end, interrupts."""
+        self._resting = True
+        if not self._changed and not self._stopping:
+            self._wake.wait(seconds)
+        self._resting = False
+        self._wake.clear()
 
     def _look(self, monitors: list[Monitor], due: float, now: float) -> None:
         # A function of its own: no name in the frame of the thread keeps a monitor, while it rests.

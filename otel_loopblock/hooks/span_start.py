@@ -9,10 +9,7 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING, Any
 
-from opentelemetry import trace
-
 from otel_loopblock import guard
-from otel_loopblock.emit.context import ROOT
 from otel_loopblock.monitor import ATTRIBUTE, Monitor
 
 if TYPE_CHECKING:
@@ -24,6 +21,11 @@ def install(patches: Patches, registry: Registry) -> None:
     """Hook the SDK's ``Span.start``, now or when the SDK is imported."""
 
     def make(original: Any) -> Any:
+        # Here, because most test suites that are watched have no spans and no use for the time it takes.
+        from opentelemetry import trace
+
+        from otel_loopblock.emit.context import ROOT
+
         running_loop = asyncio._get_running_loop
 
         def start(self: Any, start_time: int | None = None, parent_context: Any = None) -> None:

@@ -2,6 +2,8 @@
 
 Several may be open at once, in one thread or in many; each sees what happens on the loops of its own
 thread, and of threads in which none is open (the loop of a ``TestClient`` has a thread of its own).
+
+Opened around every test of a suite: :mod:`~otel_loopblock.testing.builder` comes with the first block.
 """
 
 from __future__ import annotations
@@ -15,17 +17,15 @@ from functools import lru_cache
 from time import perf_counter
 from typing import TYPE_CHECKING, Any
 
-from otel_loopblock import block as blocks
-from otel_loopblock.advice import AdviceTable
-from otel_loopblock.block import Block
 from otel_loopblock.charge import Charges
 from otel_loopblock.config import Config
 from otel_loopblock.registry import registry
 from otel_loopblock.samples import Evidence, Target
-from otel_loopblock.stack import OwnCode, Stacks, to_frame
 
 if TYPE_CHECKING:
+    from otel_loopblock.block import Block
     from otel_loopblock.monitor import Monitor
+    from otel_loopblock.testing.builder import Builder
 
 MAX_BLOCKS = 1000
 """Blocks kept by one detection."""
@@ -48,8 +48,8 @@ class Detection:
         self.threshold_s = config.threshold_s
         self.max_samples = config.max_samples
         self.blocks: list[Block] = []
-        stacks = Stacks(_own_code(config.app_paths), _advice().lookup)
-        self._explainer = blocks.Explainer(stacks, _advice(), config.threshold_s)
+        self._app_paths = config.app_paths
+        self._builder: Builder | None = None
         self._patterns: tuple[str, ...] = ()
         self._ignored: re.Pattern[str] | None
         self.ignore(config.ignore)
@@ -101,17 +101,17 @@ class Detection:
         """Take the blocks of callbacks that have not ended yet, up to now."""
         now = perf_counter()
         here = threading.get_ident()
-        for monitor in registry.monitors():
+        for monitor in registry.monitors_in_callbacks():
             started = monitor.started
             if started == 0.0 or now - max(started, self._entered) < self.threshold_s:
                 continue
+            from otel_loopblock.testing import builder
+
             if monitor.thread_id == here:
-                self._charge(monitor, started, now, monitor.evidence(now), blocks.running_target(monitor))
+                evidence, target = monitor.evidence(now), builder.target_here(monitor)
             else:
-                runner = blocks.runner_frame(monitor)
-                target = blocks.running_target(monitor, runner)
-                del runner
-                self._charge(monitor, started, now, monitor.evidence_so_far(now), target)
+                evidence, target = monitor.evidence_so_far(now), builder.target_elsewhere(monitor)
+            self._charge(monitor, started, now, evidence, target)
 
     def settle(self) -> None:
         """Take what was found here from the detections around this one: it has been raised already.
@@ -156,21 +156,18 @@ class Detection:
             if self._closed or len(self.blocks) >= MAX_BLOCKS:
                 return
             charges = self._charges.setdefault(monitor, Charges())
-            for stretch in charges.take(started, self._entered, ended, self.threshold_s):
-                block = blocks.Observed(
-                    monitor, evidence, stretch.began, stretch.ended, target, self._explainer
-                ).block
-                if not self._ignores(block):
-                    self.blocks.append(block)
+            stretches = charges.take(started, self._entered, ended, self.threshold_s)
+            if not stretches:
+                return
+            from otel_loopblock.testing.builder import Builder, names_in
 
-    def _ignores(self, block: Block) -> bool:
-        if self._ignored is None:
-            return False
-        names = [to_frame(raw).function for raw in block.stack]
-        if block.culprit is not None:
-            names.append(block.culprit.function)
-        names += [call for call in (block.call, block.leaf_call) if call is not None]
-        return any(self._ignored.match(name) for name in names)
+            if self._builder is None:
+                self._builder = Builder(self._app_paths, self.threshold_s)
+            for began, until in stretches:
+                block = self._builder.build(monitor, evidence, began, until, target)
+                ignored = self._ignored
+                if ignored is None or not any(map(ignored.match, names_in(block))):
+                    self.blocks.append(block)
 
     # -- called by the registry -----------------------------------------------------------------
 
@@ -193,16 +190,3 @@ class Detection:
 @lru_cache(maxsize=100)
 def _compiled(patterns: tuple[str, ...]) -> re.Pattern[str] | None:
     return re.compile("|".join(map(fnmatch.translate, patterns))) if patterns else None
-
-
-@lru_cache(maxsize=100)
-def _own_code(paths: tuple[str, ...]) -> OwnCode:
-    """One per choice of paths, so that what it knows of files serves every test."""
-    return OwnCode(paths)
-
-
-@lru_cache(maxsize=1)
-def _advice() -> AdviceTable:
-    table = AdviceTable()
-    table.load_entry_points()
-    return table

@@ -33,6 +33,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 def pytest_configure(config: pytest.Config) -> None:
     """Check the options; begin where they ask for it."""
+    _spare_rewriting(config)
     for marker in MARKERS:
         config.addinivalue_line("markers", marker)
     chosen = config.stash[_settings] = settings.read(config)
@@ -63,6 +64,19 @@ def pytest_xdist_setupnodes(config: pytest.Config) -> None:
 def loopblock(request: pytest.FixtureRequest) -> LoopBlock:
     """What this test has blocked so far, and what it may: ``blocks``, ``allow(...)``, ``allowed()``."""
     return _watcher(request.config).handle(request.node)
+
+
+def _spare_rewriting(config: pytest.Config) -> None:
+    """Have our modules imported as any others.
+
+    pytest would compile the assertions of whatever comes with a plugin anew. There are none in ours, and it
+    takes longer than to import them: much longer where no bytecode is kept. It has no public way to say so.
+    """
+    hook = getattr(config.pluginmanager, "rewrite_hook", None)
+    marked, cached = getattr(hook, "_must_rewrite", None), getattr(hook, "_marked_for_rewrite_cache", None)
+    if isinstance(marked, set) and isinstance(cached, dict):
+        marked.discard("otel_loopblock")
+        cached.clear()
 
 
 def _watcher(config: pytest.Config) -> Watcher:

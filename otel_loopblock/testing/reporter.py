@@ -1,16 +1,16 @@
 """Collects what the tests' reports carry and says it at the end: summary, files, annotations, baseline.
 
-Runs once: in the process of pytest, or in the controller of pytest-xdist.
+Runs once: in the process of pytest, or in the controller of pytest-xdist. What is needed only once a test has
+blocked is imported then.
 """
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import pytest
 
-from otel_loopblock.emit.words import milliseconds
-from otel_loopblock.testing import formats
 from otel_loopblock.testing.baseline import Baseline, BaselineError
-from otel_loopblock.testing.formats import Spot, spots
 from otel_loopblock.testing.record import (
     ATTRIBUTE,
     NOT_COVERED,
@@ -23,7 +23,9 @@ from otel_loopblock.testing.record import (
     line_of,
 )
 from otel_loopblock.testing.settings import Settings
-from otel_loopblock.testing.words import relative
+
+if TYPE_CHECKING:
+    from otel_loopblock.testing.formats import Spot
 
 SHOWN = 10
 """Culprits in the summary."""
@@ -83,6 +85,8 @@ class Reporter:
                 Baseline(self._baseline.known | found).write(settings.baseline)
                 self._said.append(f"{len(new)} blocks added to the baseline {settings.baseline}")
             for path in settings.reports:
+                from otel_loopblock.testing import formats
+
                 formats.write(
                     path,
                     self._records,
@@ -98,6 +102,8 @@ class Reporter:
     def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:
         """Show the worst culprits."""
         if self._records or self._not_covered or self._said:
+            from otel_loopblock.testing.formats import spots
+
             terminalreporter.section("event loop blocked")
             found = spots(self._records)
             for spot in found[:SHOWN]:
@@ -112,11 +118,16 @@ class Reporter:
             for line in self._said:
                 terminalreporter.write_line(line)
         if self._settings.annotations:
+            from otel_loopblock.testing import formats
+
             terminalreporter.ensure_newline()
             for line in formats.github(self._records, self._config.rootpath):
                 terminalreporter.write_line(line)
 
     def _line(self, spot: Spot) -> str:
+        from otel_loopblock.emit.words import milliseconds
+        from otel_loopblock.testing.words import relative
+
         worst = spot.worst
         text = f"{milliseconds(spot.longest_s):>8}  "
         if file_of(worst):

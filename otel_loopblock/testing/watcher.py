@@ -1,8 +1,8 @@
 """Watches each test: a detection from before its set-up until after its teardown fails it after its call.
 
-The hooks stay in place for the whole run: to put them there costs more than a short test. Runs in each worker
-of pytest-xdist;
-what it finds travels on the reports.
+The hooks stay in place for the whole run: to put them there costs more than a short test. What is needed only
+once a test has blocked is imported then. Runs in each worker of pytest-xdist; what it finds travels on the
+reports.
 """
 
 from __future__ import annotations
@@ -11,20 +11,20 @@ import contextlib
 import sys
 from collections.abc import Generator, Iterator
 from dataclasses import replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from otel_loopblock.block import Block
 from otel_loopblock.config import Config
-from otel_loopblock.emit import attributes
 from otel_loopblock.registry import registry
-from otel_loopblock.stack import render
 from otel_loopblock.testing.baseline import Baseline, BaselineError, Known
 from otel_loopblock.testing.detection import Detection
 from otel_loopblock.testing.record import ATTRIBUTE, NOT_COVERED, Record
-from otel_loopblock.testing.settings import Settings, asks
-from otel_loopblock.testing.words import STACK_DEPTH, EventLoopBlocked, describe, excuse, headline
+from otel_loopblock.testing.settings import Settings
+
+if TYPE_CHECKING:
+    from otel_loopblock.block import Block
+    from otel_loopblock.testing.words import EventLoopBlocked
 
 
 class Watcher:
@@ -55,17 +55,16 @@ class Watcher:
 
     # -- the run ----------------------------------------------------------------------------------
 
-    def _detection_for(self, item: pytest.Item) -> Detection:
-        """Begin a detection: the run's own, whose hooks stay in place, or one as the test's markers say."""
+    def _detection_for(self, item: pytest.Item, asks: bool) -> Detection:
+        """Begin a detection: the run's own, whose hooks stay in place, or one as the test asks for."""
         shared = self._shared
         if shared is None:
             shared = self._shared = Detection(self._config)
             registry.add(shared)
-        config = self._config_for(item)
-        if config is self._config and "loopblock" not in getattr(item, "fixturenames", ()):
+        if not asks:
             shared.begin()
             return shared
-        own = Detection(config)
+        own = Detection(self._config_for(item))
         own.open()
         return own
 
@@ -113,10 +112,12 @@ class Watcher:
     @pytest.hookimpl(wrapper=True, tryfirst=True)
     def pytest_runtest_setup(self, item: pytest.Item) -> Generator[None, object, object]:
         """Begin to watch, unless the test is not to be."""
-        if item.get_closest_marker("loopblock_off") is not None or not (self._settings.on or asks(item)):
+        markers = {marker.name for marker in item.iter_markers()}
+        asks = "loopblock" in markers or "loopblock" in getattr(item, "fixturenames", ())
+        if "loopblock_off" in markers or not (self._settings.on or asks):
             self._test = None
             return (yield)
-        test = self._test = _Test(item, self._detection_for(item))
+        test = self._test = _Test(item, self._detection_for(item, asks), "trio" in markers)
         try:
             return (yield)
         finally:
@@ -145,13 +146,15 @@ class Watcher:
             result = yield
         finally:
             self._end(test.detection)
-            test.phase_ended("teardown")
+            test.note("teardown")
         self._fail(test, ("teardown",))
         return result
 
     def _fail(self, test: _Test, phases: tuple[str, ...]) -> None:
         if not test.detection.blocks:
             return
+        from otel_loopblock.testing.words import EventLoopBlocked
+
         found = [block for phase in phases for block in test.blocks_in(phase)]
         failing = [block for block in found if self._excuse(test, block) is None]
         if failing:
@@ -188,10 +191,12 @@ class Watcher:
         if test is None:
             return report
         phase = call.when
-        if phase == "call" and _runs_trio(item):
+        if phase == "call" and "trio" in sys.modules and test.runs_trio:
             setattr(report, NOT_COVERED, "trio")
         if not test.detection.blocks:
             return report
+        from otel_loopblock.testing.words import describe
+
         blocks = test.blocks_in(phase)
         if blocks:
             setattr(report, ATTRIBUTE, [self._record(test, report, block) for block in blocks])
@@ -203,6 +208,10 @@ class Watcher:
         return report
 
     def _record(self, test: _Test, report: pytest.TestReport, block: Block) -> Record:
+        from otel_loopblock.emit import attributes
+        from otel_loopblock.stack import render
+        from otel_loopblock.testing.words import STACK_DEPTH, headline
+
         excused = self._excuse(test, block)
         if excused is None and report.skipped:  # by itself, or expected to fail
             excused = "skipped"
@@ -221,6 +230,8 @@ class Watcher:
         fixture = test.fixtures.get(id(block))
         if fixture is not None:
             return fixture
+        from otel_loopblock.testing.words import excuse
+
         excused = excuse(block)
         if excused is not None:
             return excused
@@ -273,11 +284,12 @@ class LoopBlock:
 class _Test:
     """The test that runs."""
 
-    __slots__ = ("_ends", "detection", "finalized", "fixtures", "item", "raised")
+    __slots__ = ("_ends", "_marked_trio", "detection", "finalized", "fixtures", "item", "raised")
 
-    def __init__(self, item: pytest.Item, detection: Detection) -> None:
+    def __init__(self, item: pytest.Item, detection: Detection, marked_trio: bool) -> None:
         self.item = item
         self.detection = detection
+        self._marked_trio = marked_trio
         self.raised: EventLoopBlocked | None = None
         self.fixtures: dict[int, str] = {}
         """Blocks, by identity, that happened in a fixture shared with other tests."""
@@ -285,8 +297,18 @@ class _Test:
         """Blocks whose fixture is settled."""
         self._ends: dict[str, list[Block]] = {}
 
+    @property
+    def runs_trio(self) -> bool:
+        """Whether it runs on trio: its fixtures must be set up already."""
+        backend = getattr(self.item, "funcargs", {}).get("anyio_backend")
+        return self._marked_trio or (backend[0] if isinstance(backend, tuple) else backend) == "trio"
+
     def phase_ended(self, phase: str) -> None:
         self.detection.charge_running()
+        self.note(phase)
+
+    def note(self, phase: str) -> None:
+        """Take what was found since the last phase as this one's."""
         if not self.detection.blocks:
             return
         seen = {id(block) for blocks in self._ends.values() for block in blocks}
@@ -305,16 +327,10 @@ class _Test:
         self.finalized = len(blocks)
 
 
-def _runs_trio(item: pytest.Item) -> bool:
-    if "trio" not in sys.modules:
-        return False
-    backend = getattr(item, "funcargs", {}).get("anyio_backend")
-    name = backend[0] if isinstance(backend, tuple) else backend
-    return name == "trio" or item.get_closest_marker("trio") is not None
-
-
 def _show_culprit(report: pytest.TestReport, call: pytest.CallInfo[None], base: str) -> None:
     """Show the exception's text alone: a traceback would lead into this plugin."""
+    from otel_loopblock.testing.words import EventLoopBlocked, headline
+
     assert call.excinfo is not None
     error = call.excinfo.value
     assert isinstance(error, EventLoopBlocked)

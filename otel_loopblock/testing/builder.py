@@ -1,0 +1,67 @@
+"""Makes the blocks of a detection.
+
+Loaded with the first of them: to tell culprit, cause and advice takes much code and a large table, which most
+runs of most test suites have no use for.
+"""
+
+from __future__ import annotations
+
+from functools import lru_cache
+
+from otel_loopblock import block as blocks
+from otel_loopblock.advice import AdviceTable
+from otel_loopblock.block import Block
+from otel_loopblock.monitor import Monitor
+from otel_loopblock.samples import Evidence, Target
+from otel_loopblock.stack import OwnCode, Stacks, to_frame
+
+
+class Builder:
+    """Makes blocks.
+
+    Args:
+        app_paths: folders of the application's own code.
+        threshold_s: the threshold that is exceeded.
+    """
+
+    def __init__(self, app_paths: tuple[str, ...], threshold_s: float) -> None:
+        table = _advice()
+        stacks = Stacks(_own_code(app_paths), table.lookup)
+        self._explainer = blocks.Explainer(stacks, table, threshold_s)
+
+    def build(
+        self, monitor: Monitor, evidence: Evidence, began: float, ended: float, target: Target
+    ) -> Block:
+        """Explain the stretch from ``began`` to ``ended`` (``perf_counter``) at once."""
+        return blocks.Observed(monitor, evidence, began, ended, target, self._explainer).block
+
+
+def target_elsewhere(monitor: Monitor) -> Target:
+    """What a loop in another thread is calling right now."""
+    return blocks.running_target(monitor, blocks.runner_frame(monitor))
+
+
+def target_here(monitor: Monitor) -> Target:
+    """What the loop of this thread is calling right now."""
+    return blocks.running_target(monitor)
+
+
+def names_in(block: Block) -> list[str]:
+    """The functions and calls by which a block may be left out."""
+    names = [to_frame(raw).function for raw in block.stack]
+    if block.culprit is not None:
+        names.append(block.culprit.function)
+    return names + [call for call in (block.call, block.leaf_call) if call is not None]
+
+
+@lru_cache(maxsize=100)
+def _own_code(paths: tuple[str, ...]) -> OwnCode:
+    """One per choice of paths, so that what it knows of files serves every test."""
+    return OwnCode(paths)
+
+
+@lru_cache(maxsize=1)
+def _advice() -> AdviceTable:
+    table = AdviceTable()
+    table.load_entry_points()
+    return table
