@@ -3,8 +3,13 @@
 from __future__ import annotations
 
 import threading
+import time
 
-from otel_loopblock.registry import registry
+import pytest
+
+from otel_loopblock import kernel
+from otel_loopblock.registry import Registry, registry
+from otel_loopblock.samples import Reading, Scheduling
 from otel_loopblock.watchdog import Watchdog
 
 
@@ -44,3 +49,68 @@ def test_work_that_fails_is_counted_and_the_rest_is_done(caplog):
     assert done == [1]
     assert guard.failures.pop("emit telemetry") == 1
     assert not watchdog.pending
+
+
+def test_watchdog_that_rests_looks_at_a_loop_that_comes(monkeypatch):
+    monkeypatch.setattr("otel_loopblock.watchdog.REST_AFTER_S", 0.0)
+    looked = threading.Event()
+    monitors = []
+
+    class Listed:
+        listeners = ()
+        max_samples = 2
+
+        @staticmethod
+        def monitors():
+            return monitors
+
+    class Looked:
+        running = True
+        poll = None
+        clock = None
+        started = 0.0
+        native_id = 0
+        busy = 0.0
+        baseline = None
+
+        def __setattr__(self, name, value):
+            if name == "reading":
+                looked.set()
+
+    watchdog = Watchdog(Listed())
+    watchdog.start()
+    try:
+        for _ in range(1000):
+            if watchdog._resting:
+                break
+            time.sleep(0.01)
+        assert watchdog._resting  # for a minute, with nothing to look at
+        monitors.append(Looked())
+        watchdog.start()
+        assert looked.wait(30)
+    finally:
+        watchdog.stop()
+
+
+def test_watchdog_that_rests_can_be_stopped():
+    watchdog = Watchdog(registry)
+    watchdog.start()
+    thread = watchdog._thread
+    time.sleep(0.05)
+    watchdog.stop(timeout_s=30)
+
+    assert not thread.is_alive()
+
+
+@pytest.mark.parametrize(("age_s", "thread", "reads"), [(0.001, 1, 1), (3600.0, 1, 2), (0.001, 2, 2)])
+def test_loops_made_one_after_the_other_in_a_thread_share_a_baseline(monkeypatch, age_s, thread, reads):
+    asked = []
+    monkeypatch.setattr(kernel, "scheduling", lambda native_id: asked.append(native_id) or Scheduling(0.5, 7))
+    fresh = Registry()
+
+    first = fresh.baseline(1, Reading(10.0, None, 0.0))
+    second = fresh.baseline(thread, Reading(10.0 + age_s, None, 0.0))
+
+    assert asked == [1, thread][:reads]
+    assert first.scheduling == second.scheduling == Scheduling(0.5, 7)
+    assert second.at == (10.0 if reads == 1 else 10.0 + age_s)

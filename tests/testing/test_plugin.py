@@ -97,6 +97,21 @@ def test_inert_plugin_imports_nothing_of_opentelemetry_or_of_the_hooks(pytester)
     }
 
 
+def test_modules_of_the_package_are_imported_as_any_others(pytester):
+    pytester.makepyfile(
+        """
+        from otel_loopblock.testing import baseline
+
+        def test_loader():
+            assert type(baseline.__loader__).__name__ == "SourceFileLoader"
+        """
+    )
+
+    result = pytester.runpytest_subprocess("-p", "no:cacheprovider", "--loopblock")
+
+    result.assert_outcomes(passed=1)
+
+
 def test_plugin_can_be_switched_off(suite):
     result = suite(BLOCKING)("-p", "no:loopblock")
 
