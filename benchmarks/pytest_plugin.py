@@ -1,10 +1,14 @@
 """The pytest plugin on a suite of 1,000 async tests: what it costs, and what it finds.
 
-    python benchmarks/pytest_plugin.py [--rounds 7] [--tests 1000] [--blocks 100]
+    python benchmarks/pytest_plugin.py [--suite loop|service] [--rounds 7] [--tests 1000] [--blocks 100]
 
 First the suite, without a block in it, in turns with and without --loopblock, each in a process of its own:
-the median of the ratios of neighbours. Then the same suite with blocks of 12 to 30 ms planted into some
-tests, alone and with pytest-xdist on two cores: which tests failed, and with which line.
+the median of the ratios of neighbours. The suite "loop" has the shortest of async tests: what the plugin
+takes per test is as large a share there as it can be. In "service" each test makes a client and asks a small
+FastAPI application two or three times, in the same process.
+
+Then the same suite with blocks of 12 to 30 ms planted into some tests, alone and with pytest-xdist on two
+cores: which tests failed, and with which line.
 """
 
 from __future__ import annotations
@@ -69,6 +73,74 @@ BODIES = (
 """,
 )
 
+SERVICE_HEAD = """import asyncio
+import hashlib
+import json
+import time
+
+import httpx
+import pytest
+from fastapi import Depends, FastAPI, HTTPException
+from pydantic import BaseModel
+
+app = FastAPI()
+items = {}
+
+
+class Item(BaseModel):
+    name: str
+    price: float
+    tags: list[str] = []
+
+
+async def database():
+    await asyncio.sleep(0)
+    yield items
+    await asyncio.sleep(0)
+
+
+@app.post("/items", status_code=201)
+async def create(item: Item, database: dict = Depends(database)) -> Item:
+    database[item.name] = item
+    return item
+
+
+@app.get("/items/{name}")
+async def read(name: str, database: dict = Depends(database)) -> Item:
+    if name not in database:
+        raise HTTPException(404)
+    return database[name]
+
+
+@app.get("/items")
+async def read_all(database: dict = Depends(database)) -> list[Item]:
+    return sorted(database.values(), key=lambda item: item.name)
+
+
+@pytest.fixture
+async def client():
+    items.clear()
+    async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://test") as client:
+        yield client
+"""
+
+SERVICE_BODIES = (
+    """    made = await client.post("/items", json={"name": "tea", "price": 2.5, "tags": ["hot"]})
+    assert made.status_code == 201
+    assert (await client.get("/items/tea")).json() == made.json()
+""",
+    """    assert (await client.get("/items/tea")).status_code == 404
+    assert (await client.post("/items", json={"name": "tea"})).status_code == 422
+""",
+    """    for name in ("tea", "coffee"):
+        assert (await client.post("/items", json={"name": name, "price": 2.5})).status_code == 201
+    assert [item["name"] for item in (await client.get("/items")).json()] == ["coffee", "tea"]
+""",
+)
+
+SUITES = {"loop": (HEAD, "", BODIES), "service": (SERVICE_HEAD, "client", SERVICE_BODIES)}
+"""Head of each module, fixtures and bodies of its tests."""
+
 BLOCKS = (
     "    time.sleep({seconds})\n",
     """    until = time.thread_time() + {seconds}
@@ -88,20 +160,21 @@ BLOCKS = (
 """Each waits for a given time, or computes for a given CPU time, on lines of its own."""
 
 
-def write_suite(folder: Path, tests: int, blocks: int, seed: int) -> dict[str, tuple[int, int]]:
+def write_suite(folder: Path, suite: str, tests: int, blocks: int, seed: int) -> dict[str, tuple[int, int]]:
     """Write the suite.
 
     Returns:
         For each planted block the test's id and the first and last line that may be blamed.
     """
     choice = random.Random(seed)
+    head, fixtures, bodies = SUITES[suite]
     planted = set(choice.sample(range(tests), blocks))
     lines: dict[str, tuple[int, int]] = {}
     (folder / "pytest.ini").write_text(INI)
     for module in range(0, tests, 100):
-        text = HEAD
+        text = head
         for number in range(module, min(module + 100, tests)):
-            text += f"\n\nasync def test_{number}():\n{choice.choice(BODIES)}"
+            text += f"\n\nasync def test_{number}({fixtures}):\n{choice.choice(bodies)}"
             if number in planted:
                 first = text.count("\n") + 1
                 text += choice.choice(BLOCKS).format(seconds=round(choice.uniform(0.012, 0.030), 4))
@@ -132,19 +205,19 @@ def run(folder: Path, *options: str) -> tuple[float, float]:
     return took, after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
 
 
-def cost(rounds: int, tests: int) -> Table:
+def cost(suite: str, rounds: int, tests: int) -> Table:
     """Seconds with and without the plugin, in turns."""
     off: list[tuple[float, float]] = []
     on: list[tuple[float, float]] = []
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        write_suite(folder, tests, 0, seed=1)
+        write_suite(folder, suite, tests, 0, seed=1)
         run(folder, "--loopblock")  # compiles
         for turn in track(range(rounds), "with and without, in turns"):
             for options, times in (((), off), (("--loopblock",), on))[:: 1 if turn % 2 else -1]:
                 times.append(run(folder, *options))
     table = Table("", "without", "--loopblock", "ratio", "median ratio of a round")
-    table.title = f"{tests} async tests, {rounds} rounds, whole process"
+    table.title = f"{tests} async tests ({suite}), {rounds} rounds, whole process"
     for index, name in ((0, "wall s"), (1, "CPU s")):
         plain, watched = [each[index] for each in off], [each[index] for each in on]
         pairs = statistics.median(b / a for a, b in zip(plain, watched, strict=True))
@@ -154,13 +227,13 @@ def cost(rounds: int, tests: int) -> Table:
     return table
 
 
-def findings(tests: int, blocks: int) -> Table:
+def findings(suite: str, tests: int, blocks: int) -> Table:
     """Which planted blocks failed their test, with their own line, and who else failed."""
     table = Table("", "failed", "with its line", "innocent failed", "not counted", title=f"{blocks} planted")
     for title, options in (("one process", ()), ("-n 2", ("-n", "2"))):
         with tempfile.TemporaryDirectory() as name:
             folder = Path(name)
-            lines = write_suite(folder, tests, blocks, seed=2)
+            lines = write_suite(folder, suite, tests, blocks, seed=2)
             run(folder, "--loopblock", "--loopblock-report=report.json", *options)
             report = json.loads((folder / "report.json").read_text())
         failed = [block for block in report["blocks"] if block["fails"]]
@@ -187,15 +260,16 @@ def findings(tests: int, blocks: int) -> Table:
 def main() -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    parser.add_argument("--suite", choices=sorted(SUITES), default="loop")
     parser.add_argument("--rounds", type=int, default=7)
     parser.add_argument("--tests", type=int, default=1000)
     parser.add_argument("--blocks", type=int, default=100)
     args = parser.parse_args()
     console = Console()
     if args.rounds:
-        console.print(cost(args.rounds, args.tests))
+        console.print(cost(args.suite, args.rounds, args.tests))
     if args.blocks:
-        console.print(findings(args.tests, args.blocks))
+        console.print(findings(args.suite, args.tests, args.blocks))
 
 
 if __name__ == "__main__":
