@@ -261,9 +261,8 @@ def test_connections_opened_since_did_not_wait(telemetry, run, path):
     assert delayed(telemetry) - unknown == {"meanwhile"}
 
 
-@on_linux
-@pytest.mark.parametrize("connection", ["kept", "new"])
-def test_request_that_came_while_the_loop_finished_its_turn_did_not_wait(telemetry, run, connection):
+def ask_during_a_block_and_after(telemetry, run, connection, busy_s):
+    """One request is sent in a block, another after ``busy_s`` more of the same turn of the loop."""
     telemetry.instrument(threshold_ms=60)
 
     async def main():
@@ -273,11 +272,17 @@ def test_request_that_came_while_the_loop_finished_its_turn_did_not_wait(telemet
             block(
                 telemetry,
                 (BLOCK_S / 2, partial(service.ask, "meanwhile", clients[0])),
-                then=partial(stall, (AFTER_S, partial(service.ask, "later", clients[1]))),
+                then=partial(stall, (busy_s, partial(service.ask, "later", clients[1]))),
             )
             await asyncio.sleep(OVER_S)
 
     run(main())
+
+
+@on_linux
+@pytest.mark.parametrize("connection", ["kept", "new"])
+def test_request_that_came_while_the_loop_finished_its_turn_did_not_wait(telemetry, run, connection):
+    ask_during_a_block_and_after(telemetry, run, connection, AFTER_S)
 
     assert len(telemetry.spans("later")) == 1
     assert delayed(telemetry) == {"meanwhile"}
@@ -286,20 +291,7 @@ def test_request_that_came_while_the_loop_finished_its_turn_did_not_wait(telemet
 @on_linux
 @pytest.mark.parametrize("connection", ["kept", "new"])
 def test_request_waited_though_the_loop_looks_for_it_late(telemetry, run, connection):
-    telemetry.instrument(threshold_ms=60)
-
-    async def main():
-        async with Service(telemetry) as service:
-            clients = [service.connect(), service.connect()] if connection == "kept" else [None, None]
-            await asyncio.sleep(0.02)
-            block(
-                telemetry,
-                (BLOCK_S / 2, partial(service.ask, "meanwhile", clients[0])),
-                then=partial(stall, (LATE_S, partial(service.ask, "later", clients[1]))),
-            )
-            await asyncio.sleep(OVER_S)
-
-    run(main())
+    ask_during_a_block_and_after(telemetry, run, connection, LATE_S)
 
     assert delayed(telemetry) == {"meanwhile"}
 

@@ -18,7 +18,7 @@ from otel_loopblock.block import Observed
 from otel_loopblock.emit.context import local_root, variable
 
 MAX_LOOKS: Final = 250
-"""Contexts looked at on the loop's thread per block: about 1.5 µs each."""
+"""Contexts looked at on the loop's thread per block."""
 
 
 class Culprit(NamedTuple):
