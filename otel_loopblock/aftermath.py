@@ -68,6 +68,16 @@ class Queued(NamedTuple):
     """The file descriptor of that connection; -1 where it has none yet, and for everything else."""
 
 
+class Timer(NamedTuple):
+    """A timer that the loop calls straight away, not from its queue."""
+
+    due: float
+    """``perf_counter`` when its time comes."""
+    context: Context
+    future: Any
+    """The future of the ``asyncio.sleep`` that it ends; ``None`` where it is no such timer."""
+
+
 class Queue(Protocol):
     """What is waiting in a loop; one class per loop implementation. To be used on the loop's thread."""
 
@@ -83,12 +93,8 @@ class Queue(Protocol):
     def behind(self, last: Any, most: int) -> list[Any]:
         """What will be called after ``last``, or everything if that has been called: the last so many."""
 
-    def timers(self, until: float) -> list[tuple[float, Any]]:
-        """The timers whose time comes until then, in any order, each with that time: ``perf_counter``."""
-
-    def look(self, timer: Any) -> tuple[Context, Any]:
-        """The context that a timer's callback runs in, and the future of the ``asyncio.sleep`` that it ends;
-        ``None`` where it is no such timer."""
+    def timers(self, until: float) -> list[Timer]:
+        """The timers whose time comes until then, in any order; none where they come into the queue."""
 
     def task(self, found: Any) -> Any:
         """The task whose step this is; ``None`` where it is none, or :meth:`read` would tell as soon."""
@@ -153,18 +159,16 @@ class Aftermath:
         Args:
             now: ``perf_counter``.
         """
-        queue, asleep = self._queue, self._asleep
+        self._ended = now
         told_until, due = now - SHORTEST_S, []
-        for when, timer in queue.timers(now + (now - self.started)):
-            if timer.cancelled():
-                continue
-            context, future = queue.look(timer)
-            if future is not None:
+        # Who wakes later than that comes too late to be counted.
+        for timer in self._queue.timers(now + LATE_SHARE * (now - self.started)):
+            if timer.future is not None:
                 # Its task is told now; or it slept until after the end and was not made to wait, although it
                 # wakes with those that were.
-                asleep.add(future)
-            if when <= told_until:
-                due.append(Waiting(context, None, when))
+                self._asleep.add(timer.future)
+            if timer.due <= told_until:
+                due.append(Waiting(timer.context, None, timer.due))
         return chain(due, self._ready(tasks_only=False))
 
     def follow(self, monitor: Monitor, ended: float, turns: int, follower: Follower) -> None:
@@ -218,6 +222,12 @@ class Aftermath:
             if follower is None or monitor is None:
                 return
             self._turn += 1
+            if self._superseded and self._turn == 1:
+                # Whatever came before another block's end waited for that one: which of the two, only timers
+                # tell.
+                follower.waited(each for each in self._ready(tasks_only=False) if each.due is not None)
+                self._close()
+                return
             if self._is_over(monitor):
                 self._close()
                 return
@@ -234,9 +244,6 @@ class Aftermath:
 
     def _is_over(self, monitor: Monitor) -> bool:
         if not monitor.registry.listeners:
-            return True
-        # Whatever came before another block's end waited for that one: which of the two, is not known.
-        if self._superseded and self._turn == 1:
             return True
         late_after_s = LATE_SHARE * (self._ended - self.started)
         looks = self._turn == self._turns - self._queue.turns_after_receiving
@@ -265,7 +272,7 @@ class Aftermath:
     def _ready(self, *, tasks_only: bool) -> Iterator[Waiting]:
         ready = self._queue.ready()
         read, task, turn, asleep = self._queue.read, self._queue.task, self._turn, self._asleep
-        late = self._arrivals.late
+        late, told_until = self._arrivals.late, self._ended - SHORTEST_S
         for found in ready[:MAX_HANDLES]:
             if found.cancelled() or getattr(task(found), "_fut_waiter", None) in asleep:
                 continue
@@ -274,11 +281,18 @@ class Aftermath:
                 self._opening(handle)
                 continue
             owner = getattr(handle.callback, "__self__", None)
-            if isinstance(owner, asyncio.Task):
+            if handle.due is not None:
+                if handle.callback is SLEEPS and handle.arguments:
+                    asleep.add(handle.arguments[0])
+                if handle.due <= told_until and turn <= 1:
+                    yield Waiting(handle.context, None, handle.due)
+            elif isinstance(owner, asyncio.Task):
                 if owner not in late and getattr(owner, "_fut_waiter", None) not in asleep:
                     yield Waiting(handle.context, owner, None)
-            elif not tasks_only and _tells(handle, owner, turn):
-                yield Waiting(handle.context, None, handle.due)
+            # A transport's context is that of whoever opened the connection, perhaps long ago: the task that
+            # it wakes tells.
+            elif not tasks_only and not hasattr(owner, "get_extra_info"):
+                yield Waiting(handle.context, None, None)
 
     def _opening(self, handle: Queued) -> None:
         turn = self._turn
@@ -286,15 +300,6 @@ class Aftermath:
             self._arrivals.expect(handle.connection)
         # What was ready when the block ended runs in the same turn or, if it came last, in the next.
         self._last_turn = max(self._last_turn, turn + handle.turns_to_read + (turn == 0))
-
-
-def _tells(handle: Queued, owner: Any, turn: int) -> bool:
-    """Whether the context of a plain callback tells for whom it is called."""
-    # A transport's is that of whoever opened the connection, perhaps long ago: the task that it wakes tells.
-    if hasattr(owner, "get_extra_info"):
-        return False
-    # Timers were looked at at the end of the block: one that is met later came due after it.
-    return handle.due is None or turn == 0
 
 
 def task_of(callback: Callable[..., Any] | None) -> asyncio.Task[Any] | None:

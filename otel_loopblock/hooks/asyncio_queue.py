@@ -1,4 +1,4 @@
-"""What waits in a loop of asyncio: its ``_ready`` queue and its heap of timers, names of the library's own.
+"""What waits in a loop of asyncio: its ``_ready`` queue, a name of the library's own.
 
 Loops that derive from ``BaseEventLoop`` have them; where they are missing there is no queue.
 """
@@ -12,10 +12,7 @@ from contextvars import Context
 from time import perf_counter
 from typing import Any
 
-from otel_loopblock.aftermath import SLEEPS, Queued, task_of
-
-MAX_TIMERS = 2000
-"""Timers looked at; of more that are due at once, the rest is not seen."""
+from otel_loopblock.aftermath import Queued, Timer, task_of
 
 
 def of(loop: asyncio.BaseEventLoop) -> AsyncioQueue | None:
@@ -54,29 +51,9 @@ class AsyncioQueue:
         loop: Any = self._loop()
         return behind(loop._ready, last, most) if loop is not None else []
 
-    def timers(self, until: float) -> list[tuple[float, Any]]:
-        """The timers due until then: the top of the heap, nothing else is touched."""
-        loop: Any = self._loop()
-        # Asked for each time: the loop makes a new heap when too many timers were cancelled.
-        heap = loop._scheduled if loop is not None else []
-        offset = self._offset
-        limit = until - offset
-        found: list[tuple[float, Any]] = []
-        open_places = [0]
-        while open_places and len(found) < MAX_TIMERS:
-            place = open_places.pop()
-            if place < len(heap):
-                timer = heap[place]
-                when = timer.when()
-                if when <= limit:
-                    found.append((when + offset, timer))
-                    open_places += (2 * place + 1, 2 * place + 2)
-        return found
-
-    def look(self, timer: Any) -> tuple[Context, Any]:
-        """The context of a timer, and whose sleep it ends."""
-        arguments = timer._args
-        return timer._context, arguments[0] if arguments and timer._callback is SLEEPS else None
+    def timers(self, until: float) -> list[Timer]:
+        """None: when its time has come, each is put into the queue, behind what is there."""
+        return []
 
     def task(self, found: Any) -> Any:
         """The task whose step a ``Handle`` is."""
@@ -84,10 +61,11 @@ class AsyncioQueue:
 
     def read(self, found: Any) -> Queued:
         """What a ``Handle`` or ``TimerHandle`` is."""
-        callback = found._callback
-        due = found.when() + self._offset if isinstance(found, asyncio.TimerHandle) else None
-        arguments = found._args or ()
-        return Queued(found._context, callback, arguments, due, *_opening(callback, arguments))
+        callback, arguments = found._callback, found._args or ()
+        context: Context = found._context
+        if isinstance(found, asyncio.TimerHandle):
+            return Queued(context, callback, arguments, found.when() + self._offset, 0, -1)
+        return Queued(context, callback, arguments, None, *_opening(callback, arguments))
 
 
 def behind(ready: deque[Any], last: Any, most: int) -> list[Any]:

@@ -13,7 +13,7 @@ from contextvars import Context
 from time import perf_counter
 from typing import Any
 
-from otel_loopblock.aftermath import SLEEPS, Queued
+from otel_loopblock.aftermath import SLEEPS, Queued, Timer
 from otel_loopblock.arrival import descriptor
 from otel_loopblock.hooks.asyncio_queue import behind
 
@@ -71,16 +71,18 @@ class UvloopQueue:
         """What was put there since."""
         return behind(self._ready, last, most)
 
-    def timers(self, until: float) -> list[tuple[float, Any]]:
+    def timers(self, until: float) -> list[Timer]:
         """The timers due until then; their times are whole milliseconds."""
         if len(self._timers) > MAX_TIMERS:
             return []
-        offset = self._offset
-        limit = until - offset
-        return [(when + offset, timer) for timer in list(self._timers) if (when := timer.when()) <= limit]
+        limit = until - self._offset
+        return [
+            self._timer(when, timer)
+            for timer in list(self._timers)
+            if (when := timer.when()) <= limit and not timer.cancelled()
+        ]
 
-    def look(self, timer: Any) -> tuple[Context, Any]:
-        """The context of a timer, and whose sleep it ends."""
+    def _timer(self, when: float, timer: Any) -> Timer:
         context: Context | None = None
         callback: Any = None
         arguments: tuple[Any, ...] = ()
@@ -95,7 +97,7 @@ class UvloopQueue:
         if callback is None and arguments:  # ours is called with the callback as its first argument
             callback, arguments = arguments[0], arguments[1:]
         future = arguments[0] if callback is SLEEPS and arguments else None
-        return context if context is not None else Context(), future
+        return Timer(when + self._offset, context if context is not None else Context(), future)
 
     def task(self, found: Any) -> Any:
         """``None``: it takes as long as all that can be read."""

@@ -100,39 +100,68 @@ def test_woken_task_is_in_the_queue(hooked, run, loop_kind):
     assert queued.context.get(variable) == "task's own"
 
 
-def test_timers_are_told_by_the_time_they_come_due(hooked, run, loop_kind):
+DELAYS_MS = (5000, 40, 30, 3000, 20, 10)
+
+
+def test_timers_of_uvloop_are_told_by_the_time_they_come_due(hooked, telemetry):
     async def main():
         loop = asyncio.get_running_loop()
-        queue = queue_of(loop_kind)
+        queue = uvloop_queue.of(loop)
         now = perf_counter()
-        delays = (5000, 40, 30, 3000, 20, 10)
         timers = [
-            loop.call_later(delay / 1000, called, delay, context=contextvars.Context()) for delay in delays
+            loop.call_later(delay / 1000, called, context=contextvars.copy_context()) for delay in DELAYS_MS
         ]
+        timers.append(loop.call_later(0.01, called, context=contextvars.Context()))
+        timers[-1].cancel()
         variable.set("the sleeper's")
         sleeping = asyncio.ensure_future(asyncio.sleep(0.025))
         await asyncio.sleep(0)
-        found = {
-            queue.read(timer).arguments[0]: due - now
-            for due, timer in queue.timers(now + 0.034)
-            if queue.read(timer).callback is called
-        }
-        looked = [queue.look(timer) for _, timer in queue.timers(now + 0.034)]
-        sleeps = [future for context, future in looked if context.get(variable) == "the sleeper's"]
+        found = queue.timers(now + 0.034)
         future = sleeping._fut_waiter
         for timer in timers:
             timer.cancel()
         await sleeping
-        others = [future for context, future in looked if variable not in context]
-        return found, sleeps, others, future
+        return [(due - now, context.get(variable), sleep) for due, context, sleep in found], future
 
-    found, sleeps, others, future = run(main())
+    loop = LOOPS["uvloop"]()
+    try:
+        found, future = loop.run_until_complete(main())
+    finally:
+        loop.close()
 
-    assert sorted(found) == [10, 20, 30]
-    for delay, due in found.items():
+    told = sorted(found, key=lambda timer: timer[0])
+    expected = ((10, None), (20, None), (25, "the sleeper's"), (30, None))
+    for (due, value, sleep), (delay, of_context) in zip(told, expected, strict=True):
         assert due == pytest.approx(delay / 1000, abs=0.005)
-    assert sleeps == [future]
-    assert others == [None] * 3
+        assert value == of_context
+        assert sleep is (future if of_context else None)
+
+
+def test_timers_of_asyncio_are_in_its_queue_when_their_time_has_come(hooked, telemetry):
+    async def main():
+        loop = asyncio.get_running_loop()
+        queue = asyncio_queue.of(loop)
+        now = perf_counter()
+        for delay in DELAYS_MS:
+            loop.call_later(delay / 1000, called, delay, context=contextvars.Context())
+        time.sleep(0.034)
+        found = []
+        loop.call_soon(lambda: found.extend(map(queue.read, queue.ready())))
+        before = queue.timers(now + 10)
+        await asyncio.sleep(0)
+        await asyncio.sleep(0)
+        return before, [(each.arguments[0], each.due - now) for each in found if each.callback is called]
+
+    loop = LOOPS["asyncio"]()
+    try:
+        before, found = loop.run_until_complete(main())
+    finally:
+        loop.close()
+
+    assert before == []
+    assert [delay for delay, _ in found][:3] == [10, 20, 30]
+    for delay, due in found:
+        assert due == pytest.approx(delay / 1000, abs=0.005)
 
 
 def test_connection_that_is_being_accepted_is_known(hooked, run, loop_kind):
