@@ -11,7 +11,7 @@ import time
 from collections import deque
 from contextvars import Context
 from time import perf_counter
-from typing import Any
+from typing import Any, NamedTuple
 
 from otel_loopblock.aftermath import SLEEPS, Queued, Timer
 from otel_loopblock.arrival import descriptor
@@ -25,20 +25,44 @@ TURNS_TO_READ = 1
 """A new connection's handle is in the queue; what came on it is read right after, in the same turn."""
 
 
+class _Shape(NamedTuple):
+    """Where, among what a handle refers to, its context, callback and arguments stand."""
+
+    size: int
+    context: int
+    callback: int
+    arguments: int
+
+
 def of(loop: Any) -> UvloopQueue | None:
     """The queue of ``loop``; ``None`` when it cannot be found. On the loop's thread."""
-    handle = loop.call_soon(_nothing, context=Context())
-    timer = loop.call_later(3600, _nothing, context=Context())
+    context, mark = Context(), object()
+    handle = loop.call_soon(_nothing, mark, context=context)
+    timer = loop.call_later(3600, _nothing, mark, context=context)
     try:
         held = gc.get_referents(loop)
         ready = next((item for item in held if isinstance(item, deque) and handle in item), None)
         timers = next((item for item in held if isinstance(item, set) and timer in item), None)
-        if ready is None or timers is None or not hasattr(timer, "when"):
+        of_handle, of_timer = _shape(handle, context, mark), _shape(timer, context, mark)
+        if ready is None or timers is None or of_handle is None or of_timer is None:
             return None
-        return UvloopQueue(ready, timers)
+        return UvloopQueue(ready, timers, of_handle, of_timer) if hasattr(timer, "when") else None
     finally:
         handle.cancel()
         timer.cancel()
+
+
+def _shape(handle: Any, context: Context, mark: object) -> _Shape | None:
+    held = gc.get_referents(handle)
+    found = [
+        [place for place, item in enumerate(held) if is_it(item)]
+        for is_it in (
+            lambda item: item is context,
+            callable,
+            lambda item: isinstance(item, tuple) and mark in item,
+        )
+    ]
+    return _Shape(len(held), *(places[0] for places in found)) if all(found) else None
 
 
 def _nothing() -> None:
@@ -51,11 +75,13 @@ class UvloopQueue:
     # It looks and calls at once; the tasks that are woken are next in its queue.
     turns_after_receiving = 0
 
-    __slots__ = ("_offset", "_ready", "_timers")
+    __slots__ = ("_handle", "_offset", "_ready", "_timer", "_timers")
 
-    def __init__(self, ready: deque[Any], timers: set[Any]) -> None:
+    def __init__(self, ready: deque[Any], timers: set[Any], handle: _Shape, timer: _Shape) -> None:
         self._ready = ready
         self._timers = timers
+        self._handle = handle
+        self._timer = timer
         # Not loop.time(): that is a cached time, as of before the block.
         self._offset = perf_counter() - time.monotonic()
 
@@ -75,52 +101,39 @@ class UvloopQueue:
         """The timers due until then; their times are whole milliseconds."""
         if len(self._timers) > MAX_TIMERS:
             return []
-        limit = until - self._offset
-        return [
-            self._timer(when, timer)
-            for timer in list(self._timers)
-            if (when := timer.when()) <= limit and not timer.cancelled()
-        ]
-
-    def _timer(self, when: float, timer: Any) -> Timer:
-        context: Context | None = None
-        callback: Any = None
-        arguments: tuple[Any, ...] = ()
-        for item in gc.get_referents(timer):
-            kind = type(item)
-            if kind is Context:
-                context = item
-            elif kind is tuple:
-                arguments = arguments or item
-            elif item is SLEEPS:
-                callback = item
-        if callback is None and arguments:  # ours is called with the callback as its first argument
-            callback, arguments = arguments[0], arguments[1:]
-        future = arguments[0] if callback is SLEEPS and arguments else None
-        return Timer(when + self._offset, context if context is not None else Context(), future)
+        offset = self._offset
+        limit = until - offset
+        due = [(when, timer) for timer in list(self._timers) if (when := timer.when()) <= limit]
+        found: list[Timer] = []
+        size, in_context, in_callback, in_arguments = self._timer
+        for when, timer in due:
+            held = gc.get_referents(timer)
+            if len(held) != size or timer.cancelled():
+                continue
+            callback, arguments = held[in_callback], held[in_arguments] or ()
+            if callback is not SLEEPS:  # ours is called with the callback as its first argument
+                callback, arguments = (arguments[0], arguments[1:]) if arguments else (None, ())
+            future = arguments[0] if callback is SLEEPS and arguments else None
+            found.append(Timer(when + offset, held[in_context], future))
+        return found
 
     def task(self, found: Any) -> Any:
         """``None``: it takes as long as all that can be read."""
         return None
 
     def read(self, found: Any) -> Queued:
-        """What a ``Handle`` or ``TimerHandle`` is."""
-        context = Context()
-        callback: Any = None
-        arguments: tuple[Any, ...] = ()
-        for item in gc.get_referents(found):
-            kind = type(item)
-            if kind is Context:
-                context = item
-            elif kind is tuple:
-                arguments = arguments or item
-            elif callback is None and callable(item):
-                callback = item
-            elif hasattr(item, "get_extra_info"):  # a method of a transport: its connection is made, or lost
+        """What a ``Handle`` is."""
+        size, in_context, in_callback, in_arguments = self._handle
+        held = gc.get_referents(found)
+        callback = held[in_callback] if len(held) == size else None
+        if callable(callback):
+            arguments = held[in_arguments] or ()
+            if arguments and callable(arguments[0]):  # ours is called with the callback as its first argument
+                callback, arguments = arguments[0], arguments[1:]
+            return Queued(held[in_context], callback, arguments, None, 0, -1)
+        for item in held:
+            if hasattr(item, "get_extra_info"):  # a method of a transport: its connection is made, or lost
                 if item.is_closing():
-                    return Queued(Context(), None, (), None, 0, -1)
+                    break
                 return Queued(Context(), None, (), None, TURNS_TO_READ, descriptor(item))
-        if arguments and callable(arguments[0]):  # ours is called with the callback as its first argument
-            callback, arguments = arguments[0], arguments[1:]
-        due = found.when() + self._offset if hasattr(found, "when") else None
-        return Queued(context, callback, arguments, due, 0, -1)
+        return Queued(Context(), None, (), None, 0, -1)
