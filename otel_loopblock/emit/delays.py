@@ -8,12 +8,14 @@ from typing import Any, Final
 
 from opentelemetry import _logs, context, trace
 from opentelemetry._logs import LoggerProvider, LogRecord, SeverityNumber
+from opentelemetry.attributes import BoundedAttributes
 from opentelemetry.trace import Link, Tracer
 
+from otel_loopblock.at_end import is_hooked, pending_of
 from otel_loopblock.config import Config
 from otel_loopblock.emit import attributes
 from otel_loopblock.emit.context import route_and_name, start_unix_ns
-from otel_loopblock.emit.late import LateAttributes, add_event
+from otel_loopblock.emit.late import LateAttributes, add_event, add_link
 from otel_loopblock.emit.limits import Distinct
 from otel_loopblock.emit.metrics import SCOPE, Instruments
 from otel_loopblock.emit.victims import Culprit, Victim, Victims
@@ -21,9 +23,6 @@ from otel_loopblock.version import __version__
 
 STEPS: Final = 10
 """Distinct values of ``event_loop.delay.max`` per block: events that are alike share their attributes."""
-
-DELAYS_ON_SPAN: Final = "_loopblock_delays"
-"""Where a span keeps how many of these events it carries."""
 
 
 class Delays:
@@ -63,28 +62,34 @@ class Delays:
         return Victims(self._config.max_delayed_requests, self._annotate, self._defer, self._record)
 
     def _annotate(self, victims: list[Victim], culprit: Culprit) -> None:
+        # Only noted: a loop that has just been blocked has others to serve first.
         report, most = self._config.report, self._config.max_events_per_span
         annotations = Annotations(culprit)
+        tell: Tell = _tell
         for victim in victims:
             span = victim.span
-            count = getattr(span, DELAYS_ON_SPAN, 0)
-            if count >= most:
+            pending = pending_of(span)
+            if len(pending) >= most:
                 self._instruments.suppressed.add(1)
                 continue
-            setattr(span, DELAYS_ON_SPAN, count + 1)
-            late, began_unix_ns = annotations.of(victim)
-            if report == "event":
-                add_event(span, attributes.DELAYED, late, began_unix_ns)
-                annotations.add_link(victim)
-                continue
-            # A span of our own cannot show the wait of a request whose own span begins after it.
-            as_span = report in ("span", "all") and began_unix_ns < culprit.unix_ns(culprit.ended_s)
-            if report == "all" or (report == "span" and not as_span):
-                add_event(span, attributes.DELAYED, late, began_unix_ns)
-            if report != "log":
-                annotations.add_link(victim)
-            if as_span or report in ("log", "all"):
-                self._defer(self._later(victim, culprit, late, began_unix_ns, as_span))
+            if report != "event":
+                tell = self._report_elsewhere(victim, culprit, annotations)
+            if is_hooked(span):
+                pending.append((tell, (annotations, victim)))
+            else:
+                tell(span, (annotations, victim))
+
+    def _report_elsewhere(self, victim: Victim, culprit: Culprit, annotations: Annotations) -> Tell:
+        """See to the forms other than an event; tells what is left to be done on the span itself."""
+        report = self._config.report
+        late, began_unix_ns = annotations.of(victim)
+        # A span of our own cannot show the wait of a request whose own span begins after it.
+        as_span = report in ("span", "all") and began_unix_ns < culprit.unix_ns(culprit.ended_s)
+        if as_span or report in ("log", "all"):
+            self._defer(self._later(victim, culprit, late, began_unix_ns, as_span))
+        if report == "log":
+            return _tell_nothing
+        return _tell if report == "all" or not as_span else _tell_link
 
     def _later(
         self, victim: Victim, culprit: Culprit, late: LateAttributes, began_unix_ns: int, as_span: bool
@@ -125,20 +130,39 @@ class Delays:
         )
 
 
+Told = tuple["Annotations", Victim]
+Tell = Callable[[Any, Told], None]
+"""Tells a span, which still records, that its request waited."""
+
+
+def _tell(span: Any, told: Told) -> None:
+    annotations, victim = told
+    late, began_unix_ns = annotations.of(victim)
+    add_event(span, attributes.DELAYED, late, began_unix_ns)
+    annotations.add_link(victim)
+
+
+def _tell_link(span: Any, told: Told) -> None:
+    annotations, victim = told
+    annotations.add_link(victim)
+
+
+def _tell_nothing(span: Any, told: Told) -> None:
+    """Another report says it; it counts among those of the span."""
+
+
 class Annotations:
     """What the requests that waited for one block have in common: attributes, and the link."""
 
-    __slots__ = ("_alike", "_began_unix_ns", "_culprit", "_link", "_step_s", "_target")
+    __slots__ = ("_alike", "_culprit", "_link", "_step_s")
 
     def __init__(self, culprit: Culprit) -> None:
         self._culprit = culprit
         self._step_s = (culprit.ended_s - culprit.started_s) / STEPS
-        self._began_unix_ns = culprit.unix_ns(culprit.started_s)
-        self._alike: dict[int, LateAttributes] = {}
+        self._alike: dict[int, tuple[LateAttributes, int]] = {}
         target = culprit.carrier
         linked = target is not None and target.is_valid and target.trace_flags.sampled
-        self._target = target if linked else None
-        self._link: Any = None
+        self._link = Link(target, BoundedAttributes()) if target is not None and linked else None
 
     def of(self, victim: Victim) -> tuple[LateAttributes, int]:
         """What is said of a request, and since when it waited at the earliest, not before its span began.
@@ -146,29 +170,21 @@ class Annotations:
         ``event_loop.delay.max`` is an upper bound: rounded up, to a tenth of the block.
         """
         culprit, due = self._culprit, victim.due
-        steps, began_unix_ns = STEPS, self._began_unix_ns
+        steps = STEPS
         if due is not None and due > culprit.started_s:
             steps = min(STEPS, math.ceil((culprit.ended_s - due) / self._step_s))
-            began_unix_ns += int((due - culprit.started_s) * 1e9)
-        late = self._alike.get(steps)
-        if late is None:
+        alike = self._alike.get(steps)
+        if alike is None:
             delay_s = steps * self._step_s
-            late = self._alike[steps] = LateAttributes(
+            late = LateAttributes(
                 lambda: attributes.of_delay(culprit, route_and_name(culprit.span)[0], delay_s)
             )
+            alike = self._alike[steps] = late, culprit.unix_ns(culprit.ended_s - delay_s)
+        late, began_unix_ns = alike
         return late, max(began_unix_ns, start_unix_ns(victim.span) or 0)
 
     def add_link(self, victim: Victim) -> None:
         """Link the request's span to the culprit's, where that one is exported."""
-        target = self._target
-        if target is None:
-            return
-        root = victim.root
-        span = root if root.is_recording() else victim.span
-        add = getattr(span, "_add_link", None)
-        if self._link is None or add is None:
-            span.add_link(target)
-            if add is not None:
-                self._link = span.links[-1]
-        else:
-            add(self._link)
+        if self._link is not None:
+            root = victim.root
+            add_link(root if root.is_recording() else victim.span, self._link)

@@ -9,6 +9,8 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from opentelemetry.trace import Link
+
 from otel_loopblock import guard
 from otel_loopblock.emit.attributes import Value
 
@@ -20,13 +22,14 @@ class LateAttributes:
         work: makes them; called on any thread, and more than once if two read at the same moment.
     """
 
-    __slots__ = ("_value", "_work", "cached")
+    __slots__ = ("_value", "_work", "cached", "event")
 
     def __init__(self, work: Callable[[], Mapping[str, Value]]) -> None:
         self._work: Callable[[], Mapping[str, Value]] | None = work
         self._value: Mapping[str, Value] = {}
         self.cached: Any = None
-        """For what :mod:`otel_loopblock.emit.sdk_event` makes of them."""
+        self.event: Any = None
+        """For what :mod:`otel_loopblock.emit.sdk_event` makes of them: spans may share an event."""
 
     def read(self) -> Mapping[str, Value]:
         """The attributes; none where working them out fails. Never raises."""
@@ -42,9 +45,13 @@ class LateAttributes:
 
 try:
     from otel_loopblock.emit.sdk_event import store as _store
-except (ImportError, AttributeError):  # no SDK, or one of another shape
+    from otel_loopblock.emit.sdk_event import store_link as _store_link
+except Exception:  # no SDK, or one of another shape
 
     def _store(span: Any, name: str, attributes: LateAttributes, unix_ns: int) -> bool:
+        return False
+
+    def _store_link(span: Any, link: Link) -> bool:
         return False
 
 
@@ -59,3 +66,14 @@ def add_event(span: Any, name: str, attributes: LateAttributes, unix_ns: int) ->
     """
     if not _store(span, name, attributes, unix_ns):
         span.add_event(name, dict(attributes.read()), unix_ns)
+
+
+def add_link(span: Any, link: Link) -> None:
+    """Add a link to a recording span.
+
+    Args:
+        span: any.
+        link: one that other spans may have as well.
+    """
+    if not _store_link(span, link):
+        span.add_link(link.context)

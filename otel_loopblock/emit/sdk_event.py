@@ -1,18 +1,39 @@
-"""The SDK's ``Event`` with attributes that come later, made with names of the SDK's own."""
+"""The SDK's ``Event`` with attributes that come later, stored under names of the SDK's own."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
 from opentelemetry.attributes import BoundedAttributes
-from opentelemetry.sdk.trace import Event, Span, SpanLimits
+from opentelemetry.sdk.trace import Event, Span
+from opentelemetry.trace import Link, SpanContext
 
 if TYPE_CHECKING:
     from otel_loopblock.emit.late import LateAttributes
 
-_add_event = Span.add_event
-# Asked for here, so that another SDK is found out before there is an event.
-_ = Span._add_event, SpanLimits().max_event_attributes, SpanLimits().max_attribute_length
+_add_event, _add_link = Span.add_event, Span.add_link
+
+
+class _Sample(Span):
+    """The SDK lets nobody but its tracers make a ``Span``."""
+
+
+def _is_known() -> bool:
+    """Whether a span of this SDK keeps its events and links where they are stored here."""
+    span: Any = _Sample("a span", SpanContext(1, 1, is_remote=False))
+    span.add_event("an event")
+    span.add_link(span.context)
+    limits = span._limits
+    return (
+        span._end_time is None
+        and [len(span._events), len(span._links)] == [1, 1]
+        and all(hasattr(limits, name) for name in ("max_event_attributes", "max_attribute_length"))
+    )
+
+
+# Asked here, so that another SDK is found out before there is a block.
+if not _is_known():
+    raise ImportError("an SDK of another shape")
 
 
 class LateEvent(Event):
@@ -56,10 +77,23 @@ def store(span: Any, name: str, attributes: LateAttributes, unix_ns: int) -> boo
     Returns:
         Whether it is a span that can: one of the SDK, whose ``add_event`` nobody has overridden.
     """
-    if getattr(type(span), "add_event", None) is not _add_event:
+    if getattr(type(span), "add_event", None) is not _add_event or span._end_time is not None:
         return False
-    limits = getattr(span, "_limits", None)
-    if limits is None:
+    limits = span._limits
+    event = attributes.event
+    if event is None or event._timestamp != unix_ns or event._limits is not limits:
+        event = attributes.event = LateEvent(name, attributes, unix_ns, limits)
+    span._events.append(event)
+    return True
+
+
+def store_link(span: Any, link: Link) -> bool:
+    """Store a link on a span: one that other spans may have as well.
+
+    Returns:
+        Likewise.
+    """
+    if getattr(type(span), "add_link", None) is not _add_link or span._end_time is not None:
         return False
-    span._add_event(LateEvent(name, attributes, unix_ns, limits))
+    span._links.append(link)
     return True
