@@ -222,13 +222,13 @@ class Aftermath:
             if follower is None or monitor is None:
                 return
             self._turn += 1
+            if self._is_over(monitor):
+                self._close()
+                return
             if self._superseded and self._turn == 1:
                 # Whatever came before another block's end waited for that one: which of the two, only timers
                 # tell.
                 follower.waited(each for each in self._ready(tasks_only=False) if each.due is not None)
-                self._close()
-                return
-            if self._is_over(monitor):
                 self._close()
                 return
             woken = self._arrivals.woken()

@@ -74,10 +74,12 @@ class Delays:
                 continue
             if report != "event":
                 tell = self._report_elsewhere(victim, culprit, annotations)
+            told = annotations, victim
             if is_hooked(span):
-                pending.append((tell, (annotations, victim)))
+                pending.append((tell, told))
             else:
-                tell(span, (annotations, victim))
+                tell(span, told)
+                pending.append((_tell_nothing, told))
 
     def _report_elsewhere(self, victim: Victim, culprit: Culprit, annotations: Annotations) -> Tell:
         """See to the forms other than an event; tells what is left to be done on the span itself."""
@@ -148,7 +150,7 @@ def _tell_link(span: Any, told: Told) -> None:
 
 
 def _tell_nothing(span: Any, told: Told) -> None:
-    """Another report says it; it counts among those of the span."""
+    """It is told already, or another report says it; it counts among those of the span."""
 
 
 class Annotations:

@@ -1,6 +1,7 @@
 """What waits in a loop of asyncio: its ``_ready`` queue, a name of the library's own.
 
-Loops that derive from ``BaseEventLoop`` have them; where they are missing there is no queue.
+Loops that derive from ``BaseEventLoop`` have it; where it is missing there is no queue. Timers come into it
+when their time has come.
 """
 
 from __future__ import annotations
@@ -17,11 +18,7 @@ from otel_loopblock.aftermath import Queued, Timer, task_of
 
 def of(loop: asyncio.BaseEventLoop) -> AsyncioQueue | None:
     """The queue of ``loop``; ``None`` when it has none of the known shape."""
-    if isinstance(getattr(loop, "_ready", None), deque) and isinstance(
-        getattr(loop, "_scheduled", None), list
-    ):
-        return AsyncioQueue(loop)
-    return None
+    return AsyncioQueue(loop) if isinstance(getattr(loop, "_ready", None), deque) else None
 
 
 class AsyncioQueue:

@@ -216,7 +216,7 @@ def test_queue_of_asyncio_does_not_keep_its_loop_alive(telemetry):
 def test_loop_without_the_known_queue_has_none(telemetry):
     loop = asyncio.new_event_loop()
     loop.close()
-    del loop._scheduled
+    del loop._ready
 
     assert asyncio_queue.of(loop) is None
 
