@@ -408,6 +408,97 @@ def test_two_culprits_in_a_row_each_have_their_victims(telemetry, run):
     assert found == {"second": ["stall"]}  # it was ready, and had to wait for the first
 
 
+def test_timer_that_came_due_in_the_first_of_two_blocks_waited_for_both(telemetry, run):
+    telemetry.instrument(threshold_ms=30)
+    sleeping = {}
+
+    async def main():
+        loop = asyncio.get_running_loop()
+        go = loop.create_future()
+
+        async def sleep(name):
+            with request(telemetry, name):
+                over = loop.create_future()
+                sleeping[name] = over, contextvars.copy_context()
+                await over
+
+        def set_timer(name):  # as asyncio.sleep does, of a request that began to sleep just now
+            over, context = sleeping[name]
+            loop.call_later(0.005, futures._set_result_unless_cancelled, over, None, context=context)
+
+        async def blocking(name, block):
+            with request(telemetry, name):
+                await asyncio.shield(go)
+                block()
+
+        await asyncio.gather(
+            blocking("first", partial(stall, meanwhile=partial(set_timer, "in first"))),
+            blocking("second", partial(stall_too, meanwhile=partial(set_timer, "in second"))),
+            sleep("in first"),
+            sleep("in second"),
+            blocking("third", lambda: None),
+            release(go),
+        )
+
+    async def release(go):
+        await asyncio.sleep(0.02)
+        contextvars.Context().run(go.set_result, None)
+
+    run(main())
+
+    found = delays(telemetry)
+    assert sorted(found["in first"]) == ["stall", "stall_too"]
+    assert found["in second"] == ["stall_too"]
+
+
+def test_sleep_that_ended_after_the_block_does_not_hide_what_the_same_request_waited_for(telemetry, run):
+    telemetry.instrument(threshold_ms=30)
+    times = {}
+
+    async def main():
+        loop = asyncio.get_running_loop()
+        go, over = loop.create_future(), loop.create_future()
+        ours, theirs = socket.socketpair()
+        reader, writer = await asyncio.open_unix_connection(sock=ours)
+        contexts = []
+
+        def meanwhile():
+            theirs.send(b"x")
+            times["due"] = time.monotonic() + 0.034
+            loop.call_later(
+                0.034, futures._set_result_unless_cancelled, over, None, context=contexts[0].copy()
+            )
+
+        async def blocking():
+            with request(telemetry, "culprit"):
+                await asyncio.shield(go)
+                stall(0.06, meanwhile=meanwhile)
+                times["ended"] = time.monotonic()
+
+        async def in_the_same_turn():
+            await asyncio.shield(go)
+            time.sleep(0.006)
+            times["looked"] = time.monotonic()
+
+        async def waiting_for_both():
+            with request(telemetry, "victim"):
+                contexts.append(contextvars.copy_context())
+                await asyncio.gather(reader.read(10), over)
+
+        tasks = [asyncio.ensure_future(each()) for each in (blocking, in_the_same_turn, waiting_for_both)]
+        await asyncio.sleep(0.02)
+        contextvars.Context().run(go.set_result, None)
+        await asyncio.gather(*tasks)
+        writer.close()
+        theirs.close()
+
+    run(main())
+
+    # Else the machine made the block longer, or the loop looked too late for what had come.
+    if times["ended"] < times["due"] - 0.001 and times["looked"] - times["ended"] < 0.013:
+        assert delays(telemetry) == {"victim": ["stall"]}
+
+
 def test_event_goes_to_the_innermost_span_and_the_link_to_the_request(telemetry, run):
     telemetry.instrument(threshold_ms=30)
 
