@@ -2,7 +2,7 @@
 
 1,000 requests are in flight, each awaits a timer of its own; another one blocks for 20 ms every 50 ms. Times,
 inside one process, all that the instrumentation does on the loop's thread from one block to the next: the
-event on the span that blocked, the search for those who waited, their events and links when they end.
+event on the span that blocked, the search for those who waited, their events and links.
 
 For comparison, the same run times what an application would pay that gave one ``add_event`` with five
 attributes and one ``add_link`` to as many requests by hand, at the same place, without the instrumentation.
@@ -31,7 +31,7 @@ from opentelemetry.trace import INVALID_SPAN, Span, SpanContext, SpanKind
 from rich.console import Console
 from rich.table import Table
 
-from otel_loopblock import LoopBlockInstrumentor, at_end
+from otel_loopblock import LoopBlockInstrumentor
 from otel_loopblock.aftermath import Aftermath
 from otel_loopblock.emit.emitter import Emitter
 
@@ -49,7 +49,6 @@ PARTS = (
     (Aftermath, "_next_turn"),
     (Aftermath, "callback_ended"),
     (Aftermath, "span_started"),
-    (at_end, "do"),
 )
 
 

@@ -11,7 +11,6 @@ from opentelemetry._logs import LoggerProvider, LogRecord, SeverityNumber
 from opentelemetry.attributes import BoundedAttributes
 from opentelemetry.trace import Link, Tracer
 
-from otel_loopblock.at_end import is_hooked, pending_of
 from otel_loopblock.config import Config
 from otel_loopblock.emit import attributes
 from otel_loopblock.emit.context import route_and_name, start_unix_ns
@@ -22,7 +21,10 @@ from otel_loopblock.emit.victims import Culprit, Victim, Victims
 from otel_loopblock.version import __version__
 
 STEPS: Final = 10
-"""Distinct values of ``event_loop.delay.max`` per block: events that are alike share their attributes."""
+"""Distinct values of ``event_loop.delay.max`` per block: spans that waited equally long share an event."""
+
+DELAYS_ON_SPAN: Final = "_loopblock_delays"
+"""Where a span keeps how many of these events it carries."""
 
 
 class Delays:
@@ -62,36 +64,28 @@ class Delays:
         return Victims(self._config.max_delayed_requests, self._annotate, self._defer, self._record)
 
     def _annotate(self, victims: list[Victim], culprit: Culprit) -> None:
-        # Only noted: a loop that has just been blocked has others to serve first.
         report, most = self._config.report, self._config.max_events_per_span
         annotations = Annotations(culprit)
-        tell: Tell = _tell
         for victim in victims:
             span = victim.span
-            pending = pending_of(span)
-            if len(pending) >= most:
+            count = getattr(span, DELAYS_ON_SPAN, 0)
+            if count >= most:
                 self._instruments.suppressed.add(1)
                 continue
-            if report != "event":
-                tell = self._report_elsewhere(victim, culprit, annotations)
-            told = annotations, victim
-            if is_hooked(span):
-                pending.append((tell, told))
-            else:
-                tell(span, told)
-                pending.append((_tell_nothing, told))
-
-    def _report_elsewhere(self, victim: Victim, culprit: Culprit, annotations: Annotations) -> Tell:
-        """See to the forms other than an event; tells what is left to be done on the span itself."""
-        report = self._config.report
-        late, began_unix_ns = annotations.of(victim)
-        # A span of our own cannot show the wait of a request whose own span begins after it.
-        as_span = report in ("span", "all") and began_unix_ns < culprit.unix_ns(culprit.ended_s)
-        if as_span or report in ("log", "all"):
-            self._defer(self._later(victim, culprit, late, began_unix_ns, as_span))
-        if report == "log":
-            return _tell_nothing
-        return _tell if report == "all" or not as_span else _tell_link
+            setattr(span, DELAYS_ON_SPAN, count + 1)
+            late, began_unix_ns = annotations.of(victim)
+            if report == "event":
+                add_event(span, attributes.DELAYED, late, began_unix_ns)
+                annotations.add_link(victim)
+                continue
+            # A span of our own cannot show the wait of a request whose own span begins after it.
+            as_span = report in ("span", "all") and began_unix_ns < culprit.unix_ns(culprit.ended_s)
+            if report == "all" or (report == "span" and not as_span):
+                add_event(span, attributes.DELAYED, late, began_unix_ns)
+            if report != "log":
+                annotations.add_link(victim)
+            if as_span or report in ("log", "all"):
+                self._defer(self._later(victim, culprit, late, began_unix_ns, as_span))
 
     def _later(
         self, victim: Victim, culprit: Culprit, late: LateAttributes, began_unix_ns: int, as_span: bool
@@ -130,27 +124,6 @@ class Delays:
             ),
             trace.set_span_in_context(root, context.Context()),
         )
-
-
-Told = tuple["Annotations", Victim]
-Tell = Callable[[Any, Told], None]
-"""Tells a span, which still records, that its request waited."""
-
-
-def _tell(span: Any, told: Told) -> None:
-    annotations, victim = told
-    late, began_unix_ns = annotations.of(victim)
-    add_event(span, attributes.DELAYED, late, began_unix_ns)
-    annotations.add_link(victim)
-
-
-def _tell_link(span: Any, told: Told) -> None:
-    annotations, victim = told
-    annotations.add_link(victim)
-
-
-def _tell_nothing(span: Any, told: Told) -> None:
-    """It is told already, or another report says it; it counts among those of the span."""
 
 
 class Annotations:

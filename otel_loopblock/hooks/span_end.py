@@ -10,8 +10,7 @@ import asyncio
 from time import perf_counter
 from typing import TYPE_CHECKING, Any
 
-from otel_loopblock import at_end, guard
-from otel_loopblock.at_end import PENDING
+from otel_loopblock import guard
 from otel_loopblock.hooks import probe
 
 if TYPE_CHECKING:
@@ -34,9 +33,6 @@ def install(patches: Patches, registry: Registry) -> None:
         running_loop = asyncio._get_running_loop
 
         def end(self: Any, end_time: int | None = None) -> None:
-            pending = getattr(self, PENDING, None)
-            if pending:
-                at_end.do(self, pending)
             # A span that ends on another thread than the loop's has no running loop, and is left alone.
             loop = running_loop()
             if loop is not None:
@@ -49,7 +45,6 @@ def install(patches: Patches, registry: Registry) -> None:
                         charge(monitor, self, now, end_time)
             original(self, end_time)
 
-        setattr(end, PENDING, True)
         return end
 
     patches.when_imported("opentelemetry.sdk.trace", lambda module: patches.replace(module, "Span.end", make))

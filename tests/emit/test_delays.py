@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import pytest
-from opentelemetry.sdk.trace import Span, SpanLimits, TracerProvider
+from opentelemetry.sdk.trace import SpanLimits, TracerProvider
 from opentelemetry.trace import SpanContext, TraceFlags
 
 from otel_loopblock.emit.delays import Annotations
 from otel_loopblock.emit.late import add_event
 from otel_loopblock.emit.victims import Victim
-from otel_loopblock.registry import registry
 from tests.emit.test_victims import CULPRIT, root_span
 
 SAMPLED = SpanContext(1, 2, is_remote=False, trace_flags=TraceFlags(TraceFlags.SAMPLED))
@@ -50,31 +49,6 @@ def test_event_does_not_begin_before_its_span():
     _, began_unix_ns = Annotations(REPORTED).of(Victim(span, span, None))
 
     assert began_unix_ns == 1_050_000_000
-
-
-class OwnSpan(Span):
-    """Ends in a way of its own."""
-
-    def end(self, end_time=None):
-        super().end(end_time)
-
-
-@pytest.mark.parametrize("kind", ["of the SDK", "with an end of its own"])
-def test_events_of_a_span_are_bounded_and_told_at_its_end_or_where_that_is_not_seen_at_once(telemetry, kind):
-    telemetry.instrument(max_events_per_span=2)
-    context = SpanContext(3, 4, is_remote=False, trace_flags=SAMPLED.trace_flags)
-    span = telemetry.tracer.start_span("GET /") if kind == "of the SDK" else OwnSpan("GET /", context)
-    if kind != "of the SDK":
-        span.start()
-    (emitter,) = registry.listeners
-    for _ in range(3):
-        emitter._delays._annotate([Victim(span, span, None)], REPORTED)
-    before = len(span.events)
-    span.end()
-
-    assert before == (0 if kind == "of the SDK" else 2)
-    assert [event.name for event in span.events] == ["event_loop.delayed"] * 2
-    assert [link.context for link in span.links] == [SAMPLED] * 2
 
 
 def test_events_are_the_same_however_they_were_added():

@@ -7,12 +7,13 @@ import threading
 import time
 
 import pytest
+from opentelemetry.attributes import BoundedAttributes
 from opentelemetry.sdk.trace import Event, Span, SpanLimits, TracerProvider
-from opentelemetry.trace import NonRecordingSpan
+from opentelemetry.trace import Link, NonRecordingSpan
 
 from otel_loopblock import guard
 from otel_loopblock.block import Explainer
-from otel_loopblock.emit.late import LateAttributes, add_event
+from otel_loopblock.emit.late import LateAttributes, add_event, add_link
 
 ATTRIBUTES = {"event_loop.block.duration": 0.5, "event_loop.block.cause": "wait", "code.line.number": 7}
 
@@ -121,6 +122,34 @@ def test_event_is_not_added_to_a_span_that_has_ended(caplog):
     add_event(span, "event_loop.blocked", LateAttributes(Counted()), 1000)
 
     assert not span.events
+    assert "ended span" in caplog.text
+
+
+class OwnLinks(Span):
+    """Keeps the links that it is given."""
+
+    def add_link(self, context, attributes=None):
+        self.given = context
+
+
+def test_link_may_be_shared_and_a_span_of_another_kind_makes_its_own():
+    link = Link(span_of().get_span_context(), BoundedAttributes())
+    spans = [span_of(), span_of()]
+    own = OwnLinks("GET /", span_of().get_span_context())
+    for span in (*spans, own):
+        add_link(span, link)
+
+    assert [list(span.links) for span in spans] == [[link]] * 2
+    assert own.given is link.context
+    assert not own.links
+
+
+def test_link_is_not_added_to_a_span_that_has_ended(caplog):
+    span = span_of()
+    span.end()
+    add_link(span, Link(span.get_span_context()))
+
+    assert not span.links
     assert "ended span" in caplog.text
 
 
