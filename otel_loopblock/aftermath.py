@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import asyncio
 from asyncio import futures
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextvars import Context
 from itertools import chain
 from time import perf_counter
@@ -300,9 +300,3 @@ class Aftermath:
             self._arrivals.expect(handle.connection)
         # What was ready when the block ended runs in the same turn or, if it came last, in the next.
         self._last_turn = max(self._last_turn, turn + handle.turns_to_read + (turn == 0))
-
-
-def task_of(callback: Callable[..., Any] | None) -> asyncio.Task[Any] | None:
-    """The task whose step or wake-up ``callback`` is, as asyncio's own debug output finds it."""
-    owner = getattr(callback, "__self__", None)
-    return owner if isinstance(owner, asyncio.Task) else None

@@ -15,9 +15,8 @@ from types import FrameType
 
 from otel_loopblock import advice
 from otel_loopblock.advice.known import ONLY_WAITING
-from otel_loopblock.aftermath import task_of
 from otel_loopblock.cause import Cause, Judgement, judge, measure
-from otel_loopblock.monitor import Monitor
+from otel_loopblock.monitor import Monitor, task_of
 from otel_loopblock.naming import qualified_name
 from otel_loopblock.samples import Evidence, Look, RawFrame, Target
 from otel_loopblock.stack import Frame, OwnCode, Stacks, find

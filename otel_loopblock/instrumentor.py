@@ -10,6 +10,7 @@ from opentelemetry.instrumentation.instrumentor import BaseInstrumentor
 from otel_loopblock.advice import AdviceTable
 from otel_loopblock.config import Config
 from otel_loopblock.emit.emitter import Emitter
+from otel_loopblock.hooks import asyncio_queue, uvloop_queue  # noqa: F401 - the first block must not wait for these
 from otel_loopblock.package import _instruments
 from otel_loopblock.registry import registry
 

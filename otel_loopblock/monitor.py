@@ -8,6 +8,7 @@ of OpenTelemetry.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import threading
 import time
 import weakref
@@ -16,16 +17,39 @@ from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
 from otel_loopblock import guard, kernel
-from otel_loopblock.aftermath import Aftermath, Follower, Queue, Waiting, task_of
 from otel_loopblock.samples import Delay, Evidence, Look, Reading, Target, Watch, queued_between
 
 if TYPE_CHECKING:
     from contextvars import Context
 
+    from otel_loopblock.aftermath import Aftermath, Follower, Queue, Waiting
     from otel_loopblock.registry import Registry
 
 ATTRIBUTE = "_loopblock_monitor"
 """Where a loop carries its monitor: an attribute costs the hot path less than any table."""
+
+MAX_COLLECTIONS = 64
+"""Runs of the garbage collector kept per loop."""
+
+
+class LoopThread:
+    """A thread that runs loops: what is learned of it once, however many it runs; make it in that thread.
+
+    The id of a CPU clock may be taken only in its own thread: with that of a dead one
+    ``pthread_getcpuclockid`` crashes the process.
+    """
+
+    __slots__ = ("baseline", "clock", "id", "native_id", "thread")
+
+    def __init__(self) -> None:
+        self.id = threading.get_ident()
+        self.native_id = threading.get_native_id()
+        self.thread = threading.current_thread()
+        self.clock: int | None = None
+        with contextlib.suppress(AttributeError, OSError):
+            self.clock = time.pthread_getcpuclockid(self.id)
+        self.baseline: Reading | None = None
+        """The scheduler's counters as one of its loops has read them last."""
 
 
 class Monitor:
@@ -37,6 +61,8 @@ class Monitor:
 
     __slots__ = (
         "__weakref__",
+        "_queue",
+        "_thread",
         "aftermath",
         "baseline",
         "beating",
@@ -48,13 +74,12 @@ class Monitor:
         "loop_type",
         "native_id",
         "poll",
-        "queue",
+        "queue_of",
         "reading",
         "registry",
         "started",
         "state",
         "thread_id",
-        "thread_name",
         "threshold",
         "turns",
         "watch",
@@ -70,7 +95,7 @@ class Monitor:
         self.registry = registry
         self.thread_id = 0
         self.native_id = 0
-        self.thread_name = ""
+        self._thread: LoopThread | None = None
         self.clock: int | None = None
         self.reading: Reading | None = None
         """The clocks while no callback was long, as the watchdog read them last."""
@@ -81,37 +106,54 @@ class Monitor:
         """On a loop that no hook sees: what the watchdog calls at each tick to learn of its callbacks."""
         self.beating = False
         """Whether its heartbeat runs."""
-        self.queue: Queue | None = None
-        """What waits in the loop; ``None`` where that cannot be seen."""
+        self.queue_of: Callable[[Any], Queue | None] | None = None
+        """Finds the queue of a loop of this kind; ``None`` where that cannot be seen."""
+        self._queue: Queue | None = None
         self.turns = 0
         """How many turns after the callback that just ended the loop has woken whom it made wait."""
         self.aftermath: Aftermath | None = None
         """Of the callback that runs, once somebody has asked."""
         self.following: tuple[Aftermath, ...] = ()
         """Those of callbacks that have ended, still looked at."""
-        self.collections: deque[tuple[float, float]] = deque(maxlen=64)
+        self.collections: deque[tuple[float, float]] | None = None
         self.state: dict[object, Any] = {}
         """What the listeners keep per loop, by listener."""
 
     def enter_thread(self) -> None:
-        """Learn the thread that runs the loop; must be called in it.
-
-        The id of a CPU clock may be taken only in its own thread: with that of a dead one
-        ``pthread_getcpuclockid`` crashes the process.
-        """
-        self.thread_id = threading.get_ident()
-        self.thread_name = threading.current_thread().name
-        self.native_id = threading.get_native_id()
+        """Learn the thread that runs the loop; must be called in it."""
+        thread = self._thread = self.registry.thread()
+        self.thread_id = thread.id
+        self.native_id = thread.native_id
+        self.clock = thread.clock
         self.watch = None
-        cpu: float | None = None
-        try:
-            self.clock = time.pthread_getcpuclockid(self.thread_id)
-            cpu = time.thread_time()
-        except (AttributeError, OSError):
-            self.clock = None
         # A loop's very first callback may block: its clocks need a beginning as well.
+        cpu = time.thread_time() if thread.clock is not None else None
         self.reading = reading = Reading(time.perf_counter(), cpu, time.process_time(), None, self.busy)
-        self.baseline = self.registry.baseline(self.native_id, reading)
+        self.baseline = self.registry.baseline(thread, reading)
+
+    @property
+    def thread_name(self) -> str:
+        """Of the thread that runs the loop."""
+        return self._thread.thread.name if self._thread is not None else ""
+
+    @property
+    def queue(self) -> Queue | None:
+        """What waits in the loop; ``None`` where that cannot be seen. On the loop's thread.
+
+        Looked for when somebody wants to know: most loops of a test suite come and go without a block.
+        """
+        queue_of = self.queue_of
+        if queue_of is None:
+            return None
+        if self._queue is None:
+            loop = self.loop()
+            try:
+                self._queue = queue_of(loop) if loop is not None else None
+            except Exception:
+                guard.failed("find what waits in a loop")
+            if self._queue is None:
+                self.queue_of = None
+        return self._queue
 
     @property
     def running(self) -> bool:
@@ -162,7 +204,7 @@ class Monitor:
         if self.registry.watching and now - due >= tick:
             queued = queued_between(self.baseline, end)
             delays = (*delays, self.registry.watchdog.lateness.explain_missing(due, now, queued))
-        return Evidence(looks, before, end, delays, tuple(self.collections), baseline, throttled)
+        return Evidence(looks, before, end, delays, tuple(self.collections or ()), baseline, throttled)
 
     def waiting(self, now: float) -> Iterator[Waiting]:
         """Who waits for the running callback; call it on the loop's thread, once, when it ends.
@@ -189,9 +231,12 @@ class Monitor:
     def _aftermath(self) -> Aftermath | None:
         aftermath = self.aftermath
         if aftermath is None or aftermath.started != self.started:
-            if self.queue is None:
+            queue = self.queue
+            if queue is None:
                 return None
-            aftermath = self.aftermath = Aftermath(self.queue, self.started)
+            from otel_loopblock.aftermath import Aftermath  # here: in tests nobody asks
+
+            aftermath = self.aftermath = Aftermath(queue, self.started)
         return aftermath
 
     def callback_ended(self, ended: float, callback: Any, context: Context | None, turns: int) -> None:
@@ -234,4 +279,12 @@ class Monitor:
 
     def garbage_collected(self, started: float, ended: float) -> None:
         """Note a run of the garbage collector on this thread (called from ``gc.callbacks``)."""
+        if self.collections is None:
+            self.collections = deque(maxlen=MAX_COLLECTIONS)
         self.collections.append((started, ended))
+
+
+def task_of(callback: Callable[..., Any] | None) -> asyncio.Task[Any] | None:
+    """The task whose step or wake-up ``callback`` is, as asyncio's own debug output finds it."""
+    owner = getattr(callback, "__self__", None)
+    return owner if isinstance(owner, asyncio.Task) else None

@@ -18,9 +18,15 @@ from typing import Any, Protocol
 
 from otel_loopblock import guard, kernel
 from otel_loopblock.hooks import Hooks
-from otel_loopblock.monitor import ATTRIBUTE, Monitor
+from otel_loopblock.monitor import ATTRIBUTE, LoopThread, Monitor
 from otel_loopblock.samples import Reading, Target
 from otel_loopblock.watchdog import BASELINE_TICKS, Watchdog
+
+IDLE_TICKS = 2
+"""Ticks in which a thread may have done anything but compute while its scheduler's counters still serve."""
+
+MIN_ROOM = 32
+"""Monitors listed, dead ones among them, before these are looked for."""
 
 
 class Listener(Protocol):
@@ -64,7 +70,8 @@ class Registry:
         self.watchdog = Watchdog(self)
         self.watching = False
         self._hooks = Hooks(self)
-        self._baseline: tuple[int, Reading] | None = None
+        self._here = threading.local()
+        self._room = MIN_ROOM
 
     # -- listeners ----------------------------------------------------------------------------
 
@@ -156,30 +163,44 @@ class Registry:
             except (AttributeError, TypeError):
                 guard.failed("attach to a loop")
                 return None
-            self._monitors = [*self._monitors, weakref.ref(monitor)]
+            if len(self._monitors) >= self._room:
+                self._room = 2 * len(self.monitors()) + MIN_ROOM
+            self._monitors.append(weakref.ref(monitor))
             self.loop_runs()
             return monitor
 
-    def baseline(self, thread: int, reading: Reading) -> Reading:
+    def thread(self) -> LoopThread:
+        """The thread that calls this."""
+        try:
+            thread: LoopThread = self._here.thread
+        except AttributeError:
+            thread = self._here.thread = LoopThread()
+        return thread
+
+    def baseline(self, thread: LoopThread, reading: Reading) -> Reading:
         """The scheduler's counters for a loop that begins to run.
 
         Reading them costs more than all the rest that is done for a new loop. Whoever makes loops one after
-        the other in one thread, as tests do, gets those of an earlier one, while they are no older than those
-        of a loop that runs on may be.
+        the other in one thread, as tests do, gets those of an earlier one: while they are no older than those
+        of a loop that runs on may be, or the thread has computed all the time but for less than half a
+        threshold. It can have waited for a CPU no longer than that.
 
         Args:
-            thread: its native id.
+            thread: that runs it.
             reading: the clocks at this moment.
         """
-        known = self._baseline
-        if (
-            known is not None
-            and known[0] == thread
-            and reading.at - known[1].at < BASELINE_TICKS * self.watchdog.tick_s
-        ):
-            return known[1]
-        fresh = reading._replace(scheduling=kernel.scheduling(thread))
-        self._baseline = thread, fresh
+        known, tick_s = thread.baseline, self.watchdog.tick_s
+        if known is not None:
+            passed = reading.at - known.at
+            if (
+                reading.thread_cpu is not None
+                and known.thread_cpu is not None
+                and passed - (reading.thread_cpu - known.thread_cpu) < IDLE_TICKS * tick_s
+            ):
+                return reading._replace(scheduling=known.scheduling)
+            if passed < BASELINE_TICKS * tick_s:
+                return known
+        fresh = thread.baseline = reading._replace(scheduling=kernel.scheduling(thread.native_id))
         return fresh
 
     def loop_runs(self) -> None:
@@ -204,7 +225,7 @@ class Registry:
         for monitor in self.monitors():
             self._detach(monitor)
         self._monitors = []
-        self._baseline = None
+        self._here = threading.local()
 
     def exiting(self) -> None:
         """At interpreter exit: deliver what is left, while exporters still work."""

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
 from otel_loopblock import kernel
+from otel_loopblock.monitor import LoopThread
 from otel_loopblock.registry import Registry, registry
 from otel_loopblock.samples import Reading, Scheduling
 from otel_loopblock.watchdog import Watchdog
@@ -102,15 +104,50 @@ def test_watchdog_that_rests_can_be_stopped():
     assert not thread.is_alive()
 
 
-@pytest.mark.parametrize(("age_s", "thread", "reads"), [(0.001, 1, 1), (3600.0, 1, 2), (0.001, 2, 2)])
-def test_loops_made_one_after_the_other_in_a_thread_share_a_baseline(monkeypatch, age_s, thread, reads):
+@pytest.mark.parametrize(
+    ("age_s", "computed_s", "reads"),
+    [(0.001, 0.001, 1), (0.015, 0.0, 1), (3600.0, 0.0, 2), (3600.0, 3599.999, 1), (3600.0, None, 2)],
+)
+def test_loops_made_one_after_the_other_in_a_thread_share_a_baseline(monkeypatch, age_s, computed_s, reads):
     asked = []
     monkeypatch.setattr(kernel, "scheduling", lambda native_id: asked.append(native_id) or Scheduling(0.5, 7))
+    fresh, thread = Registry(), LoopThread()
+    cpu_s = 4.0 + computed_s if computed_s is not None else None
+
+    first = fresh.baseline(thread, Reading(10.0, 4.0, 0.0))
+    second = fresh.baseline(thread, Reading(10.0 + age_s, cpu_s, 0.0))
+
+    assert len(asked) == reads
+    assert first.scheduling == second.scheduling == Scheduling(0.5, 7)
+    # What can have changed keeps its age.
+    assert second.at == (10.0 if reads == 1 and computed_s == 0.0 else 10.0 + age_s)
+
+
+def test_threads_share_no_baseline(monkeypatch):
+    asked = []
+    monkeypatch.setattr(kernel, "scheduling", lambda native_id: asked.append(native_id))
     fresh = Registry()
 
-    first = fresh.baseline(1, Reading(10.0, None, 0.0))
-    second = fresh.baseline(thread, Reading(10.0 + age_s, None, 0.0))
+    with ThreadPoolExecutor(1) as pool:
+        other = pool.submit(fresh.thread).result()
+    for thread in (fresh.thread(), other, fresh.thread()):
+        fresh.baseline(thread, Reading(10.0, 4.0, 0.0))
 
-    assert asked == [1, thread][:reads]
-    assert first.scheduling == second.scheduling == Scheduling(0.5, 7)
-    assert second.at == (10.0 if reads == 1 else 10.0 + age_s)
+    assert asked == [threading.get_native_id(), other.native_id]
+
+
+def test_dead_monitors_are_not_listed_for_long():
+    class Looping:
+        def is_closed(self):
+            return False
+
+    fresh = Registry()
+    fresh.listeners = (object(),)
+    fresh.watching = False
+    kept = Looping()
+    fresh.attach(kept, "kept")
+    for _ in range(1000):
+        fresh.attach(Looping(), "short")
+
+    assert len(fresh._monitors) < 100
+    assert [monitor.loop() for monitor in fresh.monitors()] == [kept]

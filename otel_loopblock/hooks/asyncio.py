@@ -7,14 +7,16 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from functools import lru_cache
 from time import perf_counter
 from typing import TYPE_CHECKING, Any
 
 from otel_loopblock import guard
-from otel_loopblock.hooks import asyncio_queue, heartbeat
+from otel_loopblock.hooks import heartbeat
 from otel_loopblock.monitor import ATTRIBUTE, Monitor
 
 if TYPE_CHECKING:
+    from otel_loopblock.aftermath import Queue
     from otel_loopblock.hooks.patches import Patches
     from otel_loopblock.registry import Registry
 
@@ -48,20 +50,27 @@ def cover(loop: asyncio.AbstractEventLoop, registry: Registry) -> Monitor | None
     """Give a loop its monitor and start its heartbeat; call it on the loop's thread."""
     monitor: Monitor | None = getattr(loop, ATTRIBUTE, None)
     if monitor is None:
-        monitor = registry.attach(loop, loop_type(loop))
+        monitor = registry.attach(loop, loop_type(type(loop)))
         if monitor is None:
             return None
         monitor.enter_thread()
         if isinstance(loop, asyncio.BaseEventLoop):
-            monitor.queue = asyncio_queue.of(loop)
+            monitor.queue_of = _queue_of
         heartbeat.start(loop, monitor)
     return monitor
 
 
-def loop_type(loop: asyncio.AbstractEventLoop) -> str:
+@lru_cache(maxsize=16)
+def loop_type(kind: type[Any]) -> str:
     """Value of ``event_loop.type``: ``asyncio`` for the standard library's loops, else the class."""
-    module = type(loop).__module__
-    return "asyncio" if module.partition(".")[0] == "asyncio" else f"{module}.{type(loop).__qualname__}"
+    module = kind.__module__
+    return "asyncio" if module.partition(".")[0] == "asyncio" else f"{module}.{kind.__qualname__}"
+
+
+def _queue_of(loop: asyncio.BaseEventLoop) -> Queue | None:
+    from otel_loopblock.hooks import asyncio_queue  # here: in tests nobody asks
+
+    return asyncio_queue.of(loop)
 
 
 def _make_run(

@@ -13,7 +13,8 @@ from contextvars import Context
 from time import perf_counter
 from typing import Any
 
-from otel_loopblock.aftermath import Queued, Timer, task_of
+from otel_loopblock.aftermath import Queued, Timer
+from otel_loopblock.monitor import task_of
 
 
 def of(loop: asyncio.BaseEventLoop) -> AsyncioQueue | None:

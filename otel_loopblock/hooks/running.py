@@ -31,7 +31,7 @@ def follow(loop: asyncio.AbstractEventLoop, monitor: Monitor) -> None:
 def _passed(monitor: Monitor, began: float, busy: float, task: asyncio.Task[Any] | None) -> None:
     own = monitor.started
     # What waits by now tells nothing of who waited when it ended.
-    queue, monitor.queue = monitor.queue, None
+    queue_of, monitor.queue_of = monitor.queue_of, None
     try:
         loop = monitor.loop()
         code = _outermost_code(task)
@@ -58,7 +58,7 @@ def _passed(monitor: Monitor, began: float, busy: float, task: asyncio.Task[Any]
         guard.failed("report the callback that the hooks came upon")
     finally:
         monitor.started = own
-        monitor.queue = queue
+        monitor.queue_of = queue_of
 
 
 def _outermost_code(task: asyncio.Task[Any] | None) -> CodeType | None:

@@ -15,10 +15,11 @@ from time import perf_counter
 from typing import TYPE_CHECKING, Any
 
 from otel_loopblock import guard
-from otel_loopblock.hooks import heartbeat, protocols, uvloop_queue
+from otel_loopblock.hooks import heartbeat, protocols
 from otel_loopblock.monitor import ATTRIBUTE, Monitor
 
 if TYPE_CHECKING:
+    from otel_loopblock.aftermath import Queue
     from otel_loopblock.hooks.patches import Patches
     from otel_loopblock.registry import Registry
 
@@ -70,6 +71,12 @@ def cover(loop: asyncio.AbstractEventLoop, registry: Registry) -> None:
         _attach(loop, registry)
 
 
+def _queue_of(loop: Any) -> Queue | None:
+    from otel_loopblock.hooks import uvloop_queue  # here: in tests nobody asks
+
+    return uvloop_queue.of(loop)
+
+
 def _call(callback: Callable[..., Any], *args: Any) -> Any:
     """The runner of a loop that could not be given a monitor."""
     return callback(*args)
@@ -94,7 +101,7 @@ def _begin(loop: Any, monitor: Monitor, registry: Registry) -> Callable[..., Any
                     monitor.enter_thread()
                 setattr(loop, RUN, run)
                 setattr(loop, RUN_DIRECT, _make_run(monitor, TURNS_DIRECT))
-                monitor.queue = uvloop_queue.of(loop)
+                monitor.queue_of = _queue_of
                 heartbeat.start(loop, monitor)
                 registry.loop_runs()
         except Exception:
