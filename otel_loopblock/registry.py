@@ -192,13 +192,10 @@ class Registry:
         known, tick_s = thread.baseline, self.watchdog.tick_s
         if known is not None:
             passed = reading.at - known.at
-            if (
-                reading.thread_cpu is not None
-                and known.thread_cpu is not None
-                and passed - (reading.thread_cpu - known.thread_cpu) < IDLE_TICKS * tick_s
-            ):
-                return reading._replace(scheduling=known.scheduling)
             if passed < BASELINE_TICKS * tick_s:
+                return known
+            cpu, before = reading.thread_cpu, known.thread_cpu
+            if cpu is not None and before is not None and passed - (cpu - before) < IDLE_TICKS * tick_s:
                 return known
         fresh = thread.baseline = reading._replace(scheduling=kernel.scheduling(thread.native_id))
         return fresh

@@ -119,8 +119,7 @@ def test_loops_made_one_after_the_other_in_a_thread_share_a_baseline(monkeypatch
 
     assert len(asked) == reads
     assert first.scheduling == second.scheduling == Scheduling(0.5, 7)
-    # What can have changed keeps its age.
-    assert second.at == (10.0 if reads == 1 and computed_s == 0.0 else 10.0 + age_s)
+    assert second.at == (10.0 if reads == 1 else 10.0 + age_s)
 
 
 def test_threads_share_no_baseline(monkeypatch):
