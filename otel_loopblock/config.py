@@ -6,7 +6,6 @@ Nothing else in the package reads ``OTEL_PYTHON_LOOPBLOCK_*``.
 from __future__ import annotations
 
 import dataclasses
-import difflib
 import json
 import logging
 import math
@@ -14,6 +13,8 @@ import os
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
+
+from otel_loopblock.samples import MAX_SAMPLES
 
 _logger = logging.getLogger("otel_loopblock")
 
@@ -133,7 +134,7 @@ class Config:
         True, _boolean, "sample the stack of a blocked loop from a thread; without it no culprit is known"
     )
     stack_depth: int = _option(32, _integer(1), "innermost frames kept in `code.stacktrace`")
-    max_samples: int = _option(32, _integer(2), "stack samples kept per block")
+    max_samples: int = _option(MAX_SAMPLES, _integer(2), "stack samples kept per block")
     max_events_per_second: float = _option(
         100.0, _number(0, above=True), "events, spans and log events per second; metrics are never limited"
     )
@@ -194,6 +195,8 @@ class Config:
         fields = {f.name: f for f in dataclasses.fields(cls)}
         for name in given:
             if name not in fields:
+                import difflib  # here: a mistake is rare
+
                 close = difflib.get_close_matches(name, fields, 1)
                 hint = f"did you mean {close[0]!r}?" if close else f"there are: {', '.join(fields)}"
                 raise ValueError(f"loopblock: unknown option {name!r}; {hint}")

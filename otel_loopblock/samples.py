@@ -1,13 +1,15 @@
 """What the watchdog and the clocks saw of one callback: plain data, no judgement.
 
 Written by :mod:`otel_loopblock.watchdog`, read by :mod:`otel_loopblock.block`. Times are seconds of
-``time.perf_counter`` unless a name says otherwise.
+``time.perf_counter`` unless a name says otherwise. Annotations are not strings here: ``NamedTuple`` would
+compile them one by one, in each process that runs tests.
 """
-
-from __future__ import annotations
 
 from types import CodeType
 from typing import Any, NamedTuple
+
+MAX_SAMPLES = 32
+"""Looks kept per callback, unless the user wants another number."""
 
 MAX_DELAYS = 64
 """Kept per callback."""

@@ -83,7 +83,8 @@ class detect_blocking:
             raise RuntimeError("detect_blocking sees asyncio and uvloop loops; trio is not covered")
         if self._open is not None:
             raise RuntimeError("this detect_blocking is open already; make another one to nest them")
-        self._open = Detection(self._config)
+        config = self._config
+        self._open = Detection(config.threshold_s, config.ignore, config.app_paths)
         self._open.open()
         return self
 

@@ -18,9 +18,8 @@ from time import perf_counter
 from typing import TYPE_CHECKING, Any
 
 from otel_loopblock.charge import Charges
-from otel_loopblock.config import Config
 from otel_loopblock.registry import registry
-from otel_loopblock.samples import Evidence, Target
+from otel_loopblock.samples import MAX_SAMPLES, Evidence, Target
 
 if TYPE_CHECKING:
     from otel_loopblock.block import Block
@@ -38,21 +37,25 @@ class Detection:
     """Collects blocks from :meth:`open` to :meth:`close`.
 
     Args:
-        config: ``threshold_ms``, ``ignore``, ``app_paths`` and ``max_samples`` are used.
+        threshold_s: callbacks that run at least this long, in seconds, are blocks.
+        ignored: patterns of functions, see :meth:`ignore`.
+        app_paths: folders of the application's own code, as in :class:`~otel_loopblock.config.Config`.
     """
 
     heartbeat_interval_s = 0.0
     watchdog = True
+    max_samples = MAX_SAMPLES
 
-    def __init__(self, config: Config) -> None:
-        self.threshold_s = config.threshold_s
-        self.max_samples = config.max_samples
+    def __init__(
+        self, threshold_s: float, ignored: Iterable[str] = (), app_paths: tuple[str, ...] = ()
+    ) -> None:
+        self.threshold_s = threshold_s
         self.blocks: list[Block] = []
-        self._app_paths = config.app_paths
+        self._app_paths = app_paths
         self._builder: Builder | None = None
         self._patterns: tuple[str, ...] = ()
         self._ignored: re.Pattern[str] | None
-        self.ignore(config.ignore)
+        self.ignore(ignored)
         self._thread_id = 0
         self._entered = 0.0
         self._charges: dict[Monitor, Charges] = {}

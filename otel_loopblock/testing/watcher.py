@@ -10,12 +10,10 @@ from __future__ import annotations
 import contextlib
 import sys
 from collections.abc import Generator, Iterator
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from otel_loopblock.config import Config
 from otel_loopblock.registry import registry
 from otel_loopblock.testing.baseline import Baseline, BaselineError, Known
 from otel_loopblock.testing.detection import Detection
@@ -41,9 +39,6 @@ class Watcher:
     def __init__(self, config: pytest.Config, settings: Settings) -> None:
         self._settings = settings
         self._base = str(config.invocation_params.dir)
-        self._config = Config.load(
-            {"threshold_ms": settings.threshold_ms, "ignore": settings.allow}, environ={}
-        )
         self._shared: Detection | None = None
         self._test: _Test | None = None
         self._baseline = Baseline()
@@ -59,12 +54,12 @@ class Watcher:
         """Begin a detection: the run's own, whose hooks stay in place, or one as the test asks for."""
         shared = self._shared
         if shared is None:
-            shared = self._shared = Detection(self._config)
+            shared = self._shared = Detection(self._settings.threshold_ms / 1000, self._settings.allow)
             registry.add(shared)
         if not asks:
             shared.begin()
             return shared
-        own = Detection(self._config_for(item))
+        own = Detection(*self._options_of(item))
         own.open()
         return own
 
@@ -87,16 +82,14 @@ class Watcher:
             pytest.UsageError: naming the test and the argument.
         """
         try:
-            self._config_for(item)
+            self._options_of(item)
         except (TypeError, ValueError) as error:
             raise pytest.UsageError(f"{item.nodeid}: {error}") from None
 
-    def _config_for(self, item: pytest.Item) -> Config:
-        markers = list(item.iter_markers("loopblock"))
-        if not markers:
-            return self._config
-        threshold_ms, allow = self._config.threshold_ms, list(self._config.ignore)
-        for marker in reversed(markers):  # the closest one has the last word
+    def _options_of(self, item: pytest.Item) -> tuple[float, tuple[str, ...]]:
+        """The threshold of a test, in seconds, and the patterns that it allows."""
+        threshold_ms, allow = self._settings.threshold_ms, list(self._settings.allow)
+        for marker in reversed(list(item.iter_markers("loopblock"))):  # the closest one has the last word
             unknown = set(marker.kwargs) - {"threshold_ms", "allow"}
             if marker.args or unknown:
                 wrong = ", ".join([*map(repr, marker.args), *sorted(unknown)])
@@ -104,8 +97,10 @@ class Watcher:
             threshold_ms = marker.kwargs.get("threshold_ms", threshold_ms)
             allowed = marker.kwargs.get("allow", ())
             allow += [allowed] if isinstance(allowed, str) else allowed
+        from otel_loopblock.config import Config  # here: few tests have options of their own
+
         loaded = Config.load({"threshold_ms": threshold_ms, "ignore": allow}, environ={})
-        return replace(self._config, threshold_ms=loaded.threshold_ms, ignore=loaded.ignore)
+        return loaded.threshold_s, loaded.ignore
 
     # -- a test -----------------------------------------------------------------------------------
 
@@ -272,7 +267,7 @@ class LoopBlock:
     @contextlib.contextmanager
     def allowed(self) -> Iterator[None]:
         """Let anything block inside the ``with``."""
-        inner = Detection(Config.load({"threshold_ms": self._detection.threshold_s * 1000}, environ={}))
+        inner = Detection(self._detection.threshold_s)
         inner.open()
         try:
             yield
