@@ -1,16 +1,20 @@
 """Replaces attributes and puts back the very objects that were there.
 
-wrapt finds and replaces (``resolve_path``, ``apply_patch``, post-import hooks); what is put in place
-are plain functions, because a wrapt proxy costs 730 ns per call where a function costs 120.
+What is put in place are plain functions, because a wrapt proxy costs 730 ns per call where a function costs
+120. wrapt tells when a module has been imported. It is imported itself only when such a module is: that takes
+as long as to import all the rest here, and most test suites have neither uvloop nor an SDK.
 """
 
 from __future__ import annotations
 
+import contextlib
+import importlib
+import importlib.util
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from importlib.machinery import ModuleSpec
+from types import ModuleType
 from typing import Any
-
-import wrapt
 
 from otel_loopblock import guard
 
@@ -22,6 +26,7 @@ class Patches:
 
     def __init__(self) -> None:
         self._undo: list[Callable[[], object]] = []
+        self._awaited = _Awaited()
         self.active = True
 
     def replace(self, target: Any, name: str, make: Callable[[Any], Any]) -> None:
@@ -35,10 +40,14 @@ class Patches:
         Raises:
             AttributeError: when there is no such attribute.
         """
-        parent, attribute, original = wrapt.resolve_path(target, name)
+        parent = importlib.import_module(target) if isinstance(target, str) else target
+        *path, attribute = name.split(".")
+        for part in path:
+            parent = getattr(parent, part)
+        replacement = make(getattr(parent, attribute))
         # An inherited attribute has no place of its own: it is restored by deleting ours.
         own = vars(parent).get(attribute, _MISSING)
-        wrapt.apply_patch(parent, attribute, make(original))
+        setattr(parent, attribute, replacement)
         if own is _MISSING:
             self.undo_with(lambda: delattr(parent, attribute))
         else:
@@ -62,14 +71,50 @@ class Patches:
         if sys.modules.get(module) is not None:  # None there: its import is forbidden
             imported(sys.modules[module])
         else:
-            wrapt.register_post_import_hook(imported, module)
+            self._awaited.add(module, imported)
 
     def restore(self) -> None:
         """Put everything back, last first."""
         self.active = False
+        self._awaited.give_up()
         while self._undo:
             undo = self._undo.pop()
             try:
                 undo()
             except Exception:
                 guard.failed("put back what was patched")
+
+
+class _Awaited:
+    """A finder that finds nothing: it is asked first, and leaves the modules that are awaited to wrapt's."""
+
+    def __init__(self) -> None:
+        self._hooks: dict[str, list[Callable[[Any], None]]] = {}
+
+    def add(self, module: str, hook: Callable[[Any], None]) -> None:
+        """Have ``hook(module)`` called once it is imported."""
+        self._hooks.setdefault(module, []).append(hook)
+        if self not in sys.meta_path:
+            sys.meta_path.insert(0, self)
+
+    def give_up(self) -> None:
+        """Wait no longer."""
+        with contextlib.suppress(ValueError):
+            sys.meta_path.remove(self)
+
+    def find_spec(
+        self, name: str, path: Sequence[str] | None = None, target: ModuleType | None = None
+    ) -> ModuleSpec | None:
+        """Called at each import of a module that is not imported yet."""
+        hooks = self._hooks.pop(name, None)
+        if hooks is None:
+            return None
+        try:
+            import wrapt
+
+            for hook in hooks:
+                wrapt.register_post_import_hook(hook, name)
+        except Exception:
+            guard.failed(f"wait for the import of {name}")
+            return None
+        return importlib.util.find_spec(name)  # asks all finders again, wrapt's among them
