@@ -25,7 +25,7 @@ from otel_loopblock.watchdog import BASELINE_TICKS, Watchdog
 IDLE_TICKS = 2
 """Ticks in which a thread may have done anything but compute while its scheduler's counters still serve."""
 
-MIN_ROOM = 32
+MIN_ROOM = 8
 """Monitors listed, dead ones among them, before these are looked for."""
 
 
@@ -138,8 +138,7 @@ class Registry:
 
     def monitors_in_callbacks(self) -> list[Monitor]:
         """The monitors of the loops that are in a callback just now; often none. Takes no lock."""
-        found = [ref() for ref in self._monitors]
-        return [monitor for monitor in found if monitor is not None and monitor.started != 0.0]
+        return [found for ref in self._monitors if (found := ref()) is not None and found.started != 0.0]
 
     def attach(self, loop: asyncio.AbstractEventLoop, kind: str) -> Monitor | None:
         """Give ``loop`` a monitor.

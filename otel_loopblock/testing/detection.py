@@ -102,9 +102,12 @@ class Detection:
 
     def charge_running(self) -> None:
         """Take the blocks of callbacks that have not ended yet, up to now."""
+        monitors = registry.monitors_in_callbacks()
+        if not monitors:
+            return
         now = perf_counter()
         here = threading.get_ident()
-        for monitor in registry.monitors_in_callbacks():
+        for monitor in monitors:
             started = monitor.started
             if started == 0.0 or now - max(started, self._entered) < self.threshold_s:
                 continue

@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     from otel_loopblock.block import Block
     from otel_loopblock.testing.words import EventLoopBlocked
 
+_REPORTS = "loopblock-reports"
+
 
 class Watcher:
     """The plugin that runs where tests run.
@@ -107,7 +109,7 @@ class Watcher:
     @pytest.hookimpl(wrapper=True, tryfirst=True)
     def pytest_runtest_setup(self, item: pytest.Item) -> Generator[None, object, object]:
         """Begin to watch, unless the test is not to be."""
-        markers = {marker.name for marker in item.iter_markers()}
+        markers = {marker.name for node in item.listchain() for marker in node.own_markers}
         asks = "loopblock" in markers or "loopblock" in getattr(item, "fixturenames", ())
         if "loopblock_off" in markers or not (self._settings.on or asks):
             self._test = None
@@ -116,7 +118,8 @@ class Watcher:
         try:
             return (yield)
         finally:
-            test.phase_ended("setup")
+            test.detection.charge_running()
+            self._note(test, "setup")
 
     @pytest.hookimpl(wrapper=True, tryfirst=True)
     def pytest_runtest_call(self, item: pytest.Item) -> Generator[None, object, object]:
@@ -127,8 +130,10 @@ class Watcher:
         try:
             result = yield
         finally:
-            test.phase_ended("call")
-        self._fail(test, ("setup", "call"))
+            test.detection.charge_running()
+            self._note(test, "call")
+        if test.detection.blocks:
+            self._fail(test, ("setup", "call"))
         return result
 
     @pytest.hookimpl(wrapper=True, tryfirst=True)
@@ -141,13 +146,22 @@ class Watcher:
             result = yield
         finally:
             self._end(test.detection)
-            test.note("teardown")
-        self._fail(test, ("teardown",))
+            self._note(test, "teardown")
+        if test.detection.blocks:
+            self._fail(test, ("teardown",))
         return result
 
-    def _fail(self, test: _Test, phases: tuple[str, ...]) -> None:
-        if not test.detection.blocks:
+    def _note(self, test: _Test, phase: str) -> None:
+        if test.detection.blocks:
+            test.note(phase)
+        elif "trio" not in sys.modules or not test.runs_trio:
             return
+        # Only now: it would be called for each phase of each test.
+        plugins = test.item.config.pluginmanager
+        if not plugins.has_plugin(_REPORTS):
+            plugins.register(_Reports(self), _REPORTS)
+
+    def _fail(self, test: _Test, phases: tuple[str, ...]) -> None:
         from otel_loopblock.testing.words import EventLoopBlocked
 
         found = [block for phase in phases for block in test.blocks_in(phase)]
@@ -176,20 +190,16 @@ class Watcher:
 
     # -- reports ----------------------------------------------------------------------------------
 
-    @pytest.hookimpl(wrapper=True)
-    def pytest_runtest_makereport(
-        self, item: pytest.Item, call: pytest.CallInfo[None]
-    ) -> Generator[None, pytest.TestReport, pytest.TestReport]:
-        """Put the blocks on the report, the culprit's line first where they fail the test."""
-        report = yield
+    def report(self, report: pytest.TestReport, call: pytest.CallInfo[None]) -> None:
+        """Put the blocks on a report, the culprit's line first where they fail the test."""
         test = self._test
         if test is None:
-            return report
+            return
         phase = call.when
         if phase == "call" and "trio" in sys.modules and test.runs_trio:
             setattr(report, NOT_COVERED, "trio")
         if not test.detection.blocks:
-            return report
+            return
         from otel_loopblock.testing.words import describe
 
         blocks = test.blocks_in(phase)
@@ -200,7 +210,6 @@ class Watcher:
             _show_culprit(report, call, self._base)
         elif blocks and report.failed:
             report.sections.append(("Event loop blocked", describe(blocks, self._base)))
-        return report
 
     def _record(self, test: _Test, report: pytest.TestReport, block: Block) -> Record:
         from otel_loopblock.emit import attributes
@@ -243,6 +252,21 @@ class Watcher:
         if test is None or test.item is not item:
             pytest.fail("the fixture loopblock is of no use in a test marked loopblock_off", pytrace=False)
         return LoopBlock(test.detection)
+
+
+class _Reports:
+    """The plugin that is there once a test has blocked."""
+
+    def __init__(self, watcher: Watcher) -> None:
+        self._watcher = watcher
+
+    @pytest.hookimpl(wrapper=True)
+    def pytest_runtest_makereport(
+        self, call: pytest.CallInfo[None]
+    ) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+        report = yield
+        self._watcher.report(report, call)
+        return report
 
 
 class LoopBlock:
@@ -298,14 +322,8 @@ class _Test:
         backend = getattr(self.item, "funcargs", {}).get("anyio_backend")
         return self._marked_trio or (backend[0] if isinstance(backend, tuple) else backend) == "trio"
 
-    def phase_ended(self, phase: str) -> None:
-        self.detection.charge_running()
-        self.note(phase)
-
     def note(self, phase: str) -> None:
         """Take what was found since the last phase as this one's."""
-        if not self.detection.blocks:
-            return
         seen = {id(block) for blocks in self._ends.values() for block in blocks}
         self._ends[phase] = [block for block in self.detection.blocks if id(block) not in seen]
         self.finalized = len(self.detection.blocks)
