@@ -93,7 +93,8 @@ class Detection:
 
     def end(self) -> None:
         """End, and remain a listener that takes nothing."""
-        self.charge_running()
+        if registry.monitors_in_callbacks():
+            self.charge_running()
         with self._lock:
             self._closed = True
         with _lock:
@@ -102,12 +103,9 @@ class Detection:
 
     def charge_running(self) -> None:
         """Take the blocks of callbacks that have not ended yet, up to now."""
-        monitors = registry.monitors_in_callbacks()
-        if not monitors:
-            return
         now = perf_counter()
         here = threading.get_ident()
-        for monitor in monitors:
+        for monitor in registry.monitors_in_callbacks():
             started = monitor.started
             if started == 0.0 or now - max(started, self._entered) < self.threshold_s:
                 continue

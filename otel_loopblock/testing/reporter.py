@@ -68,9 +68,10 @@ class Reporter:
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
         """Take what a report carries."""
-        if report.when == "call":
-            self._tests += 1
         self._records += getattr(report, ATTRIBUTE, ())
+        if report.when != "call":
+            return
+        self._tests += 1
         backend = getattr(report, NOT_COVERED, None)
         if backend is not None:
             self._not_covered.setdefault(backend, []).append(report.nodeid)

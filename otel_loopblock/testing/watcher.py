@@ -52,27 +52,8 @@ class Watcher:
 
     # -- the run ----------------------------------------------------------------------------------
 
-    def _detection_for(self, item: pytest.Item, asks: bool) -> Detection:
-        """Begin a detection: the run's own, whose hooks stay in place, or one as the test asks for."""
-        shared = self._shared
-        if shared is None:
-            shared = self._shared = Detection(self._settings.threshold_ms / 1000, self._settings.allow)
-            registry.add(shared)
-        if not asks:
-            shared.begin()
-            return shared
-        own = Detection(*self._options_of(item))
-        own.open()
-        return own
-
-    def _end(self, detection: Detection) -> None:
-        if detection is self._shared:
-            detection.end()
-        else:
-            detection.close()
-
     def pytest_unconfigure(self) -> None:
-        """Take the hooks away."""
+        """Take the hooks away, that stayed in place."""
         shared, self._shared = self._shared, None
         if shared is not None:
             registry.remove(shared)
@@ -114,12 +95,23 @@ class Watcher:
         if "loopblock_off" in markers or not (self._settings.on or asks):
             self._test = None
             return (yield)
-        test = self._test = _Test(item, self._detection_for(item, asks), "trio" in markers)
+        if self._shared is None:
+            self._shared = Detection(self._settings.threshold_ms / 1000, self._settings.allow)
+            registry.add(self._shared)
+        if asks:
+            detection = Detection(*self._options_of(item))
+            detection.open()
+        else:
+            detection = self._shared
+            detection.begin()
+        test = self._test = _Test(item, detection, "trio" in markers)
         try:
             return (yield)
         finally:
-            test.detection.charge_running()
-            self._note(test, "setup")
+            if registry.monitors_in_callbacks():
+                detection.charge_running()
+            if detection.blocks:
+                self._note(test, "setup")
 
     @pytest.hookimpl(wrapper=True, tryfirst=True)
     def pytest_runtest_call(self, item: pytest.Item) -> Generator[None, object, object]:
@@ -127,12 +119,17 @@ class Watcher:
         test = self._test
         if test is None:
             return (yield)
+        detection = test.detection
         try:
             result = yield
         finally:
-            test.detection.charge_running()
-            self._note(test, "call")
-        if test.detection.blocks:
+            if registry.monitors_in_callbacks():
+                detection.charge_running()
+            if detection.blocks:
+                self._note(test, "call")
+            elif "trio" in sys.modules and test.runs_trio:
+                self._report_from_now_on(item.config)
+        if detection.blocks:
             self._fail(test, ("setup", "call"))
         return result
 
@@ -142,24 +139,28 @@ class Watcher:
         test = self._test
         if test is None:
             return (yield)
+        detection = test.detection
         try:
             result = yield
         finally:
-            self._end(test.detection)
-            self._note(test, "teardown")
-        if test.detection.blocks:
+            if detection is self._shared:
+                detection.end()
+            else:
+                detection.close()
+            if detection.blocks:
+                self._note(test, "teardown")
+        if detection.blocks:
             self._fail(test, ("teardown",))
         return result
 
     def _note(self, test: _Test, phase: str) -> None:
-        if test.detection.blocks:
-            test.note(phase)
-        elif "trio" not in sys.modules or not test.runs_trio:
-            return
-        # Only now: it would be called for each phase of each test.
-        plugins = test.item.config.pluginmanager
-        if not plugins.has_plugin(_REPORTS):
-            plugins.register(_Reports(self), _REPORTS)
+        test.note(phase)
+        self._report_from_now_on(test.item.config)
+
+    def _report_from_now_on(self, config: pytest.Config) -> None:
+        # Not from the beginning: it is called for each phase of each test.
+        if not config.pluginmanager.has_plugin(_REPORTS):
+            config.pluginmanager.register(_Reports(self), _REPORTS)
 
     def _fail(self, test: _Test, phases: tuple[str, ...]) -> None:
         from otel_loopblock.testing.words import EventLoopBlocked
@@ -174,13 +175,14 @@ class Watcher:
     def pytest_fixture_setup(self, fixturedef: pytest.FixtureDef[Any]) -> Generator[None, object, object]:
         """Tell the blocks of a fixture that is shared with other tests from the test's own."""
         test = self._test
-        if test is None or fixturedef.scope == "function":
+        if test is None:
             return (yield)
         before = len(test.detection.blocks)
         try:
             return (yield)
         finally:
-            test.assign(before, fixturedef)
+            if test.detection.blocks and fixturedef.scope != "function":
+                test.assign(before, fixturedef)
 
     def pytest_fixture_post_finalizer(self, fixturedef: pytest.FixtureDef[Any]) -> None:
         """The same on teardown: what has blocked since the last one ended was the end of this one."""
