@@ -57,7 +57,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_setupnodes(config: pytest.Config) -> None:
     """Be ready for what the workers report: only they know whether a test asks."""
-    _reporter(config)
+    _collect(config)
 
 
 @pytest.fixture
@@ -84,7 +84,7 @@ def _watcher(config: pytest.Config) -> Watcher:
 
     watcher: Watcher | None = config.pluginmanager.get_plugin(_WATCHER)
     if watcher is None:
-        watcher = Watcher(config, config.stash[_settings])
+        watcher = Watcher(config, config.stash[_settings], lambda: _collect(config))
         config.pluginmanager.register(watcher, _WATCHER)
     return watcher
 
@@ -99,3 +99,9 @@ def _reporter(config: pytest.Config) -> Reporter | None:
         reporter = Reporter(config, config.stash[_settings])
         config.pluginmanager.register(reporter, _REPORTER)
     return reporter
+
+
+def _collect(config: pytest.Config) -> None:
+    reporter = _reporter(config)
+    if reporter is not None:
+        reporter.collect()

@@ -30,6 +30,8 @@ if TYPE_CHECKING:
 SHOWN = 10
 """Culprits in the summary."""
 
+_COLLECTOR = "loopblock-collector"
+
 
 class Reporter:
     """The plugin that reports.
@@ -55,6 +57,8 @@ class Reporter:
                 self._baseline = Baseline.read(settings.baseline)
             except BaselineError as error:
                 raise pytest.UsageError(f"--loopblock-baseline: {error}") from None
+        if settings.reports:
+            self.collect()
 
     def pytest_report_header(self) -> str:
         """What is on, in the header of the run."""
@@ -66,7 +70,12 @@ class Reporter:
             text += f", baseline {settings.baseline}"
         return text
 
-    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+    def collect(self) -> None:
+        """Read the tests' reports from now on: once one of them may carry something, or all are counted."""
+        if not self._config.pluginmanager.has_plugin(_COLLECTOR):
+            self._config.pluginmanager.register(_Collector(self), _COLLECTOR)
+
+    def take(self, report: pytest.TestReport) -> None:
         """Take what a report carries."""
         self._records += getattr(report, ATTRIBUTE, ())
         if report.when != "call":
@@ -144,6 +153,16 @@ class Reporter:
         else:
             text += f", in {spot.tests[0]}"
         return text if worst["excuse"] is None else f"{text} [not counted: {worst['excuse']}]"
+
+
+class _Collector:
+    """The plugin that reads each report of each test."""
+
+    def __init__(self, reporter: Reporter) -> None:
+        self._reporter = reporter
+
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        self._reporter.take(report)
 
 
 def _count(number: int, noun: str) -> str:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import sys
-from collections.abc import Generator, Iterator
+from collections.abc import Callable, Generator, Iterator
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -33,13 +33,15 @@ class Watcher:
     Args:
         config: of this run.
         settings: the options.
+        collect: called before the first report of a test that carries something.
 
     Raises:
         pytest.UsageError: the baseline cannot be used.
     """
 
-    def __init__(self, config: pytest.Config, settings: Settings) -> None:
+    def __init__(self, config: pytest.Config, settings: Settings, collect: Callable[[], None]) -> None:
         self._settings = settings
+        self._collect = collect
         self._base = str(config.invocation_params.dir)
         self._shared: Detection | None = None
         self._test: _Test | None = None
@@ -161,6 +163,7 @@ class Watcher:
         # Not from the beginning: it is called for each phase of each test.
         if not config.pluginmanager.has_plugin(_REPORTS):
             config.pluginmanager.register(_Reports(self), _REPORTS)
+            self._collect()
 
     def _fail(self, test: _Test, phases: tuple[str, ...]) -> None:
         from otel_loopblock.testing.words import EventLoopBlocked
