@@ -74,32 +74,31 @@ class Detection:
     def open(self) -> None:
         """Begin; call it on the thread whose loops matter most."""
         self.begin()
+        with _lock:
+            _opened.append(self)
         registry.add(self)
 
     def close(self) -> None:
         """End; a callback that still runs is charged until now."""
         self.end()
+        with _lock:
+            _opened.remove(self)
         registry.remove(self)
 
     def begin(self) -> None:
-        """Begin, as a listener that the registry has already."""
+        """Begin anew, between :meth:`open` and :meth:`close`."""
         self.blocks = []
         self._charges = {}
         self._thread_id = threading.get_ident()
-        with _lock:
-            _opened.append(self)
         self._entered = perf_counter()
         self._closed = False
 
     def end(self) -> None:
-        """End, and remain a listener that takes nothing."""
+        """End, and remain a listener that takes nothing until it begins anew."""
         if registry.monitors_in_callbacks():
             self.charge_running()
         with self._lock:
             self._closed = True
-        with _lock:
-            _opened.remove(self)
-        self._charges = {}
 
     def charge_running(self) -> None:
         """Take the blocks of callbacks that have not ended yet, up to now."""
@@ -124,7 +123,7 @@ class Detection:
         """
         now = perf_counter()
         with _lock:
-            around = [other for other in _opened if other._entered <= self._entered]
+            around = [other for other in _opened if not other._closed and other._entered <= self._entered]
         for other in around:
             with other._lock:
                 other.blocks = [block for block in other.blocks if not self._answers_for(block)]
@@ -149,7 +148,7 @@ class Detection:
         if thread_id == self._thread_id:
             return True
         with _lock:
-            return all(other._thread_id != thread_id for other in _opened)
+            return all(other._closed or other._thread_id != thread_id for other in _opened)
 
     def _charge(
         self, monitor: Monitor, started: float, ended: float, evidence: Evidence, target: Target

@@ -58,7 +58,7 @@ class Watcher:
         """Take the hooks away, that stayed in place."""
         shared, self._shared = self._shared, None
         if shared is not None:
-            registry.remove(shared)
+            shared.close()
 
     def check_markers(self, item: pytest.Item) -> None:
         """Refuse what cannot be used before a test runs.
@@ -99,7 +99,8 @@ class Watcher:
             return (yield)
         if self._shared is None:
             self._shared = Detection(self._settings.threshold_ms / 1000, self._settings.allow)
-            registry.add(self._shared)
+            self._shared.open()
+            self._shared.end()
         if asks:
             detection = Detection(*self._options_of(item))
             detection.open()
