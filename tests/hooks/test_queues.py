@@ -12,6 +12,7 @@ from time import perf_counter
 
 import pytest
 
+from otel_loopblock import guard
 from otel_loopblock.hooks import asyncio_queue, uvloop_queue
 from otel_loopblock.registry import registry
 from tests.conftest import LOOPS
@@ -252,6 +253,25 @@ def test_monitor_of_each_loop_has_its_queue(telemetry, run, loop_kind):
         return type(monitor.queue).__name__
 
     assert run(main()) == {"asyncio": "AsyncioQueue", "uvloop": "UvloopQueue"}[loop_kind]
+
+
+def test_block_is_reported_where_what_waits_cannot_be_found(telemetry, run):
+    telemetry.instrument()
+
+    async def main():
+        await asyncio.sleep(0)
+        (monitor,) = registry.monitors()
+        monitor.queue_of = lambda loop: 1 // 0
+        time.sleep(0.03)
+        await asyncio.sleep(0)
+        time.sleep(0.03)
+        await asyncio.sleep(0)
+        return monitor.queue
+
+    assert run(main()) is None
+    assert guard.failures.pop("find what waits in a loop") == 1
+    assert not guard.failures
+    assert len(telemetry.spans("event_loop.blocked")) == 2
 
 
 def test_uninstrumenting_ends_an_aftermath(telemetry, run):

@@ -10,6 +10,7 @@ import subprocess
 import sys
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
 import pytest
@@ -18,6 +19,7 @@ import trio
 from otel_loopblock import guard
 from otel_loopblock.registry import registry
 from otel_loopblock.testing import EventLoopBlocked, detect_blocking
+from otel_loopblock.testing.detection import Detection
 from otel_loopblock.testing.words import describe, excuse, headline
 from otel_loopblock.watchdog import THREAD_NAME
 
@@ -237,6 +239,28 @@ def test_callback_that_still_runs_in_another_thread_is_charged_on_leaving(run):
 
     (block,) = detected.blocks
     assert block.culprit.function.endswith("hold") or block.culprit.function.endswith("stall")
+
+
+def test_detection_that_has_ended_hides_no_block_of_its_thread_from_others(run):
+    ended = Detection(0.01)
+    ended.open()
+    ended.end()
+    watching = Detection(0.01)
+    with ThreadPoolExecutor(1) as pool:
+        pool.submit(watching.open).result()
+
+    async def main():
+        await asyncio.sleep(0)
+        stall()
+
+    try:
+        run(main())
+    finally:
+        watching.close()
+        ended.close()
+
+    assert [block.culprit.function.rpartition(".")[2] for block in watching.blocks] == ["stall"]
+    assert ended.blocks == []
 
 
 def test_threads_with_a_detection_of_their_own_keep_their_blocks_apart(run):

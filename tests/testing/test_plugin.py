@@ -97,6 +97,42 @@ def test_inert_plugin_imports_nothing_of_opentelemetry_or_of_the_hooks(pytester)
     }
 
 
+def test_tests_that_do_not_block_pay_for_no_more_than_is_needed_to_see_it(pytester):
+    pytester.makeconftest(
+        "import sys\n"
+        "def pytest_sessionfinish(session):\n"
+        "    print('IMPORTED', sorted(n for n in sys.modules if "
+        "n.startswith(('otel_loopblock', 'opentelemetry', 'wrapt'))))\n"
+        "    plugins = session.config.pluginmanager\n"
+        "    names = [name for name, _ in plugins.list_name_plugin()]\n"
+        "    print('CALLED', sorted(name for name in names if name.startswith('loopblock-')))\n"
+    )
+    pytester.makefile(".ini", pytest="[pytest]")
+    pytester.makepyfile("import asyncio\ndef test_a():\n    asyncio.run(asyncio.sleep(0.001))")
+
+    options = ("-s", "--loopblock", "-p", "no:asyncio", "-p", "no:cacheprovider")
+    result = pytester.runpytest_subprocess(*options)
+
+    result.assert_outcomes(passed=1)
+    (imported,) = [line for line in result.outlines if "IMPORTED" in line]
+    (called,) = [line for line in result.outlines if "CALLED" in line]
+    modules = set(re.findall(r"'([^']+)'", imported))
+    assert {"otel_loopblock.hooks.asyncio", "otel_loopblock.watchdog"} <= modules
+    assert not {
+        name for name in modules if name.startswith(("opentelemetry", "wrapt", "otel_loopblock.emit"))
+    }
+    for name in ("aftermath", "arrival", "block", "config", "hooks.asyncio_queue", "hooks.uvloop_queue"):
+        assert f"otel_loopblock.{name}" not in modules
+    assert re.findall(r"'([^']+)'", called) == ["loopblock-reporter", "loopblock-watcher"]
+
+
+def test_tests_are_counted_in_a_report_without_a_block(suite, pytester):
+    suite(INNOCENT + "def test_plain():\n    pass\n")("--loopblock-report=report.json")
+
+    assert report_of(pytester)["tests"] == 2
+    assert report_of(pytester)["blocks"] == []
+
+
 def test_modules_of_the_package_are_imported_as_any_others(pytester):
     pytester.makepyfile(
         """
