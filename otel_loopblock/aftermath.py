@@ -11,11 +11,12 @@ from __future__ import annotations
 
 import asyncio
 from asyncio import futures
-from collections.abc import Iterator
+from collections import deque
+from collections.abc import Iterator, Sequence
 from contextvars import Context
-from itertools import chain
+from itertools import islice
 from time import perf_counter
-from typing import TYPE_CHECKING, Any, Final, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, Protocol, TypeAlias
 
 from otel_loopblock import guard
 from otel_loopblock.arrival import TURNS_TO_READ, Arrivals
@@ -41,41 +42,28 @@ SLEEPS: Final = getattr(futures, "_set_result_unless_cancelled", None)
 """What the timer of ``asyncio.sleep`` calls, with the future that the task waits for."""
 
 
-class Waiting(NamedTuple):
-    """Work that waited for the loop."""
+Waiting: TypeAlias = "tuple[Context, asyncio.Task[Any] | None, float | None]"
+"""Work that waited for the loop: the context it runs in; the task whose step it is; ``perf_counter`` when it
+came due, ``None`` where only is known that it waited at the end.
 
-    context: Context
-    """The context it runs in."""
-    task: asyncio.Task[Any] | None
-    """The task whose step it is."""
-    due: float | None
-    """``perf_counter`` when it came due; ``None`` where only is known that it waited at the end."""
+This and the next two are plain tuples: one is made for each of many requests, right after a block."""
+
+Queued: TypeAlias = "tuple[Context, Any, tuple[Any, ...], float | None]"
+"""What a loop holds in its queue: the context; what will be called, ``None`` when it belongs to the loop itself;
+its arguments; ``perf_counter`` when its time comes, ``None`` for what is not a timer."""
+
+Timer: TypeAlias = "tuple[Context, float, Any]"
+"""A timer that the loop calls straight away, not from its queue: the context; ``perf_counter`` when its time
+comes; the future of the ``asyncio.sleep`` that it ends, ``None`` where it is no such timer."""
 
 
-class Queued(NamedTuple):
-    """What a loop holds in its queue: a callback to be called."""
+class Opening(NamedTuple):
+    """A step in making a connection that a client has opened."""
 
-    context: Context
-    callback: Any
-    """What will be called; ``None`` when it belongs to the loop itself."""
-    arguments: tuple[Any, ...]
-    due: float | None
-    """``perf_counter`` when its time comes; ``None`` for what is not a timer."""
     turns_to_read: int
-    """For a step in making a connection that a client has opened: turns from there to the first step of a
-    task for what came on it; 0 for everything else."""
+    """Turns from there to the first step of a task for what came on it."""
     connection: int
-    """The file descriptor of that connection; -1 where it has none yet, and for everything else."""
-
-
-class Timer(NamedTuple):
-    """A timer that the loop calls straight away, not from its queue."""
-
-    due: float
-    """``perf_counter`` when its time comes."""
-    context: Context
-    future: Any
-    """The future of the ``asyncio.sleep`` that it ends; ``None`` where it is no such timer."""
+    """Its file descriptor; -1 where it has none yet."""
 
 
 class Queue(Protocol):
@@ -84,23 +72,17 @@ class Queue(Protocol):
     turns_after_receiving: int
     """Turns from the one in which the loop has looked for what arrived to that in which the tasks run."""
 
-    def ready(self) -> list[Any]:
-        """What will be called next, in this order."""
+    ready: deque[Any]
+    """The handles of what will be called next, in this order."""
 
-    def last(self) -> Any:
-        """What will be called last, of what is ready now; ``None`` when nothing is."""
+    def read(self, handles: Sequence[Any]) -> list[Queued]:
+        """What these handles are; those that were cancelled are left out."""
 
-    def behind(self, last: Any, most: int) -> list[Any]:
-        """What will be called after ``last``, or everything if that has been called: the last so many."""
+    def opening(self, callback: Any, arguments: tuple[Any, ...]) -> Opening | None:
+        """What this callback has to do with a new connection."""
 
     def timers(self, until: float) -> list[Timer]:
         """The timers whose time comes until then, in any order; none where they come into the queue."""
-
-    def task(self, found: Any) -> Any:
-        """The task whose step this is; ``None`` where it is none, or :meth:`read` would tell as soon."""
-
-    def read(self, found: Any) -> Queued:
-        """What one of these is."""
 
 
 class Follower(Protocol):
@@ -160,16 +142,16 @@ class Aftermath:
             now: ``perf_counter``.
         """
         self._ended = now
-        told_until, due = now - SHORTEST_S, []
+        told_until = now - SHORTEST_S
         # Who wakes later than that comes too late to be counted.
-        for timer in self._queue.timers(now + LATE_SHARE * (now - self.started)):
-            if timer.future is not None:
+        for context, due, future in self._queue.timers(now + LATE_SHARE * (now - self.started)):
+            if future is not None:
                 # Its task is told now; or it slept until after the end and was not made to wait, although it
                 # wakes with those that were.
-                self._asleep.add(timer.future)
-            if timer.due <= told_until:
-                due.append(Waiting(timer.context, None, timer.due))
-        return chain(due, self._ready(tasks_only=False))
+                self._asleep.add(future)
+            if due <= told_until:
+                yield context, None, due
+        yield from self._ready(tasks_only=False)
 
     def follow(self, monitor: Monitor, ended: float, turns: int, follower: Follower) -> None:
         """Go on looking for what the callback, which has just ended, made wait.
@@ -228,7 +210,7 @@ class Aftermath:
             if self._superseded and self._turn == 1:
                 # Whatever came before another block's end waited for that one: which of the two, only timers
                 # tell.
-                follower.waited(each for each in self._ready(tasks_only=False) if each.due is not None)
+                follower.waited(each for each in self._ready(tasks_only=False) if each[2] is not None)
                 self._close()
                 return
             woken = self._arrivals.woken()
@@ -236,7 +218,7 @@ class Aftermath:
                 # From the second turn on, what is not a task may be something that has only just arrived.
                 follower.waited(self._ready(tasks_only=self._turn > 1))
             else:
-                follower.waited(Waiting(each.context, each.callback.__self__, None) for each in woken)
+                follower.waited((context, task, None) for context, task in woken)
             self._look_again()
         except Exception:
             guard.failed("look for requests that waited")
@@ -270,33 +252,32 @@ class Aftermath:
                 guard.failed("finish with requests that waited")
 
     def _ready(self, *, tasks_only: bool) -> Iterator[Waiting]:
-        ready = self._queue.ready()
-        read, task, turn, asleep = self._queue.read, self._queue.task, self._turn, self._asleep
-        late, told_until = self._arrivals.late, self._ended - SHORTEST_S
-        for found in ready[:MAX_HANDLES]:
-            if found.cancelled() or getattr(task(found), "_fut_waiter", None) in asleep:
+        queue, asleep, late, turn = self._queue, self._asleep, self._arrivals.late, self._turn
+        told_until = self._ended - SHORTEST_S if turn <= 1 else 0.0
+        for context, callback, arguments, due in queue.read(list(islice(queue.ready, MAX_HANDLES))):
+            if due is not None:
+                if callback is SLEEPS and arguments:
+                    asleep.add(arguments[0])
+                if due <= told_until:
+                    yield context, None, due
                 continue
-            handle = read(found)
-            if handle.turns_to_read:
-                self._opening(handle)
+            owner = getattr(callback, "__self__", None)
+            is_task = isinstance(owner, asyncio.Task)
+            if is_task and (owner in late or getattr(owner, "_fut_waiter", None) in asleep):
                 continue
-            owner = getattr(handle.callback, "__self__", None)
-            if handle.due is not None:
-                if handle.callback is SLEEPS and handle.arguments:
-                    asleep.add(handle.arguments[0])
-                if handle.due <= told_until and turn <= 1:
-                    yield Waiting(handle.context, None, handle.due)
-            elif isinstance(owner, asyncio.Task):
-                if owner not in late and getattr(owner, "_fut_waiter", None) not in asleep:
-                    yield Waiting(handle.context, owner, None)
+            opening = queue.opening(callback, arguments)
+            if opening is not None:
+                self._opening(opening)
+            elif is_task:
+                yield context, owner, None
             # A transport's context is that of whoever opened the connection, perhaps long ago: the task that
             # it wakes tells.
-            elif not tasks_only and not hasattr(owner, "get_extra_info"):
-                yield Waiting(handle.context, None, None)
+            elif not tasks_only and callback is not None and not hasattr(owner, "get_extra_info"):
+                yield context, None, None
 
-    def _opening(self, handle: Queued) -> None:
+    def _opening(self, opening: Opening) -> None:
         turn = self._turn
-        if handle.connection >= 0 and not self._looked_late:
-            self._arrivals.expect(handle.connection)
+        if opening.connection >= 0 and not self._looked_late:
+            self._arrivals.expect(opening.connection)
         # What was ready when the block ended runs in the same turn or, if it came last, in the next.
-        self._last_turn = max(self._last_turn, turn + handle.turns_to_read + (turn == 0))
+        self._last_turn = max(self._last_turn, turn + opening.turns_to_read + (turn == 0))

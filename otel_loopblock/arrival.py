@@ -13,11 +13,13 @@ import contextlib
 import socket
 import sys
 import time
+from collections import deque
+from contextvars import Context
 from time import perf_counter
-from typing import TYPE_CHECKING, Any, Final, NamedTuple
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeAlias
 
 if TYPE_CHECKING:
-    from otel_loopblock.aftermath import Queue, Queued
+    from otel_loopblock.aftermath import Queue
 
 MAX_LOOKS: Final = 250
 """Connections looked at per block, when they are made or read from; each takes a few microseconds."""
@@ -25,8 +27,9 @@ MAX_LOOKS: Final = 250
 MAX_TASKS: Final = 100
 """Tasks looked for behind one of them."""
 
-READS: Final = frozenset({"_read_ready", "data_received", "buffer_updated"})
-"""What a loop calls when there is data: asyncio a method of the transport, uvloop one of the protocol."""
+TELLING: Final = frozenset({"connection_made", "_read_ready", "data_received", "buffer_updated"})
+"""What a loop calls when there is a connection, and when there is data: asyncio a method of the transport, uvloop
+one of the protocol."""
 
 TURNS_TO_READ: Final = 2
 """Turns from the one in which a connection is made to the first step of a task for what came on it."""
@@ -36,6 +39,10 @@ INFO_BYTES: Final = 56
 milliseconds, in whole ticks."""
 
 _CLOCK_MONOTONIC_COARSE: Final = 6
+
+
+Woken: TypeAlias = "tuple[Context, asyncio.Task[Any]]"
+"""A task that was woken, and the context that it runs in."""
 
 
 class _Kernel:
@@ -105,15 +112,16 @@ class Arrivals:
         queue: of the loop.
     """
 
-    __slots__ = ("_ended", "_expected", "_last", "_left", "_queue", "_woken", "late")
+    __slots__ = ("_ended", "_expected", "_last", "_left", "_queue", "_ready", "_woken", "late")
 
     def __init__(self, queue: Queue) -> None:
         self._queue = queue
+        self._ready = queue.ready
         self._ended = 0.0
         self._left = MAX_LOOKS
         self._last: Any = None
         self._expected: set[int] = set()
-        self._woken: list[Queued] = []
+        self._woken: list[Woken] = []
         self.late: set[asyncio.Task[Any]] = set()
         """Tasks that were woken by data which came after the end."""
 
@@ -124,7 +132,8 @@ class Arrivals:
             ended: ``perf_counter`` at the block's end.
         """
         self._ended = ended
-        self._last = self._queue.last()
+        ready = self._ready
+        self._last = ready[-1] if ready else None
 
     def expect(self, connection: int) -> None:
         """Know of a connection that a client had opened when the loop looked first after the block.
@@ -134,7 +143,7 @@ class Arrivals:
         """
         self._expected.add(connection)
 
-    def woken(self) -> list[Queued]:
+    def woken(self) -> list[Woken]:
         """The tasks woken, since this was asked last, by what had come by the end; they have not run yet."""
         woken, self._woken = self._woken, []
         return woken
@@ -145,24 +154,24 @@ class Arrivals:
         Returns:
             Whether it has made a connection that was opened by the end of the block.
         """
-        last, self._last = self._last, self._queue.last()
+        ready = self._ready
+        last, self._last = self._last, ready[-1] if ready else None
         name = getattr(callback, "__name__", "")
-        if self._left <= 0:
+        if name not in TELLING or self._left <= 0:
             return False
-        if name in READS:
-            behind = map(self._queue.read, self._queue.behind(last, MAX_TASKS))
-            tasks = [each for each in behind if isinstance(_owner(each.callback), asyncio.Task)]
-            if tasks:
-                self._left -= 1
-                self._data_has_woken(tasks, _connection(_owner(callback)))
-        elif name == "connection_made":
+        if name == "connection_made":
             self._left -= 1
             # As long as it has sent no data, this is when it was opened.
             data = last_data(_connection(_owner(callback)))
             return data is not None and data.latest <= self._ended
+        queued = self._queue.read(behind(ready, last, MAX_TASKS))
+        tasks = [(context, task) for context, woken, *_ in queued if isinstance(task := _owner(woken), asyncio.Task)]
+        if tasks:
+            self._left -= 1
+            self._data_has_woken(tasks, _connection(_owner(callback)))
         return False
 
-    def _data_has_woken(self, tasks: list[Queued], connection: Any) -> None:
+    def _data_has_woken(self, tasks: list[Woken], connection: Any) -> None:
         if connection is None:
             return
         data = last_data(connection)
@@ -170,11 +179,22 @@ class Arrivals:
             came = connection.fileno() in self._expected
         elif data.earliest > self._ended:
             came = False
-            self.late.update(_owner(each.callback) for each in tasks)
+            self.late.update(task for _, task in tasks)
         else:
             came = data.latest <= self._ended
         if came:
             self._woken += tasks
+
+
+def behind(ready: deque[Any], last: Any, most: int) -> list[Any]:
+    """What stands in a queue behind ``last``, or all of it; of more than ``most`` the last ones."""
+    found: list[Any] = []
+    # By index: another thread may add to it meanwhile.
+    for place in range(1, min(most, len(ready)) + 1):
+        if ready[-place] is last:
+            break
+        found.append(ready[-place])
+    return found[::-1]
 
 
 def _owner(callback: Any) -> Any:

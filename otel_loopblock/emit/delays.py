@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, Final
 
 from opentelemetry import _logs, context, trace
@@ -129,12 +128,13 @@ class Delays:
 class Annotations:
     """What the requests that waited for one block have in common: attributes, and the link."""
 
-    __slots__ = ("_alike", "_culprit", "_link", "_step_s")
+    __slots__ = ("_alike", "_culprit", "_link", "_started_s", "_step_s")
 
     def __init__(self, culprit: Culprit) -> None:
         self._culprit = culprit
+        self._started_s = culprit.started_s
         self._step_s = (culprit.ended_s - culprit.started_s) / STEPS
-        self._alike: dict[int, tuple[LateAttributes, int]] = {}
+        self._alike: list[tuple[LateAttributes, int] | None] = [None] * (STEPS + 1)
         target = culprit.carrier
         linked = target is not None and target.is_valid and target.trace_flags.sampled
         self._link = Link(target, BoundedAttributes()) if target is not None and linked else None
@@ -144,19 +144,24 @@ class Annotations:
 
         ``event_loop.delay.max`` is an upper bound: rounded up, to a tenth of the block.
         """
-        culprit, due = self._culprit, victim.due
+        due = victim.due
         steps = STEPS
-        if due is not None and due > culprit.started_s:
-            steps = min(STEPS, math.ceil((culprit.ended_s - due) / self._step_s))
-        alike = self._alike.get(steps)
-        if alike is None:
-            delay_s = steps * self._step_s
-            late = LateAttributes(
-                lambda: attributes.of_delay(culprit, route_and_name(culprit.span)[0], delay_s)
-            )
-            alike = self._alike[steps] = late, culprit.unix_ns(culprit.ended_s - delay_s)
-        late, began_unix_ns = alike
-        return late, max(began_unix_ns, start_unix_ns(victim.span) or 0)
+        if due is not None and due > self._started_s:
+            steps -= int((due - self._started_s) / self._step_s)
+        late, began_unix_ns = self._alike[steps] or self._make(steps)
+        started_unix_ns = start_unix_ns(victim.span)
+        if started_unix_ns is not None and started_unix_ns > began_unix_ns:
+            return late, started_unix_ns
+        return late, began_unix_ns
+
+    def _make(self, steps: int) -> tuple[LateAttributes, int]:
+        culprit, delay_s = self._culprit, steps * self._step_s
+
+        def describe() -> Mapping[str, attributes.Value]:
+            return attributes.of_delay(culprit, route_and_name(culprit.span)[0], delay_s)
+
+        alike = self._alike[steps] = LateAttributes(describe), culprit.unix_ns(culprit.ended_s - delay_s)
+        return alike
 
     def add_link(self, victim: Victim) -> None:
         """Link the request's span to the culprit's, where that one is exported."""

@@ -6,6 +6,8 @@ very step that it waited for. The rest is counted on the watchdog's thread.
 
 from __future__ import annotations
 
+import asyncio
+import contextvars
 from collections.abc import Callable, Iterator, Set
 from typing import Any, Final, NamedTuple
 
@@ -101,7 +103,7 @@ class Victims:
         self._found: dict[int, Victim] = {}
         self._carrier = variable()
         self._known: dict[int, object] = {}
-        self._rest: list[Waiting] = []
+        self._rest: list[tuple[contextvars.Context, float | None]] = []
         self._arriving: set[Any] = set()
         self._looks = 0
         self._culprit: Culprit | None = None
@@ -113,22 +115,23 @@ class Victims:
             Those that were not known yet.
         """
         found: list[Victim] = []
-        known, carrier = self._known, self._carrier
+        known, carrier, looks = self._known, self._carrier, self._looks
         if carrier is None:
             return found
-        for each in waiting:
-            self._looks += 1
-            carried = each.context.get(carrier)
+        for context, task, due in waiting:
+            looks += 1
+            carried = context.get(carrier)
             # The same request may be met again: as another callback, in a copy of the same context.
             if id(carried) not in known:
-                victim = self._add(each, carried)
+                victim = self._add(carried, task, due)
                 if victim is not None:
                     known[id(carried)] = carried
                     found.append(victim)
-            if self._looks >= MAX_LOOKS:
+            if looks >= MAX_LOOKS:
                 # A task's context tells of its request until it runs on: a copy tells later, too.
-                self._rest += [Waiting(each.context.copy(), None, each.due) for each in waiting]
+                self._rest += [(context.copy(), due) for context, _, due in waiting]
                 break
+        self._looks = looks
         return found
 
     def count(self) -> int:
@@ -169,17 +172,22 @@ class Victims:
     # -------------------------------------------------------------------------------------------
 
     def _add(
-        self, waiting: Waiting, carried: Context | None, since_unix_ns: int | None = None
+        self,
+        carried: Context | None,
+        task: asyncio.Task[Any] | None,
+        due: float | None,
+        since_unix_ns: int | None = None,
     ) -> Victim | None:
         span = _recording(carried, since_unix_ns) if carried is not None else None
         if span is None:
-            if waiting.task is not None:
-                self._arriving.add(waiting.task)
+            if task is not None:
+                self._arriving.add(task)
             return None
         root = local_root(span)
-        victim = Victim(span, root, waiting.due)
-        known = self._found.setdefault(id(root), victim)
-        return victim if known is victim else None
+        if id(root) in self._found:
+            return None
+        victim = self._found[id(root)] = Victim(span, root, due)
+        return victim
 
     def _take(self, found: list[Victim], culprit: Culprit) -> None:
         if culprit.carrier is None or not found:
@@ -192,9 +200,9 @@ class Victims:
     def _record_all(self, culprit: Culprit) -> None:
         # By now those who waited may have ended, which they had not when the block did.
         since_unix_ns = culprit.unix_ns(culprit.ended_s)
-        for each in self._rest:
+        for waited, due in self._rest:
             if self._carrier is not None:
-                self._add(each, each.context.get(self._carrier), since_unix_ns)
+                self._add(waited.get(self._carrier), None, due, since_unix_ns)
         for victim in self._found.values():
             if _waited_for(victim, culprit):
                 self._record(victim.root, culprit, culprit.longest_wait(victim.due))
@@ -210,6 +218,8 @@ def _waited_for(victim: Victim, culprit: Culprit) -> bool:
 def _recording(carried: Context, since_unix_ns: int | None = None) -> Any:
     """The innermost span of a context that records, or has ended since then only; ``None`` without one."""
     span: Any = trace.get_current_span(carried)
+    if span.is_recording():
+        return span
     for each in (span, local_root(span)):
         if each.is_recording():
             return each

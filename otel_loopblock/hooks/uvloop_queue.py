@@ -9,13 +9,13 @@ from __future__ import annotations
 import gc
 import time
 from collections import deque
+from collections.abc import Iterable, Sequence
 from contextvars import Context
 from time import perf_counter
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeAlias
 
-from otel_loopblock.aftermath import SLEEPS, Queued, Timer
+from otel_loopblock.aftermath import SLEEPS, Opening, Queued, Timer
 from otel_loopblock.arrival import descriptor
-from otel_loopblock.hooks.asyncio_queue import behind
 
 MAX_TIMERS = 5000
 """Each timer is looked at, and connections that idle have one; with more of them than this no timer is."""
@@ -25,6 +25,10 @@ TURNS_TO_READ = 1
 """A new connection's handle is in the queue; what came on it is read right after, in the same turn."""
 
 
+Parts: TypeAlias = "tuple[Any, Any, Any]"
+"""Context, callback and arguments of a handle; for a method of a transport that one is the callback."""
+
+
 class _Shape(NamedTuple):
     """Where, among what a handle refers to, its context, callback and arguments stand."""
 
@@ -32,6 +36,17 @@ class _Shape(NamedTuple):
     context: int
     callback: int
     arguments: int
+
+    def read(self, handles: Sequence[Any]) -> Iterable[Parts]:
+        """The parts of each; of one that was cancelled, or has another shape, the callback is ``None``."""
+        size, context, callback, arguments = self
+        held = gc.get_referents(*handles)  # one call for all: what a handle refers to is cold memory already
+        if len(held) == size * len(handles):
+            return zip(held[context::size], held[callback::size], held[arguments::size], strict=True)
+        return [part for handle in handles for part in self._read_one(handle)]
+
+    def _read_one(self, handle: Any) -> Iterable[Parts]:
+        return self.read((handle,)) if len(gc.get_referents(handle)) == self.size else [(None, None, None)]
 
 
 def of(loop: Any) -> UvloopQueue | None:
@@ -75,27 +90,35 @@ class UvloopQueue:
     # It looks and calls at once; the tasks that are woken are next in its queue.
     turns_after_receiving = 0
 
-    __slots__ = ("_handle", "_offset", "_ready", "_timer", "_timers")
+    __slots__ = ("_handle", "_offset", "_timer", "_timers", "ready")
 
     def __init__(self, ready: deque[Any], timers: set[Any], handle: _Shape, timer: _Shape) -> None:
-        self._ready = ready
+        self.ready = ready
         self._timers = timers
         self._handle = handle
         self._timer = timer
         # Not loop.time(): that is a cached time, as of before the block.
         self._offset = perf_counter() - time.monotonic()
 
-    def ready(self) -> list[Any]:
-        """The ready queue."""
-        return list(self._ready)
+    def read(self, handles: Sequence[Any]) -> list[Queued]:
+        """What ``Handle`` objects are."""
+        found: list[Queued] = []
+        for context, callback, arguments in self._handle.read(handles):
+            if not callable(callback):
+                if hasattr(callback, "get_extra_info"):
+                    found.append((context, None, (callback,), None))
+            elif arguments and callable(arguments[0]):  # ours is called with the callback as its first argument
+                found.append((context, arguments[0], arguments[1:], None))
+            else:
+                found.append((context, callback, arguments or (), None))
+        return found
 
-    def last(self) -> Any:
-        """What was put there last."""
-        return self._ready[-1] if self._ready else None
-
-    def behind(self, last: Any, most: int) -> list[Any]:
-        """What was put there since."""
-        return behind(self._ready, last, most)
+    def opening(self, callback: Any, arguments: tuple[Any, ...]) -> Opening | None:
+        """What this callback has to do with a new connection."""
+        if callback is not None:
+            return None
+        (transport,) = arguments  # one of its methods: its connection is made, or lost
+        return Opening(TURNS_TO_READ, descriptor(transport)) if not transport.is_closing() else None
 
     def timers(self, until: float) -> list[Timer]:
         """The timers due until then; their times are whole milliseconds."""
@@ -103,37 +126,13 @@ class UvloopQueue:
             return []
         offset = self._offset
         limit = until - offset
-        due = [(when, timer) for timer in list(self._timers) if (when := timer.when()) <= limit]
+        due = [timer for timer in list(self._timers) if timer.when() <= limit]
         found: list[Timer] = []
-        size, in_context, in_callback, in_arguments = self._timer
-        for when, timer in due:
-            held = gc.get_referents(timer)
-            if len(held) != size or timer.cancelled():
+        for timer, (context, callback, arguments) in zip(due, self._timer.read(due), strict=True):
+            if callback is None:  # it was cancelled
                 continue
-            callback, arguments = held[in_callback], held[in_arguments] or ()
-            if callback is not SLEEPS:  # ours is called with the callback as its first argument
-                callback, arguments = (arguments[0], arguments[1:]) if arguments else (None, ())
-            future = arguments[0] if callback is SLEEPS and arguments else None
-            found.append(Timer(when + offset, held[in_context], future))
-        return found
-
-    def task(self, found: Any) -> Any:
-        """``None``: it takes as long as all that can be read."""
-        return None
-
-    def read(self, found: Any) -> Queued:
-        """What a ``Handle`` is."""
-        size, in_context, in_callback, in_arguments = self._handle
-        held = gc.get_referents(found)
-        callback = held[in_callback] if len(held) == size else None
-        if callable(callback):
-            arguments = held[in_arguments] or ()
-            if arguments and callable(arguments[0]):  # ours is called with the callback as its first argument
+            if callback is not SLEEPS and arguments:  # ours is called with the callback as its first argument
                 callback, arguments = arguments[0], arguments[1:]
-            return Queued(held[in_context], callback, arguments, None, 0, -1)
-        for item in held:
-            if hasattr(item, "get_extra_info"):  # a method of a transport: its connection is made, or lost
-                if item.is_closing():
-                    break
-                return Queued(Context(), None, (), None, TURNS_TO_READ, descriptor(item))
-        return Queued(Context(), None, (), None, 0, -1)
+            future = arguments[0] if callback is SLEEPS and arguments else None
+            found.append((context, timer.when() + offset, future))
+        return found

@@ -10,7 +10,6 @@ from opentelemetry import context, trace
 from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.trace import INVALID_SPAN_CONTEXT, SpanKind
 
-from otel_loopblock.aftermath import Waiting
 from otel_loopblock.block import Block
 from otel_loopblock.emit.victims import MAX_LOOKS, Culprit, Victims
 
@@ -67,7 +66,7 @@ def root_span(name="GET /", **options):
 def waiting(span, due=None, task=None):
     in_it = contextvars.Context()
     in_it.run(context.attach, trace.set_span_in_context(span, context.Context()))
-    return Waiting(in_it, task, due)
+    return in_it, task, due
 
 
 @pytest.mark.parametrize(
@@ -161,7 +160,7 @@ def test_those_not_looked_at_in_time_are_recorded_though_they_have_gone_on_and_e
     outcome.victims.look(iter(contexts))
     outcome.victims.blame(CULPRIT)
     for each, span in zip(contexts, spans, strict=True):
-        each.context.run(context.attach, context.Context())
+        each[0].run(context.attach, context.Context())
         span.end()
     outcome.victims.ended()
 

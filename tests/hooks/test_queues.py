@@ -13,6 +13,7 @@ from time import perf_counter
 import pytest
 
 from otel_loopblock import guard
+from otel_loopblock.arrival import behind
 from otel_loopblock.hooks import asyncio_queue, uvloop_queue
 from otel_loopblock.registry import registry
 from tests.conftest import LOOPS
@@ -39,35 +40,35 @@ def test_ready_callbacks_are_read_in_order_with_context_and_arguments(hooked, ru
     async def main():
         loop = asyncio.get_running_loop()
         queue = queue_of(loop_kind)
-        before = len(queue.ready())
+        before = len(queue.ready)
         context = contextvars.Context()
         context.run(variable.set, "mine")
         loop.call_soon(called, 1, called, context=context)
         cancelled = loop.call_soon(called)
         cancelled.cancel()
-        first, second = queue.ready()[before:]
-        return queue.read(first), second.cancelled(), context
+        loop.call_soon(called, context=context)
+        handles = list(queue.ready)[before:]
+        assert [handle.cancelled() for handle in handles] == [False, True, False]
+        return queue.read(handles), context
 
-    queued, cancelled, context = run(main())
+    queued, context = run(main())
 
-    assert queued.callback is called
-    assert queued.arguments == (1, called)
-    assert queued.context is context
-    assert queued.due is None
-    assert queued.turns_to_read == 0
-    assert cancelled
+    assert queued == [(context, called, (1, called), None), (context, called, (), None)]
+    assert all(each[0] is context for each in queued)
 
 
 def test_what_was_put_into_the_queue_since_is_told(hooked, run, loop_kind):
     async def main():
         loop = asyncio.get_running_loop()
         queue = queue_of(loop_kind)
-        before = queue.last()
+        ready = queue.ready
+        loop.call_soon(called, None)
+        before = ready[-1]
         for number in range(3):
             loop.call_soon(called, number)
-        told = [queue.behind(before, 10), queue.behind(before, 2), queue.behind(object(), 10)]
-        told.append(queue.behind(queue.last(), 10))
-        return [[queue.read(handle).arguments for handle in handles] for handles in told]
+        told = [behind(ready, before, 10), behind(ready, before, 2), behind(ready, object(), 10)]
+        told.append(behind(ready, ready[-1], 10))
+        return [[arguments for _, _, arguments, _ in queue.read(handles)] for handles in told]
 
     everything, two, after_what_was_called, nothing = run(main())
 
@@ -88,17 +89,17 @@ def test_woken_task_is_in_the_queue(hooked, run, loop_kind):
 
         task = asyncio.ensure_future(wait())
         await asyncio.sleep(0)
-        before = len(queue.ready())
+        before = len(queue.ready)
         future.set_result(None)
-        (woken,) = queue.ready()[before:]
-        queued = queue.read(woken)
+        (queued,) = queue.read(list(queue.ready)[before:])
         await task
         return queued, task
 
-    queued, task = run(main())
+    (context, callback, _, due), task = run(main())
 
-    assert queued.callback.__self__ is task
-    assert queued.context.get(variable) == "task's own"
+    assert callback.__self__ is task
+    assert context.get(variable) == "task's own"
+    assert due is None
 
 
 DELAYS_MS = (5000, 40, 30, 3000, 20, 10)
@@ -122,7 +123,7 @@ def test_timers_of_uvloop_are_told_by_the_time_they_come_due(hooked, telemetry):
         for timer in timers:
             timer.cancel()
         await sleeping
-        return [(due - now, context.get(variable), sleep) for due, context, sleep in found], future
+        return [(due - now, context.get(variable), sleep) for context, due, sleep in found], future
 
     loop = LOOPS["uvloop"]()
     try:
@@ -147,11 +148,11 @@ def test_timers_of_asyncio_are_in_its_queue_when_their_time_has_come(hooked, tel
             loop.call_later(delay / 1000, called, delay, context=contextvars.Context())
         time.sleep(0.034)
         found = []
-        loop.call_soon(lambda: found.extend(map(queue.read, queue.ready())))
+        loop.call_soon(lambda: found.extend(queue.read(queue.ready)))
         before = queue.timers(now + 10)
         await asyncio.sleep(0)
         await asyncio.sleep(0)
-        return before, [(each.arguments[0], each.due - now) for each in found if each.callback is called]
+        return before, [(arguments[0], due - now) for _, callback, arguments, due in found if callback is called]
 
     loop = LOOPS["asyncio"]()
     try:
@@ -181,7 +182,8 @@ def test_connection_that_is_being_accepted_is_known(hooked, run, loop_kind):
         seen = []
 
         def look(turns):
-            seen.extend(queue.read(handle) for handle in queue.ready())
+            loop.call_soon(called)
+            seen.extend(queue.opening(callback, arguments) for _, callback, arguments, _ in queue.read(queue.ready))
             if turns:
                 loop.call_soon(look, turns - 1)
 
@@ -193,13 +195,12 @@ def test_connection_that_is_being_accepted_is_known(hooked, run, loop_kind):
         return seen, connections
 
     seen, (connection,) = run(main())
-    opening = [(queued.turns_to_read, queued.connection) for queued in seen if queued.turns_to_read]
     expected = {
         "asyncio": [(4, -1), (3, connection), (2, connection)],
         "uvloop": [(1, connection)],
     }[loop_kind]
-    assert [step for step in dict.fromkeys(opening) if step in expected] == expected
-    assert {queued.connection for queued in seen if not queued.turns_to_read} <= {-1}
+    assert [step for step in dict.fromkeys(seen) if step in expected] == expected
+    assert None in seen
 
 
 def test_queue_of_asyncio_does_not_keep_its_loop_alive(telemetry):
@@ -211,7 +212,7 @@ def test_queue_of_asyncio_does_not_keep_its_loop_alive(telemetry):
     gc.collect()
 
     assert gone() is None
-    assert queue.ready() == queue.timers(perf_counter()) == []
+    assert list(queue.ready) == queue.timers(perf_counter()) == []
 
 
 def test_loop_without_the_known_queue_has_none(telemetry):
