@@ -66,6 +66,16 @@ class Opening(NamedTuple):
     """Its file descriptor; -1 where it has none yet."""
 
 
+class Upcoming(NamedTuple):
+    """Timers whose time was to come soon, found while a callback ran."""
+
+    started: float
+    """``perf_counter`` at the callback's start."""
+    until: float
+    """Up to when; all the timers there were then."""
+    timers: list[Any]
+
+
 class Queue(Protocol):
     """What is waiting in a loop; one class per loop implementation. To be used on the loop's thread."""
 
@@ -81,8 +91,12 @@ class Queue(Protocol):
     def opening(self, callback: Any, arguments: tuple[Any, ...]) -> Opening | None:
         """What this callback has to do with a new connection."""
 
-    def timers(self, until: float) -> list[Timer]:
-        """The timers whose time comes until then, in any order; none where they come into the queue."""
+    def upcoming(self, until: float) -> list[Any]:
+        """The timers whose time comes until then, in any order; on any thread. None where they come into the
+        queue."""
+
+    def timers(self, until: float, among: list[Any] | None = None) -> list[Timer]:
+        """What these are; those of ``among``, where it is known already that there are no others."""
 
 
 class Follower(Protocol):
@@ -135,16 +149,21 @@ class Aftermath:
         self._follower: Follower | None = None
         self._monitor: Monitor | None = None
 
-    def waiting(self, now: float) -> Iterator[Waiting]:
+    def waiting(self, now: float, upcoming: Upcoming | None = None) -> Iterator[Waiting]:
         """What is ready or due by now; to be called once, when the callback ends.
 
         Args:
             now: ``perf_counter``.
+            upcoming: found before.
         """
         self._ended = now
         told_until = now - SHORTEST_S
         # Who wakes later than that comes too late to be counted.
-        for context, due, future in self._queue.timers(now + LATE_SHARE * (now - self.started)):
+        until = now + LATE_SHARE * (now - self.started)
+        among = None
+        if upcoming is not None and upcoming.started == self.started and upcoming.until >= until:
+            among = upcoming.timers
+        for context, due, future in self._queue.timers(until, among):
             if future is not None:
                 # Its task is told now; or it slept until after the end and was not made to wait, although it
                 # wakes with those that were.

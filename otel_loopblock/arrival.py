@@ -28,8 +28,8 @@ MAX_TASKS: Final = 100
 """Tasks looked for behind one of them."""
 
 TELLING: Final = frozenset({"connection_made", "_read_ready", "data_received", "buffer_updated"})
-"""What a loop calls when there is a connection, and when there is data: asyncio a method of the transport, uvloop
-one of the protocol."""
+"""What a loop calls when there is a connection, and when there is data: asyncio a method of the transport,
+uvloop one of the protocol."""
 
 TURNS_TO_READ: Final = 2
 """Turns from the one in which a connection is made to the first step of a task for what came on it."""
@@ -165,7 +165,11 @@ class Arrivals:
             data = last_data(_connection(_owner(callback)))
             return data is not None and data.latest <= self._ended
         queued = self._queue.read(behind(ready, last, MAX_TASKS))
-        tasks = [(context, task) for context, woken, *_ in queued if isinstance(task := _owner(woken), asyncio.Task)]
+        tasks = [
+            (context, task)
+            for context, woken, *_ in queued
+            if isinstance(task := _owner(woken), asyncio.Task)
+        ]
         if tasks:
             self._left -= 1
             self._data_has_woken(tasks, _connection(_owner(callback)))

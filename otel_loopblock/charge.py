@@ -62,6 +62,14 @@ class Charges:
             self.until = now
         return taken
 
+    def cover(self, callback: float, ended: float, threshold_s: float) -> bool:
+        """Whether spans have taken all of a callback but for what is shorter than a threshold."""
+        return (
+            self.callback == callback
+            and not self.left
+            and ended - self.until < threshold_s < ended - callback
+        )
+
     def rest(self, callback: float, ended: float, threshold_s: float) -> list[Stretch]:
         """Take whatever no span has taken when the callback ends."""
         self._begin(callback)

@@ -22,7 +22,7 @@ from otel_loopblock.samples import Delay, Evidence, Look, Reading, Target, Watch
 if TYPE_CHECKING:
     from contextvars import Context
 
-    from otel_loopblock.aftermath import Aftermath, Follower, Queue, Waiting
+    from otel_loopblock.aftermath import Aftermath, Follower, Queue, Upcoming, Waiting
     from otel_loopblock.registry import Registry
 
 ATTRIBUTE = "_loopblock_monitor"
@@ -82,6 +82,7 @@ class Monitor:
         "thread_id",
         "threshold",
         "turns",
+        "upcoming",
         "watch",
     )
 
@@ -113,6 +114,8 @@ class Monitor:
         """How many turns after the callback that just ended the loop has woken whom it made wait."""
         self.aftermath: Aftermath | None = None
         """Of the callback that runs, once somebody has asked."""
+        self.upcoming: Upcoming | None = None
+        """Timers that it may make wait, as far as the watchdog has looked for them."""
         self.following: tuple[Aftermath, ...] = ()
         """Those of callbacks that have ended, still looked at."""
         self.collections: deque[tuple[float, float]] | None = None
@@ -213,7 +216,27 @@ class Monitor:
             now: ``perf_counter``.
         """
         aftermath = self._aftermath()
-        return aftermath.waiting(now) if aftermath is not None else iter(())
+        upcoming, self.upcoming = self.upcoming, None
+        return aftermath.waiting(now, upcoming) if aftermath is not None else iter(())
+
+    def foresee(self, started: float, now: float) -> None:
+        """Find the timers that the running callback will have made wait; call it on the watchdog's thread.
+
+        A loop of uvloop has no order of them: to look through all of them takes longer than the rest of what
+        is done when a callback has ended. A callback that waits, and does not compute, loses nothing by it.
+
+        Args:
+            started: ``perf_counter`` at the callback's start.
+            now: ``perf_counter``.
+        """
+        queue, upcoming, lasted = self._queue, self.upcoming, now - started
+        if queue is None:
+            return
+        if upcoming is None or upcoming.started != started or upcoming.until < now + lasted:
+            from otel_loopblock.aftermath import Upcoming
+
+            until = now + 3 * lasted  # found again each time that it has lasted twice as long
+            self.upcoming = Upcoming(started, until, queue.upcoming(until))
 
     def follow(self, ended: float, follower: Follower) -> None:
         """Tell ``follower`` who else had to wait for the callback that just ended.

@@ -66,7 +66,7 @@ class Delays:
         report, most = self._config.report, self._config.max_events_per_span
         annotations = Annotations(culprit)
         for victim in victims:
-            span = victim.span
+            span = victim[0]
             count = getattr(span, DELAYS_ON_SPAN, 0)
             if count >= most:
                 self._instruments.suppressed.add(1)
@@ -90,7 +90,7 @@ class Delays:
         self, victim: Victim, culprit: Culprit, late: LateAttributes, began_unix_ns: int, as_span: bool
     ) -> Callable[[], None]:
         def later() -> None:
-            of = trace.set_span_in_context(victim.span, context.Context())
+            of = trace.set_span_in_context(victim[0], context.Context())
             details = dict(late.read())
             if as_span:
                 target = culprit.carrier
@@ -128,11 +128,12 @@ class Delays:
 class Annotations:
     """What the requests that waited for one block have in common: attributes, and the link."""
 
-    __slots__ = ("_alike", "_culprit", "_link", "_started_s", "_step_s")
+    __slots__ = ("_alike", "_culprit", "_ended_unix_ns", "_link", "_started_s", "_step_s")
 
     def __init__(self, culprit: Culprit) -> None:
         self._culprit = culprit
         self._started_s = culprit.started_s
+        self._ended_unix_ns = culprit.unix_ns(culprit.ended_s)
         self._step_s = (culprit.ended_s - culprit.started_s) / STEPS
         self._alike: list[tuple[LateAttributes, int] | None] = [None] * (STEPS + 1)
         target = culprit.carrier
@@ -144,12 +145,12 @@ class Annotations:
 
         ``event_loop.delay.max`` is an upper bound: rounded up, to a tenth of the block.
         """
-        due = victim.due
+        span, _, due = victim
         steps = STEPS
         if due is not None and due > self._started_s:
             steps -= int((due - self._started_s) / self._step_s)
         late, began_unix_ns = self._alike[steps] or self._make(steps)
-        started_unix_ns = start_unix_ns(victim.span)
+        started_unix_ns = start_unix_ns(span)
         if started_unix_ns is not None and started_unix_ns > began_unix_ns:
             return late, started_unix_ns
         return late, began_unix_ns
@@ -160,11 +161,11 @@ class Annotations:
         def describe() -> Mapping[str, attributes.Value]:
             return attributes.of_delay(culprit, route_and_name(culprit.span)[0], delay_s)
 
-        alike = self._alike[steps] = LateAttributes(describe), culprit.unix_ns(culprit.ended_s - delay_s)
+        alike = self._alike[steps] = LateAttributes(describe), self._ended_unix_ns - int(1e9 * delay_s)
         return alike
 
     def add_link(self, victim: Victim) -> None:
         """Link the request's span to the culprit's, where that one is exported."""
         if self._link is not None:
-            root = victim.root
-            add_link(root if root.is_recording() else victim.span, self._link)
+            span, root, _ = victim
+            add_link(root if root.is_recording() else span, self._link)

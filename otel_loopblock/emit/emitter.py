@@ -177,22 +177,9 @@ class Emitter:
         running.begin(started)
         # Before anything of the loop goes on.
         victims = self._look_for_victims(monitor)
-        span = current_span(python_context)
-        if span.is_recording():
-            started_ns = start_unix_ns(span)
-            if started_ns is not None:
-                age = (time.time_ns() - started_ns) / 1e9 - (perf_counter() - ended)
-                taken = running.charges.take(started, ended - age, ended, self.threshold_s)
-                if taken:
-                    self._take(running, monitor, taken, target, span)
-        left = running.charges.rest(started, ended, self.threshold_s)
-        if left:
-            self._take(running, monitor, left, target, None, span)
+        if not (running.reported and running.charges.cover(started, ended, self.threshold_s)):
+            self._report_rest(running, monitor, Stretch(started, ended), target, current_span(python_context))
         reported, running.reported = running.reported, []
-        if not reported:  # stretches shorter than a threshold, each under a span of its own
-            whole = self._observed(monitor, monitor.evidence(ended), Stretch(started, ended), target)
-            carrier = None if self._reports.is_ignored(whole) else span.get_span_context()
-            reported = [(span, whole, carrier)]
         charged, observed, carrier = reported[0]
         for each in reported:
             if each[1].duration_s > observed.duration_s:
@@ -211,6 +198,8 @@ class Emitter:
 
         On the watchdog's thread.
         """
+        if now - started >= self.threshold_s:  # it will have made others wait, and these be looked for
+            monitor.foresee(started, now)
         running = self._running(monitor)
         if running.seen_callback != started:
             running.seen_callback, running.seen, running.hang_due = started, [], self._hang_after_s
@@ -274,6 +263,26 @@ class Emitter:
                 over = running.active_in(stretch, monitor.started) or current
             carrier = self._reports.add(observed, over, takes_event=span is not None)
             running.reported.append((over, observed, carrier))
+
+    def _report_rest(
+        self, running: _Running, monitor: Monitor, callback: Stretch, target: Target, span: Span
+    ) -> None:
+        """Report what no span that ended has taken of a callback; ``span`` was current at its end."""
+        started, ended = callback
+        if span.is_recording():
+            started_ns = start_unix_ns(span)
+            if started_ns is not None:
+                age = (time.time_ns() - started_ns) / 1e9 - (perf_counter() - ended)
+                taken = running.charges.take(started, ended - age, ended, self.threshold_s)
+                if taken:
+                    self._take(running, monitor, taken, target, span)
+        left = running.charges.rest(started, ended, self.threshold_s)
+        if left:
+            self._take(running, monitor, left, target, None, span)
+        if not running.reported:  # stretches shorter than a threshold, each under a span of its own
+            whole = self._observed(monitor, monitor.evidence(ended), callback, target)
+            carrier = None if self._reports.is_ignored(whole) else span.get_span_context()
+            running.reported.append((span, whole, carrier))
 
     def _observed(self, monitor: Monitor, evidence: Evidence, stretch: Stretch, target: Target) -> Observed:
         return Observed(monitor, evidence, stretch.began, stretch.ended, target, self._explainer)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from typing import TYPE_CHECKING, Any
 
 from opentelemetry.attributes import BoundedAttributes
@@ -24,9 +25,10 @@ def _is_known() -> bool:
     span.add_event("an event")
     span.add_link(span.context)
     limits = span._limits
+    kept = span._events, span._links
     return (
         span._end_time is None
-        and [len(span._events), len(span._links)] == [1, 1]
+        and all(isinstance(each._dq, deque) and len(each) == len(each._dq) == 1 for each in kept)
         and all(hasattr(limits, name) for name in ("max_event_attributes", "max_attribute_length"))
     )
 
@@ -83,7 +85,7 @@ def store(span: Any, name: str, attributes: LateAttributes, unix_ns: int) -> boo
     event = attributes.event
     if event is None or event._timestamp != unix_ns or event._limits is not limits:
         event = attributes.event = LateEvent(name, attributes, unix_ns, limits)
-    span._events.append(event)
+    _append(span._events, event)
     return True
 
 
@@ -95,5 +97,14 @@ def store_link(span: Any, link: Link) -> bool:
     """
     if getattr(type(span), "add_link", None) is not _add_link or span._end_time is not None:
         return False
-    span._links.append(link)
+    _append(span._links, link)
     return True
+
+
+def _append(kept: Any, item: Any) -> None:
+    # Its own append takes a lock, around what is but one step, to count what is dropped.
+    items = kept._dq
+    if len(items) == items.maxlen:
+        kept.append(item)
+    else:
+        items.append(item)

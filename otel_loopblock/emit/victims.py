@@ -9,15 +9,14 @@ from __future__ import annotations
 import asyncio
 import contextvars
 from collections.abc import Callable, Iterator, Set
-from typing import Any, Final, NamedTuple
+from typing import Any, Final, NamedTuple, TypeAlias
 
-from opentelemetry import trace
 from opentelemetry.context import Context
 from opentelemetry.trace import SpanContext, SpanKind
 
 from otel_loopblock.aftermath import SHORTEST_S, Waiting
 from otel_loopblock.block import Observed
-from otel_loopblock.emit.context import local_root, variable
+from otel_loopblock.emit.context import local_root, span_in, variable
 
 MAX_LOOKS: Final = 250
 """Contexts looked at on the loop's thread per block."""
@@ -53,15 +52,9 @@ class Culprit(NamedTuple):
         return self.observed.started_unix_ns + int((at - self.observed.began) * 1e9)
 
 
-class Victim(NamedTuple):
-    """A request that waited."""
-
-    span: Any
-    """The innermost recording span of the context that waited."""
-    root: Any
-    """The span of the request."""
-    due: float | None
-
+Victim: TypeAlias = "tuple[Any, Any, float | None]"
+"""A request that waited: the innermost recording span of the context that waited, the span of the request,
+``perf_counter`` when it came due. A plain tuple, like what it is made of."""
 
 Record = Callable[[Any, Culprit, float], None]
 """Records one request's delay, in seconds, given its span."""
@@ -159,7 +152,7 @@ class Victims:
             return
         if span.is_recording() and getattr(span, "kind", None) in (SpanKind.SERVER, SpanKind.CONSUMER):
             self._arriving.discard(task)
-            victim = self._found[id(span)] = Victim(span, span, None)
+            victim = self._found[id(span)] = span, span, None
             self._take([victim], self._culprit)
 
     def ended(self) -> None:
@@ -186,7 +179,7 @@ class Victims:
         root = local_root(span)
         if id(root) in self._found:
             return None
-        victim = self._found[id(root)] = Victim(span, root, due)
+        victim = self._found[id(root)] = span, root, due
         return victim
 
     def _take(self, found: list[Victim], culprit: Culprit) -> None:
@@ -205,19 +198,17 @@ class Victims:
                 self._add(waited.get(self._carrier), None, due, since_unix_ns)
         for victim in self._found.values():
             if _waited_for(victim, culprit):
-                self._record(victim.root, culprit, culprit.longest_wait(victim.due))
+                self._record(victim[1], culprit, culprit.longest_wait(victim[2]))
 
 
 def _waited_for(victim: Victim, culprit: Culprit) -> bool:
-    return (
-        victim.root.get_span_context().trace_id not in culprit.traces
-        and culprit.longest_wait(victim.due) >= SHORTEST_S
-    )
+    _, root, due = victim
+    return root.get_span_context().trace_id not in culprit.traces and culprit.longest_wait(due) >= SHORTEST_S
 
 
 def _recording(carried: Context, since_unix_ns: int | None = None) -> Any:
     """The innermost span of a context that records, or has ended since then only; ``None`` without one."""
-    span: Any = trace.get_current_span(carried)
+    span = span_in(carried)
     if span.is_recording():
         return span
     for each in (span, local_root(span)):

@@ -36,7 +36,8 @@ class AsyncioQueue:
 
     def read(self, handles: Sequence[Any]) -> list[Queued]:
         """What ``Handle`` and ``TimerHandle`` objects are."""
-        timer, offset = asyncio.TimerHandle, self._offset
+        timer: Any = asyncio.TimerHandle
+        offset = self._offset
         return [
             (
                 handle._context,
@@ -50,8 +51,8 @@ class AsyncioQueue:
 
     def opening(self, callback: Any, arguments: tuple[Any, ...]) -> Opening | None:
         """What this callback has to do with a new connection."""
-        # A connection is accepted; a task makes its transport; that adds its reader; it reads what came, and the
-        # protocol makes a task of it: a turn each.
+        # A connection is accepted; a task makes its transport; that adds its reader; it reads what came, and
+        # the protocol makes a task of it: a turn each.
         task = task_of(callback)
         if task is None:
             name = getattr(callback, "__name__", "")
@@ -67,6 +68,10 @@ class AsyncioQueue:
         accepted = frame.f_locals.get("conn") if frame is not None else None
         return Opening(3, accepted.fileno() if accepted is not None else -1)
 
-    def timers(self, until: float) -> list[Timer]:
+    def upcoming(self, until: float) -> list[Any]:
         """None: when its time has come, each is put into the queue, behind what is there."""
+        return []
+
+    def timers(self, until: float, among: list[Any] | None = None) -> list[Timer]:
+        """Likewise."""
         return []

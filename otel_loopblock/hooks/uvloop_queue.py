@@ -107,7 +107,9 @@ class UvloopQueue:
             if not callable(callback):
                 if hasattr(callback, "get_extra_info"):
                     found.append((context, None, (callback,), None))
-            elif arguments and callable(arguments[0]):  # ours is called with the callback as its first argument
+            elif arguments and callable(
+                arguments[0]
+            ):  # ours is called with the callback as its first argument
                 found.append((context, arguments[0], arguments[1:], None))
             else:
                 found.append((context, callback, arguments or (), None))
@@ -120,13 +122,18 @@ class UvloopQueue:
         (transport,) = arguments  # one of its methods: its connection is made, or lost
         return Opening(TURNS_TO_READ, descriptor(transport)) if not transport.is_closing() else None
 
-    def timers(self, until: float) -> list[Timer]:
+    def upcoming(self, until: float) -> list[Any]:
         """The timers due until then; their times are whole milliseconds."""
         if len(self._timers) > MAX_TIMERS:
             return []
+        limit = until - self._offset
+        return [timer for timer in list(self._timers) if timer.when() <= limit]
+
+    def timers(self, until: float, among: list[Any] | None = None) -> list[Timer]:
+        """What these are."""
         offset = self._offset
         limit = until - offset
-        due = [timer for timer in list(self._timers) if timer.when() <= limit]
+        due = self.upcoming(until) if among is None else [timer for timer in among if timer.when() <= limit]
         found: list[Timer] = []
         for timer, (context, callback, arguments) in zip(due, self._timer.read(due), strict=True):
             if callback is None:  # it was cancelled

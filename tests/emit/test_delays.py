@@ -8,7 +8,6 @@ from opentelemetry.trace import SpanContext, TraceFlags
 
 from otel_loopblock.emit.delays import Annotations
 from otel_loopblock.emit.late import add_event
-from otel_loopblock.emit.victims import Victim
 from tests.emit.test_victims import CULPRIT, root_span
 
 SAMPLED = SpanContext(1, 2, is_remote=False, trace_flags=TraceFlags(TraceFlags.SAMPLED))
@@ -16,7 +15,7 @@ REPORTED = CULPRIT._replace(carrier=SAMPLED)
 
 
 def add_delayed(annotations, span, unix_ns):
-    add_event(span, "event_loop.delayed", annotations.of(Victim(span, span, None))[0], unix_ns)
+    add_event(span, "event_loop.delayed", annotations.of((span, span, None))[0], unix_ns)
 
 
 @pytest.mark.parametrize(
@@ -26,7 +25,7 @@ def add_delayed(annotations, span, unix_ns):
 def test_delay_is_rounded_up_to_a_tenth_of_the_block(due, expected):
     span = root_span()
 
-    late, _ = Annotations(REPORTED).of(Victim(span, span, due))
+    late, _ = Annotations(REPORTED).of((span, span, due))
 
     assert late.read()["event_loop.delay.max"] == pytest.approx(expected)
 
@@ -37,7 +36,7 @@ def test_delay_is_rounded_up_to_a_tenth_of_the_block(due, expected):
 def test_event_begins_so_long_before_the_end_of_the_block_as_it_says(due, expected_ms):
     span = root_span(start_time=500_000_000)
 
-    late, began_unix_ns = Annotations(REPORTED).of(Victim(span, span, due))
+    late, began_unix_ns = Annotations(REPORTED).of((span, span, due))
 
     assert began_unix_ns == pytest.approx(expected_ms * 1_000_000, abs=1000)
     assert began_unix_ns + late.read()["event_loop.delay.max"] * 1e9 == pytest.approx(1_100_000_000, abs=1000)
@@ -46,7 +45,7 @@ def test_event_begins_so_long_before_the_end_of_the_block_as_it_says(due, expect
 def test_event_does_not_begin_before_its_span():
     span = root_span(start_time=1_050_000_000)
 
-    _, began_unix_ns = Annotations(REPORTED).of(Victim(span, span, None))
+    _, began_unix_ns = Annotations(REPORTED).of((span, span, None))
 
     assert began_unix_ns == 1_050_000_000
 
@@ -56,7 +55,7 @@ def test_events_are_the_same_however_they_were_added():
     spans = [root_span() for _ in range(3)]
     for number, span in enumerate(spans):
         add_delayed(annotations, span, 1000 + number)
-        annotations.add_link(Victim(span, span, None))
+        annotations.add_link((span, span, None))
 
     assert [dict(span.events[0].attributes) for span in spans] == [dict(spans[0].events[0].attributes)] * 3
     assert [span.events[0].name for span in spans] == ["event_loop.delayed"] * 3
@@ -79,7 +78,7 @@ def test_culprit_that_is_not_sampled_is_named_and_not_linked():
     annotations = Annotations(CULPRIT._replace(carrier=unsampled))
     span = root_span()
     add_delayed(annotations, span, 1000)
-    annotations.add_link(Victim(span, span, None))
+    annotations.add_link((span, span, None))
 
     assert span.events[0].attributes["event_loop.block.span_id"] == "0000000000000002"
     assert not span.links

@@ -53,7 +53,7 @@ class Outcome:
         self.victims = Victims(maximum, self._annotate, lambda work: work(), self._record)
 
     def _annotate(self, victims, culprit):
-        self.annotated += [victim.span for victim in victims]
+        self.annotated += [span for span, _, _ in victims]
 
     def _record(self, root, culprit, delay_s):
         self.recorded.append((root, delay_s))

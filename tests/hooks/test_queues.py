@@ -152,7 +152,9 @@ def test_timers_of_asyncio_are_in_its_queue_when_their_time_has_come(hooked, tel
         before = queue.timers(now + 10)
         await asyncio.sleep(0)
         await asyncio.sleep(0)
-        return before, [(arguments[0], due - now) for _, callback, arguments, due in found if callback is called]
+        return before, [
+            (arguments[0], due - now) for _, callback, arguments, due in found if callback is called
+        ]
 
     loop = LOOPS["asyncio"]()
     try:
@@ -183,7 +185,9 @@ def test_connection_that_is_being_accepted_is_known(hooked, run, loop_kind):
 
         def look(turns):
             loop.call_soon(called)
-            seen.extend(queue.opening(callback, arguments) for _, callback, arguments, _ in queue.read(queue.ready))
+            seen.extend(
+                queue.opening(callback, arguments) for _, callback, arguments, _ in queue.read(queue.ready)
+            )
             if turns:
                 loop.call_soon(look, turns - 1)
 
