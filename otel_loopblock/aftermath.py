@@ -49,8 +49,8 @@ came due, ``None`` where only is known that it waited at the end.
 This and the next two are plain tuples: one is made for each of many requests, right after a block."""
 
 Queued: TypeAlias = "tuple[Context, Any, tuple[Any, ...], float | None]"
-"""What a loop holds in its queue: the context; what will be called, ``None`` when it belongs to the loop itself;
-its arguments; ``perf_counter`` when its time comes, ``None`` for what is not a timer."""
+"""What a loop holds in its queue: the context; what will be called, ``None`` when it belongs to the loop
+itself; its arguments; ``perf_counter`` when its time comes, ``None`` for what is not a timer."""
 
 Timer: TypeAlias = "tuple[Context, float, Any]"
 """A timer that the loop calls straight away, not from its queue: the context; ``perf_counter`` when its time

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any, Final
 
 from opentelemetry import _logs, context, trace
@@ -18,6 +19,11 @@ from otel_loopblock.emit.limits import Distinct
 from otel_loopblock.emit.metrics import SCOPE, Instruments
 from otel_loopblock.emit.victims import Culprit, Victim, Victims
 from otel_loopblock.version import __version__
+
+BUDGET_S: Final = 0.0005
+"""CPU seconds of the loop's thread that a block may cost it for those who waited, or"""
+BUDGET_SHARE: Final = 0.025
+"""this share of a longer block: what is done about it stays small beside it."""
 
 STEPS: Final = 10
 """Distinct values of ``event_loop.delay.max`` per block: spans that waited equally long share an event."""
@@ -58,13 +64,22 @@ class Delays:
         self._tracer = tracer
         self._logger_provider = logger_provider
 
-    def of_a_block(self) -> Victims:
-        """Begin to look for the requests that one callback made wait."""
-        return Victims(self._config.max_delayed_requests, self._annotate, self._defer, self._record)
+    def of_a_block(self, lasted_s: float) -> Victims:
+        """Begin to look for the requests that one callback made wait.
 
-    def _annotate(self, victims: list[Victim], culprit: Culprit) -> None:
+        Args:
+            lasted_s: how long it was, in seconds.
+        """
+        return Victims(
+            self._config.max_delayed_requests,
+            max(BUDGET_S, BUDGET_SHARE * lasted_s),
+            lambda culprit: partial(self._annotate, Annotations(culprit), culprit),
+            self._defer,
+            self._record,
+        )
+
+    def _annotate(self, annotations: Annotations, culprit: Culprit, victims: list[Victim]) -> None:
         report, most = self._config.report, self._config.max_events_per_span
-        annotations = Annotations(culprit)
         for victim in victims:
             span = victim[0]
             count = getattr(span, DELAYS_ON_SPAN, 0)

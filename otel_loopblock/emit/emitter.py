@@ -176,7 +176,7 @@ class Emitter:
         running = self._running(monitor)
         running.begin(started)
         # Before anything of the loop goes on.
-        victims = self._look_for_victims(monitor)
+        victims = self._look_for_victims(monitor, ended - started)
         if not (running.reported and running.charges.cover(started, ended, self.threshold_s)):
             self._report_rest(running, monitor, Stretch(started, ended), target, current_span(python_context))
         reported, running.reported = running.reported, []
@@ -229,10 +229,10 @@ class Emitter:
 
     # -- who had to wait ----------------------------------------------------------------------------
 
-    def _look_for_victims(self, monitor: Monitor) -> Victims | None:
+    def _look_for_victims(self, monitor: Monitor, lasted_s: float) -> Victims | None:
         if monitor.queue is None:
             return None
-        victims = self._delays.of_a_block()
+        victims = self._delays.of_a_block(lasted_s)
         victims.look(monitor.waiting(perf_counter()))
         return victims
 

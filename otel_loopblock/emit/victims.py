@@ -1,7 +1,7 @@
 """Finds the requests that a block made wait: reads what waited as spans, each request once per block.
 
-At most so many are annotated, on the loop's thread, because a request that had to wait often ends in the
-very step that it waited for. The rest is counted on the watchdog's thread.
+At most so many are annotated, in a limited time, on the loop's thread, because a request that had to wait
+often ends in the very step that it waited for. The rest is counted on the watchdog's thread.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextvars
 from collections.abc import Callable, Iterator, Set
+from time import thread_time
 from typing import Any, Final, NamedTuple, TypeAlias
 
 from opentelemetry.context import Context
@@ -20,6 +21,9 @@ from otel_loopblock.emit.context import local_root, span_in, variable
 
 MAX_LOOKS: Final = 250
 """Contexts looked at on the loop's thread per block."""
+
+AT_ONCE: Final = 8
+"""Requests between two looks at the clock."""
 
 
 class Culprit(NamedTuple):
@@ -58,7 +62,7 @@ Victim: TypeAlias = "tuple[Any, Any, float | None]"
 
 Record = Callable[[Any, Culprit, float], None]
 """Records one request's delay, in seconds, given its span."""
-Annotate = Callable[[list[Victim], Culprit], None]
+Annotate = Callable[[list[Victim]], None]
 """Gives requests their events."""
 
 
@@ -67,7 +71,9 @@ class Victims:
 
     Args:
         maximum: how many get an event.
-        annotate: gives it to them.
+        budget_s: CPU seconds of the loop's thread for all of this; those not reached in that time are
+            recorded only.
+        annotate: makes, for a culprit, what gives it to them.
         finish: is called with what is left to do on another thread.
         record: is called for each of them then.
     """
@@ -75,6 +81,7 @@ class Victims:
     __slots__ = (
         "_annotate",
         "_arriving",
+        "_budget_s",
         "_carrier",
         "_culprit",
         "_finish",
@@ -82,15 +89,23 @@ class Victims:
         "_known",
         "_left",
         "_looks",
+        "_make_annotate",
         "_record",
         "_rest",
     )
 
     def __init__(
-        self, maximum: int, annotate: Annotate, finish: Callable[[Callable[[], None]], None], record: Record
+        self,
+        maximum: int,
+        budget_s: float,
+        annotate: Callable[[Culprit], Annotate],
+        finish: Callable[[Callable[[], None]], None],
+        record: Record,
     ) -> None:
         self._left = maximum
-        self._annotate = annotate
+        self._budget_s = budget_s
+        self._make_annotate = annotate
+        self._annotate: Annotate | None = None
         self._finish = finish
         self._record = record
         self._found: dict[int, Victim] = {}
@@ -111,6 +126,8 @@ class Victims:
         known, carrier, looks = self._known, self._carrier, self._looks
         if carrier is None:
             return found
+        began = thread_time()
+        until = began + self._budget_s
         for context, task, due in waiting:
             looks += 1
             carried = context.get(carrier)
@@ -120,11 +137,12 @@ class Victims:
                 if victim is not None:
                     known[id(carried)] = carried
                     found.append(victim)
-            if looks >= MAX_LOOKS:
+            if looks >= MAX_LOOKS or (looks % AT_ONCE == 0 and thread_time() >= until):
                 # A task's context tells of its request until it runs on: a copy tells later, too.
                 self._rest += [(context.copy(), due) for context, _, due in waiting]
                 break
         self._looks = looks
+        self._budget_s -= thread_time() - began
         return found
 
     def count(self) -> int:
@@ -186,9 +204,19 @@ class Victims:
         if culprit.carrier is None or not found:
             return
         chosen = [victim for victim in found if _waited_for(victim, culprit)][: self._left]
-        self._left -= len(chosen)
-        if chosen:
-            self._annotate(chosen, culprit)
+        if not chosen:
+            return
+        began = thread_time()
+        annotate = self._annotate
+        if annotate is None:
+            annotate = self._annotate = self._make_annotate(culprit)
+        for first in range(0, len(chosen), AT_ONCE):
+            if thread_time() - began >= self._budget_s:
+                break
+            few = chosen[first : first + AT_ONCE]
+            annotate(few)
+            self._left -= len(few)
+        self._budget_s -= thread_time() - began
 
     def _record_all(self, culprit: Culprit) -> None:
         # By now those who waited may have ended, which they had not when the block did.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextvars
+import itertools
 from types import SimpleNamespace
 
 import pytest
@@ -11,7 +12,8 @@ from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.trace import INVALID_SPAN_CONTEXT, SpanKind
 
 from otel_loopblock.block import Block
-from otel_loopblock.emit.victims import MAX_LOOKS, Culprit, Victims
+from otel_loopblock.emit import victims
+from otel_loopblock.emit.victims import AT_ONCE, MAX_LOOKS, Culprit, Victims
 
 tracer = TracerProvider().get_tracer("test")
 
@@ -47,12 +49,14 @@ CULPRIT = Culprit(
 class Outcome:
     """What :class:`Victims` said."""
 
-    def __init__(self, maximum=100):
+    def __init__(self, maximum=100, budget_s=60.0):
         self.annotated = []
         self.recorded = []
-        self.victims = Victims(maximum, self._annotate, lambda work: work(), self._record)
+        self.victims = Victims(
+            maximum, budget_s, lambda culprit: self._annotate, lambda work: work(), self._record
+        )
 
-    def _annotate(self, victims, culprit):
+    def _annotate(self, victims):
         self.annotated += [span for span, _, _ in victims]
 
     def _record(self, root, culprit, delay_s):
@@ -150,6 +154,43 @@ def test_beyond_the_maximum_requests_are_recorded_only_over_all_turns():
 
     assert len(outcome.annotated) == 3
     assert len(outcome.recorded) == 4
+
+
+@pytest.fixture
+def clock(monkeypatch):
+    """A clock that shows a second more each time that it is read."""
+    monkeypatch.setattr(victims, "thread_time", itertools.count().__next__)
+
+
+@pytest.mark.parametrize(
+    ("budget_s", "annotated"),
+    [
+        (2, 0),  # gone before the first are annotated
+        (8, 30 - 30 % AT_ONCE),  # it takes five to find them, one more for each of the next three times
+        (9, 30),
+    ],
+)
+def test_beyond_their_time_requests_are_recorded_only(clock, budget_s, annotated):
+    outcome = Outcome(budget_s=budget_s)
+
+    outcome.victims.look(waiting(root_span()) for _ in range(30))
+    outcome.victims.blame(CULPRIT)
+    outcome.victims.ended()
+
+    assert len(outcome.annotated) == annotated
+    assert len(outcome.recorded) == 30
+
+
+def test_in_later_turns_there_is_only_the_time_that_is_left(clock):
+    outcome = Outcome(budget_s=2)
+
+    outcome.victims.look(iter([waiting(root_span())]))
+    outcome.victims.blame(CULPRIT)
+    outcome.victims.waited(iter([waiting(root_span())]))
+    outcome.victims.ended()
+
+    assert len(outcome.annotated) == 0
+    assert len(outcome.recorded) == 2
 
 
 def test_those_not_looked_at_in_time_are_recorded_though_they_have_gone_on_and_ended():
