@@ -2,7 +2,7 @@
 
 Times, inside one process, all that the instrumentation does on that thread for a callback over the threshold:
 the event on the span that ends, and what is left at the callback's end; and by itself the part that serves
-cause, call and advice: the clocks and the watchdog's looks are read, and it is noted what ran. These three are
+cause, call and advice: the clocks and the watchdog's looks are read, and it is noted what ran. The three are
 worked out on other threads. The block itself is a sleep below a stack as deep as that of a FastAPI handler.
 
 After a sleep the CPU's caches are cold, and what this costs depends on the machine more than on the code: for

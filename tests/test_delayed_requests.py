@@ -8,13 +8,18 @@ import socket
 import threading
 import time
 from asyncio import futures
+from collections import deque
 from functools import partial
 
 import pytest
 from opentelemetry import trace
 from opentelemetry.trace import SpanKind
 
+from otel_loopblock.aftermath import Aftermath, Upcoming
+from otel_loopblock.hooks.uvloop_queue import UvloopQueue
 from otel_loopblock.registry import registry
+from otel_loopblock.watchdog import THREAD_NAME
+from tests.conftest import LOOPS
 
 BLOCK_S = 0.06
 KEYS_IN_ORDER = [
@@ -115,6 +120,106 @@ def test_event_has_the_fixed_names_types_and_order_and_links_to_the_culprit(tele
     (blocked,) = blamed.events
     assert blocked.name == "event_loop.blocked"
     assert blocked.attributes["event_loop.block.delayed_requests"] == 1
+
+
+@pytest.fixture
+def searches(monkeypatch):
+    """The threads on which all timers of uvloop were looked through."""
+    threads = []
+    upcoming = UvloopQueue.upcoming
+
+    def search(self, until):
+        threads.append(threading.current_thread().name)
+        return upcoming(self, until)
+
+    monkeypatch.setattr(UvloopQueue, "upcoming", search)
+    return threads
+
+
+def test_timers_are_looked_through_while_the_callback_runs(telemetry, searches):
+    telemetry.instrument(threshold_ms=10)
+
+    async def sleeper(name, delay):
+        with request(telemetry, name):
+            await asyncio.sleep(delay)
+
+    async def main():
+        await asyncio.gather(
+            culprit(telemetry, block=lambda: stall(0.1)),
+            sleeper("early", 0.05),
+            sleeper("at the end", 0.11),
+            sleeper("later", 0.25),
+        )
+
+    LOOPS["uvloop"]().run_until_complete(main())
+
+    assert delays(telemetry) == {"early": ["stall"], "at the end": ["stall"]}
+    assert set(searches) == {THREAD_NAME}
+
+
+@pytest.mark.parametrize(
+    ("upcoming", "used"),
+    [
+        (Upcoming(started=10.0, until=12.0, timers=["a timer"]), True),
+        (Upcoming(started=9.0, until=12.0, timers=["a timer"]), False),  # of another callback
+        (Upcoming(started=10.0, until=11.2, timers=["a timer"]), False),  # not up to where timers matter
+        (None, False),
+    ],
+)
+def test_timers_found_before_are_used_where_they_are_all_that_matter(upcoming, used):
+    asked = []
+
+    class Nothing:
+        ready = deque()
+
+        def read(self, handles):
+            return []
+
+        def timers(self, until, among=None):
+            asked.append((until, among))
+            return []
+
+    assert list(Aftermath(Nothing(), 10.0).waiting(11.0, upcoming)) == []
+    assert asked == [(11.25, ["a timer"] if used else None)]
+
+
+def test_timer_that_is_cancelled_after_it_was_found_is_left_out(telemetry):
+    telemetry.instrument(threshold_ms=10)
+
+    async def sleeper(name, delay):
+        with request(telemetry, name):
+            await asyncio.sleep(delay)
+
+    async def main():
+        sleeping = [
+            asyncio.ensure_future(sleeper("cancelled", 0.05)),
+            asyncio.ensure_future(sleeper("kept", 0.05)),
+        ]
+        await culprit(telemetry, block=lambda: stall(0.1, sleeping[0].cancel))
+        await asyncio.gather(*sleeping, return_exceptions=True)
+
+    LOOPS["uvloop"]().run_until_complete(main())
+
+    assert delays(telemetry)["kept"] == [
+        "stall"
+    ]  # the other one is woken by its cancellation, and waits for that
+
+
+def test_without_the_watchdog_they_are_looked_through_when_the_callback_has_ended(telemetry, searches):
+    telemetry.instrument(watchdog=False)
+
+    async def victim():
+        with request(telemetry, "victim"):
+            await asyncio.sleep(0.03)
+
+    async def main():
+        await asyncio.gather(culprit(telemetry), victim())
+
+    LOOPS["uvloop"]().run_until_complete(main())
+
+    (span,) = telemetry.spans("victim")
+    assert [event.name for event in span.events] == ["event_loop.delayed"]
+    assert set(searches) == {threading.main_thread().name}
 
 
 def test_histogram_has_one_record_per_victim_by_culprit_and_route(telemetry, run, loop_kind):

@@ -71,8 +71,8 @@ class Victims:
 
     Args:
         maximum: how many get an event.
-        budget_s: CPU seconds of the loop's thread for all of this; those not reached in that time are
-            recorded only.
+        budget_s: CPU seconds of the loop's thread for all of this; those not reached in that time, but for
+            the first few, are recorded only.
         annotate: makes, for a culprit, what gives it to them.
         finish: is called with what is left to do on another thread.
         record: is called for each of them then.
@@ -92,6 +92,7 @@ class Victims:
         "_make_annotate",
         "_record",
         "_rest",
+        "_told",
     )
 
     def __init__(
@@ -114,6 +115,7 @@ class Victims:
         self._rest: list[tuple[contextvars.Context, float | None]] = []
         self._arriving: set[Any] = set()
         self._looks = 0
+        self._told = False
         self._culprit: Culprit | None = None
 
     def look(self, waiting: Iterator[Waiting]) -> list[Victim]:
@@ -211,11 +213,11 @@ class Victims:
         if annotate is None:
             annotate = self._annotate = self._make_annotate(culprit)
         for first in range(0, len(chosen), AT_ONCE):
-            if thread_time() - began >= self._budget_s:
+            if self._told and thread_time() - began >= self._budget_s:
                 break
-            few = chosen[first : first + AT_ONCE]
-            annotate(few)
-            self._left -= len(few)
+            annotate(chosen[first : first + AT_ONCE])
+            self._told = True
+        self._left -= len(chosen)
         self._budget_s -= thread_time() - began
 
     def _record_all(self, culprit: Culprit) -> None:

@@ -165,9 +165,9 @@ def clock(monkeypatch):
 @pytest.mark.parametrize(
     ("budget_s", "annotated"),
     [
-        (2, 0),  # gone before the first are annotated
-        (8, 30 - 30 % AT_ONCE),  # it takes five to find them, one more for each of the next three times
-        (9, 30),
+        (2, AT_ONCE),  # gone before the first are annotated: they are, nevertheless
+        (7, 3 * AT_ONCE),  # it takes five to find them, one more for each of the next times
+        (8, 30),
     ],
 )
 def test_beyond_their_time_requests_are_recorded_only(clock, budget_s, annotated):
@@ -189,7 +189,7 @@ def test_in_later_turns_there_is_only_the_time_that_is_left(clock):
     outcome.victims.waited(iter([waiting(root_span())]))
     outcome.victims.ended()
 
-    assert len(outcome.annotated) == 0
+    assert len(outcome.annotated) == 1
     assert len(outcome.recorded) == 2
 
 
