@@ -144,6 +144,9 @@ def test_timers_are_looked_through_while_the_callback_runs(telemetry, searches):
             await asyncio.sleep(delay)
 
     async def main():
+        await asyncio.sleep(0)
+        (monitor,) = registry.monitors()
+        assert monitor.queue is not None  # it is found at the first block, for those that follow
         await asyncio.gather(
             culprit(telemetry, block=lambda: stall(0.1)),
             sleeper("early", 0.05),
@@ -170,7 +173,8 @@ def test_timers_found_before_are_used_where_they_are_all_that_matter(upcoming, u
     asked = []
 
     class Nothing:
-        ready = deque()
+        def __init__(self):
+            self.ready = deque()
 
         def read(self, handles):
             return []
