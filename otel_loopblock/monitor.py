@@ -17,6 +17,7 @@ from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
 from otel_loopblock import guard, kernel
+from otel_loopblock.runs import FRESH_TICKS
 from otel_loopblock.samples import Delay, Evidence, Look, Reading, Target, Watch, queued_between
 
 if TYPE_CHECKING:
@@ -158,6 +159,23 @@ class Monitor:
                 self.queue_of = None
         return self._queue
 
+    def begin_run(self, now: float) -> None:
+        """The loop begins to run again, on this thread: nobody has read its clocks since it stopped.
+
+        Args:
+            now: ``perf_counter``.
+        """
+        thread = self._thread
+        if thread is None or thread.id != threading.get_ident():
+            self.enter_thread()
+            return
+        reading = self.reading
+        if reading is not None and now - reading.at < FRESH_TICKS * self.registry.watchdog.tick_s:
+            return
+        cpu = time.thread_time() if self.clock is not None else None
+        self.reading = reading = Reading(now, cpu, time.process_time(), None, self.busy)
+        self.baseline = self.registry.baseline(thread, reading)
+
     @property
     def running(self) -> bool:
         """Whether the loop runs, or may start to run again soon."""
@@ -196,17 +214,17 @@ class Monitor:
 
     def _evidence(self, end: Reading, ticked: float) -> Evidence:
         watch, now = self.watch, end.at
-        tick = self.registry.watchdog.tick_s
+        watchdog = self.registry.watchdog
         looks: tuple[Look, ...] = ()
         delays: tuple[Delay, ...] = ()
         before, baseline, throttled = self.reading, self.baseline, None
         if watch is not None and watch.started == self.started:
             looks, delays = tuple(watch.looks), tuple(watch.delays)
             before, baseline, throttled = watch.before, watch.baseline, watch.throttled
-        due = (ticked or now) + tick
-        if self.registry.watching and now - due >= tick:
+        due = watchdog.runs.next_due(ticked or now)
+        if self.registry.watching and now - due >= watchdog.tick_s:
             queued = queued_between(self.baseline, end)
-            delays = (*delays, self.registry.watchdog.lateness.explain_missing(due, now, queued))
+            delays = (*delays, watchdog.lateness.explain_missing(due, now, queued))
         return Evidence(looks, before, end, delays, tuple(self.collections or ()), baseline, throttled)
 
     def waiting(self, now: float) -> Iterator[Waiting]:

@@ -165,7 +165,7 @@ class Registry:
             if len(self._monitors) >= self._room:
                 self._room = 2 * len(self.monitors()) + MIN_ROOM
             self._monitors.append(weakref.ref(monitor))
-            self.loop_runs()
+            self.loop_runs(loop)
             return monitor
 
     def thread(self) -> LoopThread:
@@ -199,10 +199,23 @@ class Registry:
         fresh = thread.baseline = reading._replace(scheduling=kernel.scheduling(thread.native_id))
         return fresh
 
-    def loop_runs(self) -> None:
-        """A loop was attached or has begun to run: the watchdog must look from now on."""
+    def loop_runs(self, loop: asyncio.AbstractEventLoop | None = None) -> None:
+        """A loop was attached or has begun to run: the watchdog must look from now on.
+
+        Args:
+            loop: that one; ``None``: any.
+        """
         if self.watching:
-            self.watchdog.start()
+            self.watchdog.start(loop)
+
+    def unseen(self) -> bool:
+        """Whether a loop runs, or can begin to, that the hook on ``run_forever`` does not see."""
+        runs, sees = self.watchdog.runs, self._hooks.sees_runs
+        for monitor in self.monitors():
+            loop = monitor.loop()
+            if loop is not None and loop not in runs and (loop.is_running() or not sees(loop)):
+                return True
+        return False
 
     def _detach(self, monitor: Monitor) -> None:
         loop = monitor.loop()

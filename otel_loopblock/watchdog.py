@@ -1,8 +1,8 @@
 """The watchdog: one daemon thread per process that looks at callbacks while they are long.
 
 It also does what must not happen on a loop's thread: deferred work of the listeners (metrics, logs,
-spans) is handed to it. It sleeps for long while no loop runs, and starts again in a forked child with
-the first loop there.
+spans) is handed to it. It sleeps while no loop runs, or none for longer than half of a threshold
+(:mod:`~otel_loopblock.runs`), and starts again in a forked child with the first loop there.
 """
 
 from __future__ import annotations
@@ -19,9 +19,12 @@ from typing import TYPE_CHECKING
 from otel_loopblock import guard, kernel
 from otel_loopblock.lateness import Lateness
 from otel_loopblock.naming import called_name, line_number
+from otel_loopblock.runs import Runs
 from otel_loopblock.samples import Look, RawFrame, Reading, Watch, queued_between
 
 if TYPE_CHECKING:
+    import asyncio
+
     from otel_loopblock.monitor import Monitor
     from otel_loopblock.registry import Registry
 
@@ -29,7 +32,8 @@ STANDSTILL_S = 0.01
 """How often a loop that stands still is asked whether it runs again."""
 
 REST_AFTER_S = 1.0
-"""How long all loops must have stood still before the watchdog ticks more slowly."""
+"""How long all loops must have stood still before the watchdog ticks more slowly, where it is not told when
+one begins to run."""
 
 LONG_TICK_S = 0.02
 """A tick longer than this can be interrupted; the sleep of a shorter one costs less."""
@@ -69,25 +73,42 @@ class Watchdog:
         self._last_place: tuple[object, ...] | None = None
         self._last_frames: tuple[tuple[RawFrame, ...], str | None] = ((), None)
         self.lateness = Lateness()
-        self.tick_s = 0.0025
+        self.runs = Runs()
+
+    @property
+    def tick_s(self) -> float:
+        """Seconds between two looks."""
+        return self.runs.tick_s
+
+    @tick_s.setter
+    def tick_s(self, seconds: float) -> None:
+        self.runs.tick_s = seconds
 
     # -- life ---------------------------------------------------------------------------------
 
-    def start(self) -> None:
-        """Start the thread if it does not run; when it does, have it look which loops there are."""
+    def start(self, loop: asyncio.AbstractEventLoop | None = None) -> None:
+        """Start the thread if it does not run; when it does, have it look which loops there are.
+
+        Args:
+            loop: the one that there is now. It can wait if it was seen to begin to run, or does not run yet.
+        """
         self._changed = True  # before it is asked whether it rests: it asks the other way round
         if self._thread is not None and self._thread.is_alive():
             if self._resting:
                 self._wake.set()
+            elif loop is None or (loop not in self.runs and loop.is_running()):
+                self.runs.ring()
             return
         with self._lock:
             if self._thread is not None and self._thread.is_alive():
                 return
             self._stopping = False
+            self.runs.open()
             thread = threading.Thread(target=self._run, name=THREAD_NAME, daemon=True)
             try:
                 thread.start()
             except RuntimeError:  # the interpreter is shutting down
+                self.runs.close()
                 return
             self._thread = thread
 
@@ -96,14 +117,17 @@ class Watchdog:
         thread = self._thread
         self._stopping = True
         self._wake.set()
+        self.runs.ring()
         if thread is not None and thread is not threading.current_thread():
             thread.join(timeout_s)
         self._thread = None
+        self.runs.close()
         self.drain()
 
     def forget(self) -> None:
         """In a forked child: the thread is not there, its locks may be held for ever."""
         self._thread = None
+        self.runs.forget()
         self._wake = threading.Event()
         self._resting = False
         self._lock = threading.Lock()
@@ -121,6 +145,7 @@ class Watchdog:
             _do(work)
         else:
             self._deferred.append(work)
+            self.runs.ring(self.tick_s)
 
     @property
     def pending(self) -> bool:
@@ -156,9 +181,14 @@ class Watchdog:
         monitors: list[Monitor] = []
         while not self._stopping:
             tick = self.tick_s
+            told = self._can_be_told(now)
             # Counted from the last wake-up: a look that took long was one that lost the GIL.
             due = now + tick
-            if tick <= LONG_TICK_S:
+            if told:
+                monitors = []
+                due, now = self.runs.wait(self._is_wanted)
+                check_at = now
+            elif tick <= LONG_TICK_S:
                 time.sleep(tick)
                 now = perf_counter()
             else:  # a listener with a lower threshold may come meanwhile
@@ -172,17 +202,33 @@ class Watchdog:
                 if any(monitor.running for monitor in monitors):
                     ran_at = now
                     check_at = now + 20 * tick
-                elif now - ran_at > REST_AFTER_S:
+                elif now - ran_at > REST_AFTER_S and not told:
                     self.drain()
                     self.lateness.forget()
                     self._rest(STANDSTILL_S if monitors else 60.0)
                     now = perf_counter()
                     continue
             self._look(monitors, due, now)
+            if told and not monitors:
+                self.lateness.begin(now)
             if self._deferred:
                 self.drain()
                 self.lateness.forget()
                 now = perf_counter()
+
+    def _can_be_told(self, now: float) -> bool:
+        """Whether the alarm will go off before any loop has run for too long without a look."""
+        if not self.runs.can_wait(now):
+            return False
+        changed, self._changed = self._changed, False  # before they are looked through
+        if not self._registry.unseen():
+            return True
+        if changed:
+            self._changed = True
+        return False
+
+    def _is_wanted(self) -> bool:
+        return self._stopping or self._changed or bool(self._deferred)
 
     def _rest(self, seconds: float) -> None:
         """Sleep; a loop that is attached, or the end, interrupts."""

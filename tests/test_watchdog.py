@@ -66,6 +66,10 @@ def test_watchdog_that_rests_looks_at_a_loop_that_comes(monkeypatch):
         def monitors():
             return monitors
 
+        @staticmethod
+        def unseen():
+            return True
+
     class Looked:
         running = True
         poll = None
@@ -92,6 +96,22 @@ def test_watchdog_that_rests_looks_at_a_loop_that_comes(monkeypatch):
         assert looked.wait(30)
     finally:
         watchdog.stop()
+
+
+@pytest.mark.parametrize("changed", [True, False])
+def test_loop_that_came_is_looked_for_though_another_keeps_the_watchdog_from_waiting(changed):
+    class Unseen:
+        @staticmethod
+        def unseen():
+            return True
+
+    watchdog = Watchdog(Unseen())
+    watchdog.runs.open()
+    watchdog._changed = changed
+
+    assert not watchdog._can_be_told(time.perf_counter())
+    assert watchdog._changed is changed
+    watchdog.runs.close()
 
 
 def test_watchdog_that_rests_can_be_stopped():

@@ -10,7 +10,17 @@ import asyncio as _asyncio
 from typing import TYPE_CHECKING
 
 from otel_loopblock import guard
-from otel_loopblock.hooks import asyncio, collector, heartbeat, probe, running, span_end, span_start, uvloop
+from otel_loopblock.hooks import (
+    asyncio,
+    collector,
+    heartbeat,
+    probe,
+    run_forever,
+    running,
+    span_end,
+    span_start,
+    uvloop,
+)
 from otel_loopblock.hooks.patches import Patches
 from otel_loopblock.monitor import ATTRIBUTE, Monitor
 
@@ -31,7 +41,7 @@ class Hooks:
     def install(self) -> None:
         """Put the hooks in place. One that cannot be is left out, counted and logged."""
         patches = self._patches = Patches()
-        for hook in (asyncio, uvloop, span_start, span_end, collector):
+        for hook in (asyncio, uvloop, run_forever, span_start, span_end, collector):
             try:
                 hook.install(patches, self._registry)
             except Exception:
@@ -42,6 +52,10 @@ class Hooks:
         patches, self._patches = self._patches, None
         if patches is not None:
             patches.restore()
+
+    def sees_runs(self, loop: _asyncio.AbstractEventLoop) -> bool:
+        """Whether it will be seen when ``loop`` begins to run."""
+        return run_forever.sees(loop)
 
     def beat(self, monitor: Monitor) -> None:
         """See to it that the lag of a loop is measured from now on, whatever thread it runs in."""

@@ -103,7 +103,7 @@ def _begin(loop: Any, monitor: Monitor, registry: Registry) -> Callable[..., Any
                 setattr(loop, RUN_DIRECT, _make_run(monitor, TURNS_DIRECT))
                 monitor.queue_of = _queue_of
                 heartbeat.start(loop, monitor)
-                registry.loop_runs()
+                registry.loop_runs(loop)
         except Exception:
             guard.failed("begin to monitor a uvloop loop")
         return run(callback, *args)

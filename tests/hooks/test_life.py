@@ -26,6 +26,7 @@ from tests.conftest import LOOPS
 from tests.service.running import ROOT
 
 UVLOOP_NAMES = [
+    "run_forever",
     "call_soon",
     "call_soon_threadsafe",
     "call_later",
@@ -267,16 +268,19 @@ def test_block_in_a_subprocess_protocol_is_seen(telemetry, loop_kind):
 def test_uninstrument_puts_back_the_very_objects(telemetry, run):
     before = {name: vars(uvloop.Loop).get(name) for name in UVLOOP_NAMES}
     handle_run, span_end, span_start = asyncio.Handle._run, Span.end, Span.start
+    run_forever = asyncio.BaseEventLoop.run_forever
     received = vars(Stalling).get("data_received")
     collectors = list(gc.callbacks)
     telemetry.instrument()
     assert asyncio.Handle._run is not handle_run
     assert uvloop.Loop.call_soon is not before["call_soon"]
+    assert asyncio.BaseEventLoop.run_forever is not run_forever
     test_block_in_a_server_protocol_is_seen(telemetry, run, "data_received")
 
     LoopBlockInstrumentor().uninstrument()
 
     assert asyncio.Handle._run is handle_run
+    assert asyncio.BaseEventLoop.run_forever is run_forever
     assert Span.end is span_end
     assert Span.start is span_start
     assert {name: vars(uvloop.Loop).get(name) for name in UVLOOP_NAMES} == before

@@ -1,0 +1,54 @@
+"""Each time a loop begins to run, by whatever way: ``asyncio.run`` and ``run_until_complete`` come by here.
+
+Loops that have a ``run_forever`` of their own, or are run without it (nest_asyncio), are not seen here: the
+watchdog looks at these all the time.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from otel_loopblock import guard
+from otel_loopblock.monitor import ATTRIBUTE, Monitor
+
+if TYPE_CHECKING:
+    from otel_loopblock.hooks.patches import Patches
+    from otel_loopblock.registry import Registry
+    from otel_loopblock.runs import Runs
+
+_SEES = "_loopblock_sees_runs"
+
+
+def install(patches: Patches, registry: Registry) -> None:
+    """Hook asyncio's loops, and uvloop's now or when it is imported."""
+
+    def make(original: Callable[[Any], None]) -> Callable[[Any], None]:
+        return _make_run_forever(original, registry.watchdog.runs)
+
+    patches.replace("asyncio.base_events", "BaseEventLoop.run_forever", make)
+    patches.when_imported("uvloop", lambda uvloop: patches.replace(uvloop.Loop, "run_forever", make))
+
+
+def sees(loop: asyncio.AbstractEventLoop) -> bool:
+    """Whether this loop will be seen here when it begins to run."""
+    return hasattr(getattr(loop, "run_forever", None), _SEES)
+
+
+def _make_run_forever(original: Callable[[Any], None], runs: Runs) -> Callable[[Any], None]:
+    def run_forever(self: Any) -> None:
+        try:
+            now = runs.begin(self)
+            monitor: Monitor | None = getattr(self, ATTRIBUTE, None)
+            if monitor is not None:
+                monitor.begin_run(now)
+        except Exception:
+            guard.failed("see a loop begin to run")
+        try:
+            return original(self)
+        finally:
+            runs.end(self)
+
+    setattr(run_forever, _SEES, True)
+    return run_forever

@@ -1,0 +1,385 @@
+"""Loops that run for a moment are left alone; whatever runs for long is looked at, seen to begin or not."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import os
+import threading
+import time
+import weakref
+
+import pytest
+
+from otel_loopblock import alarm
+from otel_loopblock.registry import registry
+from otel_loopblock.runs import Runs
+from otel_loopblock.testing import detect_blocking
+from tests.conftest import LOOPS
+
+BLOCK_S = 0.06
+
+
+async def moment():
+    await asyncio.sleep(0)
+
+
+async def block():
+    time.sleep(BLOCK_S)
+
+
+def compute(seconds):
+    ended = time.thread_time() + seconds
+    while time.thread_time() < ended:
+        pass
+
+
+async def block_computing():
+    compute(BLOCK_S)
+
+
+def _until(is_so, seconds=30.0):
+    deadline = time.monotonic() + seconds
+    while not is_so() and time.monotonic() < deadline:
+        time.sleep(0.005)
+    assert is_so()
+
+
+def _calls(telemetry):
+    return [span.attributes.get("event_loop.block.call") for span in telemetry.spans()]
+
+
+@pytest.fixture
+def looks(monkeypatch):
+    """Counts the watchdog's looks."""
+    counted = []
+    look = registry.watchdog._look
+    monkeypatch.setattr(registry.watchdog, "_look", lambda *args: counted.append(1) or look(*args))
+    return counted
+
+
+@pytest.fixture
+def loop(loop_kind):
+    loop = LOOPS[loop_kind]()
+    yield loop
+    loop.close()
+
+
+def _run_for_moments(loop, seconds):
+    ended = time.perf_counter() + seconds
+    while time.perf_counter() < ended:
+        loop.run_until_complete(moment())
+
+
+def test_watchdog_sleeps_while_a_loop_runs_for_moments_only(telemetry, loop, looks):
+    telemetry.instrument()
+
+    _run_for_moments(loop, 1.0)
+
+    assert len(looks) < 100  # of 400 ticks; a machine that stands still now and then is to be expected
+
+
+def test_watchdog_sleeps_while_no_loop_runs(telemetry, loop, looks):
+    telemetry.instrument()
+    loop.run_until_complete(asyncio.sleep(0.05))
+    assert len(looks) > 2
+    time.sleep(0.05)
+    looks.clear()
+    time.sleep(0.5)
+
+    assert len(looks) < 50  # of 200 ticks
+
+
+@pytest.mark.parametrize(("blocking", "cause"), [(block, "wait"), (block_computing, "cpu")])
+def test_block_after_many_short_runs_is_named_and_its_cause_told(telemetry, loop, blocking, cause):
+    telemetry.instrument()
+    loop.run_until_complete(moment())
+    compute(0.3)  # what the thread did before the loop ran again is no part of the block
+    _run_for_moments(loop, 0.1)
+    loop.run_until_complete(blocking())
+
+    (span,) = telemetry.spans()
+    assert span.attributes["code.function.name"] == f"{__name__}.{'block' if cause == 'wait' else 'compute'}"
+    if span.attributes.get("event_loop.block.run_queue_delay", 0.0) > 0.2 * BLOCK_S:
+        pytest.skip("other processes had the CPU")
+    assert span.attributes["event_loop.block.cause"] == cause
+
+
+def test_clocks_are_read_when_a_loop_runs_again(telemetry, loop):
+    telemetry.instrument()
+    loop.run_until_complete(moment())
+    monitor = loop._loopblock_monitor
+    compute(0.1)
+    before = time.perf_counter()
+
+    async def reading():
+        return monitor.reading, monitor.baseline
+
+    found, baseline = loop.run_until_complete(reading())
+
+    assert found.at >= before
+    assert found.thread_cpu is None or found.thread_cpu >= monitor.reading.thread_cpu - 0.05
+    assert baseline.at >= before
+
+
+def test_loop_that_runs_in_another_thread_now_is_looked_at_there(telemetry, loop):
+    telemetry.instrument()
+    loop.run_until_complete(moment())
+    thread = threading.Thread(target=lambda: loop.run_until_complete(block()))
+    thread.start()
+    thread.join()
+
+    (span,) = telemetry.spans()
+    assert span.attributes["event_loop.block.call"] == "time.sleep"
+    assert span.attributes["thread.id"] == thread.ident
+
+
+def test_short_runs_in_one_thread_hide_no_block_in_another(telemetry, loop_kind, loop):
+    telemetry.instrument()
+    done = threading.Event()
+
+    async def long():
+        await asyncio.sleep(0.05)
+        await block()
+
+    def in_thread():
+        other = LOOPS[loop_kind]()
+        other.run_until_complete(long())
+        other.close()
+        done.set()
+
+    thread = threading.Thread(target=in_thread)
+    thread.start()
+    while not done.is_set():
+        loop.run_until_complete(moment())
+    thread.join()
+
+    assert "time.sleep" in _calls(telemetry)
+
+
+def test_loop_that_ran_before_the_hooks_came_is_looked_at(telemetry, loop):
+    go = threading.Event()
+    began = threading.Event()
+
+    async def main():
+        began.set()
+        while not go.is_set():
+            await asyncio.sleep(0.005)
+        await block()
+
+    thread = threading.Thread(target=lambda: loop.run_until_complete(main()))
+    thread.start()
+    began.wait(30)
+    telemetry.instrument()
+    time.sleep(0.05)
+    go.set()
+    thread.join()
+
+    assert _calls(telemetry) == ["time.sleep"]
+
+
+def test_loop_in_which_a_listener_comes_is_looked_at_though_another_runs_for_moments(loop_kind, loop):
+    go, done = threading.Event(), threading.Event()
+    found = []
+
+    async def main():
+        registry.watchdog.runs.end(loop)  # as if it ran since before the hooks came
+        with detect_blocking(raise_on_block=False) as detected:
+            go.set()
+            await block()
+        found.extend(detected.blocks)
+        done.set()
+
+    other = LOOPS[loop_kind]()
+    with detect_blocking(raise_on_block=False):
+        other.run_until_complete(moment())
+        _until(lambda: registry.watchdog.runs._waiting)
+        thread = threading.Thread(target=lambda: loop.run_until_complete(main()))
+        thread.start()
+        go.wait(30)
+        while not done.is_set():
+            other.run_until_complete(moment())
+        thread.join()
+    other.close()
+
+    assert [each.call for each in found] == ["time.sleep"]
+
+
+class RunsByItself(asyncio.SelectorEventLoop):
+    """As nest_asyncio makes a loop: it runs without ``run_forever``."""
+
+    def run_forever(self):
+        self.run_until_complete(self.create_future())
+
+    def run_until_complete(self, future):
+        future = asyncio.ensure_future(future, loop=self)
+        self._thread_id = threading.get_ident()
+        asyncio._set_running_loop(self)
+        try:
+            while not future.done():
+                self._run_once()
+        finally:
+            self._thread_id = None
+            asyncio._set_running_loop(None)
+        return future.result()
+
+
+@pytest.mark.parametrize("pause_s", [0.0, 0.1, 1.2])
+def test_loop_that_runs_without_run_forever_is_looked_at_each_time(telemetry, pause_s):
+    telemetry.instrument()
+    loop = RunsByItself()
+    loop.run_until_complete(moment())
+    time.sleep(pause_s)
+    loop.run_until_complete(block())
+    loop.close()
+
+    assert _calls(telemetry) == ["time.sleep"]
+
+
+def test_loop_with_a_run_forever_that_calls_the_original_is_looked_at(telemetry):
+    class Derived(asyncio.SelectorEventLoop):
+        def run_forever(self):
+            super().run_forever()
+
+    telemetry.instrument()
+    loop = Derived()
+    loop.run_until_complete(moment())
+    time.sleep(0.1)
+    loop.run_until_complete(block())
+    loop.close()
+
+    assert _calls(telemetry) == ["time.sleep"]
+
+
+def test_without_an_alarm_the_watchdog_ticks(telemetry, run, monkeypatch, looks):
+    monkeypatch.setattr(alarm, "_kernel", lambda: None)
+    telemetry.instrument()
+
+    async def main():
+        await asyncio.sleep(0.1)
+        await block()
+
+    run(main())
+
+    assert len(looks) > 5
+    assert _calls(telemetry) == ["time.sleep"]
+
+
+@pytest.mark.parametrize("reused", [False, True])
+def test_descriptor_that_the_application_closes_is_missed_once(telemetry, loop, monkeypatch, reused):
+    monkeypatch.setattr("otel_loopblock.runs.LONGEST_WAIT_S", 0.05)
+    telemetry.instrument()
+    loop.run_until_complete(moment())
+    runs = registry.watchdog.runs
+    _until(lambda: runs._waiting)
+    number = runs._alarm._descriptor
+    reading, writing = os.pipe()
+    os.close(number)
+    if reused:
+        os.dup2(reading, number)
+        os.write(writing, b"of the application")
+    _until(lambda: runs._alarm is None)
+    loop.run_until_complete(block())
+
+    assert _calls(telemetry) == ["time.sleep"]
+    if reused:
+        assert os.read(number, 100) == b"of the application"
+        os.close(number)
+    os.close(reading)
+    os.close(writing)
+
+
+@pytest.fixture
+def waiting(telemetry, loop, monkeypatch):
+    """The watchdog waits, and nothing is set that would wake it soon."""
+    monkeypatch.setattr("otel_loopblock.runs.LONGEST_WAIT_S", 1000.0)
+    telemetry.instrument()
+    loop.run_until_complete(moment())
+    time.sleep(0.2)
+    _until(lambda: registry.watchdog.runs._waiting)
+    return registry.watchdog
+
+
+def test_deferred_work_is_done_while_the_watchdog_waits(waiting):
+    done = threading.Event()
+    waiting.defer(done.set)
+
+    assert done.wait(30)
+
+
+def test_watchdog_that_waits_can_be_stopped(waiting):
+    thread = waiting._thread
+    waiting.stop(30)
+
+    assert not thread.is_alive()
+
+
+def test_watchdog_that_waits_keeps_no_monitor(waiting):
+    other = asyncio.new_event_loop()
+    other.run_until_complete(asyncio.sleep(0.1))
+    time.sleep(0.2)
+    monitor = weakref.ref(other._loopblock_monitor)
+    other.close()
+    del other
+
+    def is_gone():
+        gc.collect()
+        return monitor() is None
+
+    _until(is_gone)
+
+
+def test_new_loop_is_looked_at_at_once_beside_one_that_is_not_seen_to_begin(telemetry, loop_kind):
+    telemetry.instrument(threshold_ms=40)
+    done = threading.Event()
+
+    async def main():
+        while not done.is_set():
+            await asyncio.sleep(0.005)
+
+    unseen = RunsByItself()
+    thread = threading.Thread(target=lambda: unseen.run_until_complete(main()))
+    thread.start()
+    for _ in range(4):
+        time.sleep(0.1)
+        loop = LOOPS[loop_kind]()
+        loop.run_until_complete(block())
+        loop.close()
+    done.set()
+    thread.join()
+    unseen.close()
+
+    assert _calls(telemetry) == ["time.sleep"] * 4
+
+
+def test_threshold_that_is_lowered_while_the_watchdog_waits_holds_at_once(telemetry, loop, monkeypatch):
+    monkeypatch.setattr("otel_loopblock.runs.LONGEST_WAIT_S", 1000.0)
+    telemetry.instrument(threshold_ms=100_000)
+    loop.run_until_complete(moment())  # in 50 s it would be looked at
+    _until(lambda: registry.watchdog.runs._waiting)
+    with detect_blocking(20, raise_on_block=False) as detected:
+        loop.run_until_complete(block())
+
+    assert [found.call for found in detected.blocks] == ["time.sleep"]
+
+
+def test_nothing_is_left_open(telemetry, loop):
+    before = set(os.listdir("/proc/self/fd")) if os.path.isdir("/proc/self/fd") else set()
+    with detect_blocking():
+        loop.run_until_complete(moment())
+
+    if before:
+        assert set(os.listdir("/proc/self/fd")) == before
+    assert registry.watchdog.runs._alarm is None
+    assert loop not in registry.watchdog.runs
+
+
+def test_fork_in_the_middle_of_a_run_forgets_the_runs_of_other_threads():
+    runs = Runs()
+    loop = asyncio.new_event_loop()
+    runs.begin(loop)
+    runs.forget()
+
+    assert loop not in runs
+    runs.end(loop)  # the run that goes on in the child
+    loop.close()

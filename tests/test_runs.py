@@ -1,0 +1,262 @@
+"""When the alarm is put off, and when it must not be."""
+
+from __future__ import annotations
+
+import pytest
+
+from otel_loopblock import runs as module
+from otel_loopblock.runs import LONGEST_WAIT_S, Runs
+
+TICK = 0.0025
+
+
+class Loop:
+    """Stands for one."""
+
+
+class FakeAlarm:
+    """Goes off at :attr:`at`; whoever waits meets what the test has happen meanwhile."""
+
+    def __init__(self, clock):
+        self.clock = clock
+        self.at = None
+        self.there = True
+        self.meanwhile = lambda: None
+        self.settings = 0
+
+    def set(self, seconds):
+        self.settings += 1
+        if self.there:
+            self.at = self.clock.now + seconds
+        return self.there
+
+    def clear(self):
+        self.at = None
+        return self.there
+
+    def wait(self, seconds):
+        until = self.clock.now + seconds
+        self.meanwhile()
+        goes_off = until if self.at is None else min(until, self.at)
+        self.clock.now = max(self.clock.now, goes_off)
+
+    def close(self):
+        self.there = False
+
+
+class Clock:
+    now = 1000.0
+
+    def __call__(self):
+        return self.now
+
+
+@pytest.fixture
+def clock(monkeypatch):
+    clock = Clock()
+    monkeypatch.setattr(module, "perf_counter", clock)
+    return clock
+
+
+@pytest.fixture
+def runs(clock):
+    runs = Runs()
+    runs._alarm = FakeAlarm(clock)
+    return runs
+
+
+def _wait(runs, meanwhile=lambda: None, wanted=False):
+    """Have it wait; how many ticks after ``meanwhile`` it was due, and woke up."""
+    ended = []
+
+    def then():
+        meanwhile()
+        ended.append(module.perf_counter.now)
+
+    runs._alarm.meanwhile = then
+    due, woken = runs.wait(lambda: wanted)
+    return round((due - ended[0]) / TICK, 6), round((woken - ended[0]) / TICK, 6)
+
+
+def test_a_loop_that_runs_on_is_looked_at_after_two_ticks(runs):
+    assert _wait(runs, lambda: runs.begin(Loop())) == (2, 2)
+
+
+def test_short_runs_put_it_off_each_time(runs, clock):
+    loop = Loop()
+
+    def many():
+        for _ in range(100):
+            runs.begin(loop)
+            clock.now += 0.5 * TICK
+            runs.end(loop)
+        runs.begin(loop)
+
+    assert _wait(runs, many) == (2, 2)
+
+
+def test_what_was_set_just_now_is_not_set_again(runs, clock):
+    loop = Loop()
+
+    def often():
+        for _ in range(10):
+            runs.begin(loop)
+            clock.now += 0.05 * TICK
+            runs.end(loop)
+
+    _wait(runs, often)
+    assert runs._alarm.settings == 2
+
+
+def test_it_is_not_put_off_for_ever(runs, clock):
+    loop = Loop()
+
+    def for_ever():
+        for _ in range(int(2 * LONGEST_WAIT_S / TICK)):
+            runs.begin(loop)
+            clock.now += TICK
+            if clock.now >= runs._alarm.at:
+                return
+            runs.end(loop)
+
+    began = clock.now
+    _wait(runs, for_ever)
+    assert LONGEST_WAIT_S <= clock.now - began < 1.1 * LONGEST_WAIT_S
+
+
+def test_short_runs_in_one_thread_do_not_put_off_the_look_at_a_loop_in_another(runs, clock):
+    long, short = Loop(), Loop()
+
+    def both():
+        runs.begin(long)
+        for _ in range(3):
+            clock.now += 0.6 * TICK
+            runs.begin(short)
+            runs.end(short)
+
+    assert _wait(runs, both) == (pytest.approx(0.2), pytest.approx(0.2))
+
+
+def test_an_alarm_that_has_gone_off_is_not_set_again_before_the_watchdog_is_awake(runs, clock):
+    long, short = Loop(), Loop()
+
+    def both():
+        runs.begin(long)
+        clock.now += 2 * TICK
+        runs.begin(short)
+        runs.end(short)
+        runs.end(long)
+        clock.now += 0.5 * TICK
+        runs.begin(short)
+
+    assert _wait(runs, both) == (-0.5, 0)
+
+
+def test_a_loop_that_begins_beside_another_is_looked_at_when_nothing_else_is_due(runs, clock):
+    others, loop = [Loop(), Loop()], Loop()
+
+    def together():
+        for other in others:  # as two threads would, each before the other has asked
+            runs._began[id(other)] = clock.now
+        runs.begin(loop)
+
+    assert _wait(runs, together) == (2, 2)
+
+
+def test_a_loop_that_began_before_the_wait_is_looked_at_two_ticks_after_its_beginning(runs, clock):
+    runs.begin(Loop())
+    clock.now += 1.5 * TICK
+
+    assert _wait(runs) == (0.5, 0.5)
+
+
+def test_it_does_not_wait_for_a_loop_that_has_run_for_long(runs, clock):
+    assert runs.can_wait(clock.now)
+    loop, other = Loop(), Loop()
+    runs.begin(loop)
+    assert loop in runs
+    assert runs.can_wait(clock.now)
+    clock.now += 2 * TICK
+    runs.begin(other)
+    assert not runs.can_wait(clock.now)
+    runs.end(loop)
+    assert loop not in runs
+    assert runs.can_wait(clock.now)
+
+
+def test_without_an_alarm_it_does_not_wait(clock):
+    runs = Runs()
+
+    assert not runs.can_wait(clock.now)
+    assert runs.wait(lambda: False) == (clock.now, clock.now)
+
+
+def test_it_wakes_up_when_somebody_rings_however_loops_begin(runs, clock):
+    loop = Loop()
+
+    def rings():
+        runs.ring(TICK)
+        for _ in range(3):
+            runs.begin(loop)
+            runs.end(loop)
+            clock.now += 0.3 * TICK
+
+    assert _wait(runs, rings) == (pytest.approx(0.1), pytest.approx(0.1))
+
+
+def test_who_rings_for_sooner_is_heard_sooner(runs):
+    def rings():
+        runs.ring(10 * TICK)
+        runs.ring()
+        runs.ring(20 * TICK)
+
+    assert _wait(runs, rings) == (0, 0)
+
+
+def test_it_does_not_wait_when_there_is_a_reason_not_to(runs, clock):
+    began = clock.now
+    assert runs.wait(lambda: True) == (began, began)
+
+
+def test_a_wake_up_that_was_not_due_was_not_late(runs, clock):
+    due, woken = runs.wait(lambda: False)
+
+    assert due == woken == 1000.0 + LONGEST_WAIT_S
+
+
+def test_a_late_wake_up_was_due_when_the_alarm_went_off(runs, clock):
+    def late():
+        runs.begin(Loop())
+        clock.now += 5 * TICK
+
+    assert _wait(runs, late) == (-3, 0)
+
+
+def test_an_alarm_that_is_lost_is_not_waited_for_again(runs, clock):
+    def lost():
+        runs._alarm.there = False
+        runs.begin(Loop())
+
+    runs._alarm.meanwhile = lost
+    due, woken = runs.wait(lambda: False)
+
+    assert due == woken
+    assert not runs.can_wait(clock.now)
+
+
+def test_an_alarm_that_is_lost_before_the_wait_is_not_waited_for(runs, clock):
+    runs._alarm.there = False
+
+    assert runs.wait(lambda: False) == (1000.0, 1000.0)
+    assert not runs.can_wait(clock.now)
+
+
+def test_what_is_due_next_is_the_alarm_while_it_is_waited_for(runs, clock):
+    assert runs.next_due(5.0) == 5.0 + TICK
+
+    def ask():
+        runs.begin(Loop())
+        assert runs.next_due(clock.now) == clock.now + 2 * TICK
+
+    _wait(runs, ask)
+    assert runs.next_due(5.0) == 5.0 + TICK
