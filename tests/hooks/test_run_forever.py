@@ -109,7 +109,8 @@ def test_clocks_are_read_when_a_loop_runs_again(telemetry, loop):
     telemetry.instrument()
     loop.run_until_complete(moment())
     monitor = loop._loopblock_monitor
-    compute(0.1)
+    compute(0.05)
+    time.sleep(0.1)
     before = time.perf_counter()
 
     async def reading():
@@ -118,7 +119,6 @@ def test_clocks_are_read_when_a_loop_runs_again(telemetry, loop):
     found, baseline = loop.run_until_complete(reading())
 
     assert found.at >= before
-    assert found.thread_cpu is None or found.thread_cpu >= monitor.reading.thread_cpu - 0.05
     assert baseline.at >= before
 
 
