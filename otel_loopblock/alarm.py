@@ -71,6 +71,8 @@ class Alarm:
     def close(self) -> None:
         """Give the descriptor back, if it is still ours; in a forked child its parent keeps the timer."""
         descriptor, self._descriptor = self._descriptor, -1
+        if descriptor < 0:
+            return
         try:
             if self._kernel.get(descriptor)[1] == _PERIOD_NS:
                 os.close(descriptor)
