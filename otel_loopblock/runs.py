@@ -68,10 +68,12 @@ class Runs:
         return id(loop) in self._began
 
     def ring(self, seconds: float = 0.0) -> None:
-        """Wake the watchdog, if it waits, so many seconds from now."""
+        """Wake the watchdog, if it waits, so many seconds from now or earlier."""
+        if not self._waiting:
+            return
+        self._rung = True
         now = perf_counter()
-        if self._waiting and not (self._rung and self._due <= now + seconds):
-            self._rung = True
+        if self._due == 0.0 or self._due > now + seconds:
             self._set(now, seconds)
 
     def next_due(self, ticked: float) -> float:

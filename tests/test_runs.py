@@ -213,6 +213,15 @@ def test_who_rings_for_sooner_is_heard_sooner(runs):
     assert _wait(runs, rings) == (0, 0)
 
 
+def test_who_rings_for_later_does_not_put_off_a_look(runs, clock):
+    def both():
+        runs.begin(Loop())
+        clock.now += 1.5 * TICK
+        runs.ring(TICK)
+
+    assert _wait(runs, both) == (pytest.approx(0.5), pytest.approx(0.5))
+
+
 def test_it_does_not_wait_when_there_is_a_reason_not_to(runs, clock):
     began = clock.now
     assert runs.wait(lambda: True) == (began, began)
