@@ -98,25 +98,12 @@ class Alarm:
 def _kernel() -> _Kernel | None:
     if sys.platform != "linux":
         return None
-    if sys.version_info >= (3, 13) and hasattr(os, "timerfd_create"):
-        return _Kernel(_create, _set, os.timerfd_gettime_ns)
-    return _by_ctypes()
-
-
-if sys.version_info >= (3, 13) and sys.platform == "linux":
-
-    def _create() -> int:
-        return os.timerfd_create(_CLOCK_MONOTONIC, flags=os.TFD_CLOEXEC | os.TFD_NONBLOCK)
-
-    def _set(descriptor: int, initial_ns: int, period_ns: int) -> tuple[int, int]:
-        return os.timerfd_settime_ns(descriptor, initial=initial_ns, interval=period_ns)
-
-
-def _by_ctypes() -> _Kernel | None:
     try:
         import ctypes  # has been imported to read the scheduler's counters
 
-        libc = ctypes.PyDLL(None, use_errno=True)  # unlike CDLL it keeps the GIL
+        # It keeps the GIL, unlike CDLL and the functions that os has since Python 3.13: with these the watchdog
+        # might have to wait for the end of a block before it could begin to wait for the alarm.
+        libc = ctypes.PyDLL(None, use_errno=True)
         create, settime, gettime = libc.timerfd_create, libc.timerfd_settime, libc.timerfd_gettime
     except (ImportError, OSError, AttributeError):
         return None

@@ -16,14 +16,8 @@ from otel_loopblock.runs import Runs
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="timerfd is Linux's")
 
 
-@pytest.fixture(params=["ctypes", "os"])
-def ring(request, monkeypatch):
-    """An alarm, with either way to the kernel."""
-    if request.param == "ctypes":
-        kernel = alarm._by_ctypes()
-        monkeypatch.setattr(alarm, "_kernel", lambda: kernel)
-    elif not hasattr(os, "timerfd_create"):
-        pytest.skip("before Python 3.13")
+@pytest.fixture
+def ring():
     made = Alarm()
     yield made
     made.close()
