@@ -101,7 +101,7 @@ def _kernel() -> _Kernel | None:
     try:
         import ctypes  # has been imported to read the scheduler's counters
 
-        # It keeps the GIL, unlike CDLL and the functions that os has since Python 3.13: with these the watchdog
+        # It keeps the GIL, unlike CDLL and what is in os since Python 3.13: with these the watchdog
         # might have to wait for the end of a block before it could begin to wait for the alarm.
         libc = ctypes.PyDLL(None, use_errno=True)
         create, settime, gettime = libc.timerfd_create, libc.timerfd_settime, libc.timerfd_gettime
