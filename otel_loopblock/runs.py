@@ -17,7 +17,7 @@ DELAY_TICKS = 2
 """After so many ticks a loop that has begun to run is looked at: half of a threshold, that a block of 12 ms
 at a threshold of 10 ms is looked at although Python code keeps the GIL for a switch interval (5 ms)."""
 
-FRESH_TICKS = 0.4
+FRESH_TICKS = 1.0
 """What was done so many ticks ago for a loop that began to run need not be done again."""
 
 LONGEST_WAIT_S = 1.0

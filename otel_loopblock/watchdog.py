@@ -66,6 +66,8 @@ class Watchdog:
         self._resting = False
         self._changed = False
         """Whether a loop may have begun to run since they were looked through."""
+        self._running = False
+        """Whether there is the thread; to ask that itself takes a lock."""
         self._stopping = False
         self._lock = threading.Lock()
         self._deferred: deque[Callable[[], None]] = deque()
@@ -93,21 +95,23 @@ class Watchdog:
             loop: the one that there is now. It can wait if it was seen to begin to run, or does not run yet.
         """
         self._changed = True  # before it is asked whether it rests: it asks the other way round
-        if self._thread is not None and self._thread.is_alive():
+        if self._running:
             if self._resting:
                 self._wake.set()
             elif loop is None or (loop not in self.runs and loop.is_running()):
                 self.runs.ring()
             return
         with self._lock:
-            if self._thread is not None and self._thread.is_alive():
+            if self._running:
                 return
             self._stopping = False
             self.runs.open()
             thread = threading.Thread(target=self._run, name=THREAD_NAME, daemon=True)
+            self._running = True
             try:
                 thread.start()
             except RuntimeError:  # the interpreter is shutting down
+                self._running = False
                 self.runs.close()
                 return
             self._thread = thread
@@ -121,12 +125,14 @@ class Watchdog:
         if thread is not None and thread is not threading.current_thread():
             thread.join(timeout_s)
         self._thread = None
+        self._running = False
         self.runs.close()
         self.drain()
 
     def forget(self) -> None:
         """In a forked child: the thread is not there, its locks may be held for ever."""
         self._thread = None
+        self._running = False
         self.runs.forget()
         self._wake = threading.Event()
         self._resting = False
@@ -140,8 +146,7 @@ class Watchdog:
 
     def defer(self, work: Callable[[], None]) -> None:
         """Have ``work`` done on the watchdog's thread, at once where there is none."""
-        thread = self._thread
-        if thread is None or self._stopping or not thread.is_alive() or len(self._deferred) >= MAX_DEFERRED:
+        if not self._running or self._stopping or len(self._deferred) >= MAX_DEFERRED:
             _do(work)
         else:
             self._deferred.append(work)
@@ -167,12 +172,16 @@ class Watchdog:
     # -- the thread ---------------------------------------------------------------------------
 
     def _run(self) -> None:
-        while not self._stopping:
-            try:
-                self._watch()
-            except Exception:
-                guard.failed("watch the loops")
-                time.sleep(1.0)
+        try:
+            while not self._stopping:
+                try:
+                    self._watch()
+                except Exception:
+                    guard.failed("watch the loops")
+                    time.sleep(1.0)
+        finally:
+            if self._thread is threading.current_thread():  # not one that could not wait for this one to end
+                self._running = False
 
     def _watch(self) -> None:
         registry = self._registry

@@ -101,7 +101,7 @@ def test_what_was_set_just_now_is_not_set_again(runs, clock):
     def often():
         for _ in range(10):
             runs.begin(loop)
-            clock.now += 0.05 * TICK
+            clock.now += 0.12 * TICK
             runs.end(loop)
 
     _wait(runs, often)
