@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from functools import lru_cache
 from time import perf_counter
 from typing import TYPE_CHECKING, Any
 
@@ -50,7 +49,7 @@ def cover(loop: asyncio.AbstractEventLoop, registry: Registry) -> Monitor | None
     """Give a loop its monitor and start its heartbeat; call it on the loop's thread."""
     monitor: Monitor | None = getattr(loop, ATTRIBUTE, None)
     if monitor is None:
-        monitor = registry.attach(loop, loop_type(type(loop)))
+        monitor = registry.attach(loop, loop_type(loop))
         if monitor is None:
             return None
         monitor.enter_thread()
@@ -60,11 +59,10 @@ def cover(loop: asyncio.AbstractEventLoop, registry: Registry) -> Monitor | None
     return monitor
 
 
-@lru_cache(maxsize=16)  # a loop is made for each of many tests
-def loop_type(kind: type[asyncio.AbstractEventLoop]) -> str:
+def loop_type(loop: asyncio.AbstractEventLoop) -> str:
     """Value of ``event_loop.type``: ``asyncio`` for the standard library's loops, else the class."""
-    module = kind.__module__
-    return "asyncio" if module.partition(".")[0] == "asyncio" else f"{module}.{kind.__qualname__}"
+    module = type(loop).__module__
+    return "asyncio" if module.partition(".")[0] == "asyncio" else f"{module}.{type(loop).__qualname__}"
 
 
 def _queue_of(loop: asyncio.BaseEventLoop) -> Queue | None:
