@@ -115,6 +115,21 @@ def test_block_without_a_span_gets_one_of_its_own_with_true_times(telemetry, run
     assert span.attributes["code.function.name"] == f"{__name__}.stall"
 
 
+def test_what_a_callback_blocks_after_a_span_has_taken_its_part_is_reported_too(telemetry, run):
+    telemetry.instrument(threshold_ms=20)
+
+    async def main():
+        await asyncio.sleep(0)
+        with telemetry.tracer.start_as_current_span("GET /x"):
+            stall()
+        stall()
+
+    run(main())
+
+    assert [name for name, _ in telemetry.events()] == ["GET /x"]
+    assert len(telemetry.spans("event_loop.blocked")) == 1
+
+
 def test_own_span_is_a_child_of_an_active_span_that_has_ended(telemetry, run):
     telemetry.instrument()
 

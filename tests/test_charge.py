@@ -76,3 +76,16 @@ def test_what_is_left_is_bounded():
         take(charges, 0.04 * n + 0.02, 0.04 * n + 0.04)
 
     assert len(charges.left) <= MAX_LEFT
+
+
+def test_spans_cover_a_callback_when_less_than_a_threshold_is_left():
+    charges = Charges()
+    assert not charges.cover(0.0, 0.05, THRESHOLD)
+
+    take(charges, 0.0, 0.04)
+
+    assert charges.cover(0.0, 0.045, THRESHOLD)
+    assert not charges.cover(0.0, 0.055, THRESHOLD)  # what came after
+    assert not charges.cover(0.06, 0.11, THRESHOLD)  # another callback
+    take(charges, 0.08, 0.10)
+    assert not charges.cover(0.0, 0.10, THRESHOLD)  # what came between

@@ -31,11 +31,12 @@ _KEY = getattr(trace.propagation, "_SPAN_KEY", None)
 def span_in(carried: Context) -> Any:
     """The span that is current in one of OpenTelemetry's contexts, or an invalid one.
 
-    To ask the API takes seven times as long.
+    The same as the API's own function, which is called for each request that waited, without its detours.
     """
     if _KEY is None:
         return trace.get_current_span(carried)
-    return carried.get(_KEY, trace.INVALID_SPAN)
+    span = carried.get(_KEY)
+    return span if isinstance(span, Span) else trace.INVALID_SPAN
 
 
 def current_span(context: contextvars.Context | None) -> Span:

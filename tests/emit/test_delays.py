@@ -6,12 +6,23 @@ import pytest
 from opentelemetry.sdk.trace import SpanLimits, TracerProvider
 from opentelemetry.trace import SpanContext, TraceFlags
 
-from otel_loopblock.emit.delays import Annotations
+from otel_loopblock.config import Config
+from otel_loopblock.emit.delays import Annotations, Delays
 from otel_loopblock.emit.late import add_event
 from tests.emit.test_victims import CULPRIT, root_span
 
 SAMPLED = SpanContext(1, 2, is_remote=False, trace_flags=TraceFlags(TraceFlags.SAMPLED))
 REPORTED = CULPRIT._replace(carrier=SAMPLED)
+
+
+@pytest.mark.parametrize(
+    ("lasted_s", "budget_s"), [(0.01, 0.0005), (0.02, 0.0005), (0.1, 0.0025), (2.0, 0.05)]
+)
+def test_time_for_those_who_waited_grows_with_the_block(lasted_s, budget_s):
+    nothing = dict.fromkeys(("instruments", "functions", "routes", "tracer", "logger_provider"))
+    delays = Delays(Config(), lambda work: None, **nothing)
+
+    assert delays.of_a_block(lasted_s)._budget_s == pytest.approx(budget_s)
 
 
 def add_delayed(annotations, span, unix_ns):

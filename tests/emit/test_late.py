@@ -125,6 +125,16 @@ def test_event_is_not_added_to_a_span_that_has_ended(caplog):
     assert "ended span" in caplog.text
 
 
+def test_what_is_dropped_for_want_of_room_is_counted():
+    span = span_of(max_events=2, max_links=1)
+    for _ in range(3):
+        add_event(span, "event_loop.delayed", LateAttributes(Counted()), 1000)
+        add_link(span, Link(span.get_span_context()))
+
+    assert (len(span.events), span.dropped_events) == (2, 1)
+    assert (len(span.links), span.dropped_links) == (1, 2)
+
+
 class OwnLinks(Span):
     """Keeps the links that it is given."""
 
