@@ -86,6 +86,6 @@ def test_spans_cover_a_callback_when_less_than_a_threshold_is_left():
 
     assert charges.cover(0.0, 0.045, THRESHOLD)
     assert not charges.cover(0.0, 0.055, THRESHOLD)  # what came after
-    assert not charges.cover(0.06, 0.11, THRESHOLD)  # another callback
+    assert not charges.cover(0.02, 0.045, THRESHOLD)  # another callback
     take(charges, 0.08, 0.10)
     assert not charges.cover(0.0, 0.10, THRESHOLD)  # what came between
