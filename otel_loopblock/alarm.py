@@ -8,29 +8,33 @@ file's by then: who polls that takes nothing away from it, who reads does.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import select
 import struct
 import sys
 from collections.abc import Callable
 from functools import lru_cache
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
-_PERIOD_NS = 3_600_000_021_117
-"""An alarm that nobody sets again goes off each hour or so. By this number it is known to be one of ours."""
+_PERIOD_S, _PERIOD_NS = 3600, 21_117
+"""An alarm that nobody sets again goes off each hour or so. These numbers tell that it is one of ours."""
 
 _CLOCK_MONOTONIC = 1
 """The clock of ``time.perf_counter``."""
 
 
 class _Kernel(NamedTuple):
-    create: Callable[[], int]
-    """Makes a descriptor, closed on exec; raises ``OSError``."""
-    set: Callable[[int, int, int], tuple[int, int]]
-    """Sets that descriptor to go off in so many ns (0: not at all), then at this period; returns the values
-    that this replaces; raises ``OSError``."""
-    get: Callable[[int], tuple[int, int]]
-    """Returns these values of a descriptor; raises ``OSError``."""
+    """The calls of ``timerfd``. They return -1 where they fail; a value is a ``struct itimerspec``."""
+
+    create: Callable[[int, int], int]
+    """Clock and flags; a descriptor."""
+    settime: Callable[[int, int, bytes, Any], int]
+    """Descriptor, flags, new value, room for the one that it replaces or ``None``; 0."""
+    gettime: Callable[[int, Any], int]
+    """Descriptor, room for its value; 0."""
+    value: Callable[[], Any]
+    """Makes such room: seconds and ns of the period, seconds and ns until it goes off."""
 
 
 class Alarm:
@@ -47,8 +51,9 @@ class Alarm:
         if kernel is None:
             raise OSError("no timerfd on this platform")
         self._kernel = kernel
-        self._descriptor = kernel.create()
-        kernel.set(self._descriptor, 0, _PERIOD_NS)
+        self._descriptor = kernel.create(_CLOCK_MONOTONIC, os.O_CLOEXEC | os.O_NONBLOCK)
+        if self._descriptor < 0 or kernel.settime(self._descriptor, 0, _value(0), None) != 0:
+            raise OSError("no timerfd to be had")
         self._poll = select.poll()
         self._poll.register(self._descriptor, select.POLLIN)
 
@@ -73,25 +78,30 @@ class Alarm:
         descriptor, self._descriptor = self._descriptor, -1
         if descriptor < 0:
             return
-        try:
-            if self._kernel.get(descriptor)[1] == _PERIOD_NS:
+        if self._is_ours(descriptor):
+            with contextlib.suppress(OSError):
                 os.close(descriptor)
-        except OSError:
-            pass  # it has been closed, or is no timer
+
+    def _is_ours(self, descriptor: int) -> bool:
+        now = self._kernel.value()
+        return self._kernel.gettime(descriptor, now) == 0 and (now[0], now[1]) == (_PERIOD_S, _PERIOD_NS)
 
     def _set(self, initial_ns: int) -> bool:
         descriptor = self._descriptor
         if descriptor < 0:
             return False
-        try:
-            initial, period = self._kernel.set(descriptor, initial_ns, _PERIOD_NS)
-            if period == _PERIOD_NS:
+        settime, before = self._kernel.settime, self._kernel.value()
+        if settime(descriptor, 0, _value(initial_ns), before) == 0:
+            if before[1] == _PERIOD_NS and before[0] == _PERIOD_S:
                 return True
-            self._kernel.set(descriptor, initial, period)  # a timer of the application has got the number
-        except OSError:
-            pass
+            settime(descriptor, 0, bytes(before), None)  # a timer of the application has got the number
         self._descriptor = -1
         return False
+
+
+@lru_cache(maxsize=16)
+def _value(initial_ns: int) -> bytes:
+    return struct.pack("@4l", _PERIOD_S, _PERIOD_NS, *divmod(initial_ns, 1_000_000_000))
 
 
 @lru_cache(maxsize=1)
@@ -103,37 +113,8 @@ def _kernel() -> _Kernel | None:
 
         # It keeps the GIL, unlike CDLL and what is in os since Python 3.13: with these the watchdog
         # might have to wait for the end of a block before it could begin to wait for the alarm.
-        libc = ctypes.PyDLL(None, use_errno=True)
-        create, settime, gettime = libc.timerfd_create, libc.timerfd_settime, libc.timerfd_gettime
+        libc = ctypes.PyDLL(None)
+        # No argument types: to check them would take longer than to convert what is given.
+        return _Kernel(libc.timerfd_create, libc.timerfd_settime, libc.timerfd_gettime, ctypes.c_long * 4)
     except (ImportError, OSError, AttributeError):
         return None
-    create.argtypes = [ctypes.c_int, ctypes.c_int]
-    settime.argtypes = [ctypes.c_int, ctypes.c_int, ctypes.c_char_p, ctypes.c_void_p]
-    gettime.argtypes = [ctypes.c_int, ctypes.c_void_p]
-    pack = struct.Struct("@4l").pack
-    itimerspec = ctypes.c_long * 4  # seconds and ns of the period, seconds and ns until it goes off
-
-    def failed() -> OSError:
-        number = ctypes.get_errno()
-        return OSError(number, os.strerror(number))
-
-    def make() -> int:
-        descriptor: int = create(_CLOCK_MONOTONIC, os.O_CLOEXEC | os.O_NONBLOCK)
-        if descriptor < 0:
-            raise failed()
-        return descriptor
-
-    def set_(descriptor: int, initial_ns: int, period_ns: int) -> tuple[int, int]:
-        new = pack(*divmod(period_ns, 1_000_000_000), *divmod(initial_ns, 1_000_000_000))
-        old = itimerspec()
-        if settime(descriptor, 0, new, old) != 0:
-            raise failed()
-        return old[2] * 1_000_000_000 + old[3], old[0] * 1_000_000_000 + old[1]
-
-    def get(descriptor: int) -> tuple[int, int]:
-        now = itimerspec()
-        if gettime(descriptor, now) != 0:
-            raise failed()
-        return now[2] * 1_000_000_000 + now[3], now[0] * 1_000_000_000 + now[1]
-
-    return _Kernel(make, set_, get)

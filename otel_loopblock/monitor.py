@@ -40,7 +40,7 @@ class LoopThread:
     ``pthread_getcpuclockid`` crashes the process.
     """
 
-    __slots__ = ("baseline", "clock", "id", "native_id", "thread")
+    __slots__ = ("baseline", "clock", "id", "monitor", "native_id", "thread")
 
     def __init__(self) -> None:
         self.id = threading.get_ident()
@@ -51,6 +51,8 @@ class LoopThread:
             self.clock = time.pthread_getcpuclockid(self.id)
         self.baseline: Reading | None = None
         """The scheduler's counters as one of its loops has read them last."""
+        self.monitor: Monitor | None = None
+        """That of its last loop, where it can serve the next one as well."""
 
 
 class Monitor:
@@ -71,6 +73,7 @@ class Monitor:
         "clock",
         "collections",
         "following",
+        "listed",
         "loop",
         "loop_type",
         "native_id",
@@ -78,6 +81,7 @@ class Monitor:
         "queue_of",
         "reading",
         "registry",
+        "stale_from",
         "started",
         "state",
         "thread_id",
@@ -101,6 +105,10 @@ class Monitor:
         self.clock: int | None = None
         self.reading: Reading | None = None
         """The clocks while no callback was long, as the watchdog read them last."""
+        self.stale_from = 0.0
+        """``perf_counter`` from when on they are read again when the loop begins to run."""
+        self.listed = False
+        """Whether the registry knows it; changed under its lock."""
         self.baseline: Reading | None = None
         """The same with the scheduler's counters, which are read more rarely."""
         self.watch: Watch | None = None
@@ -131,9 +139,31 @@ class Monitor:
         self.clock = thread.clock
         self.watch = None
         # A loop's very first callback may block: its clocks need a beginning as well.
-        cpu = time.thread_time() if thread.clock is not None else None
-        self.reading = reading = Reading(time.perf_counter(), cpu, time.process_time(), None, self.busy)
-        self.baseline = self.registry.baseline(thread, reading)
+        self._read_clocks(thread, time.perf_counter())
+
+    def serve(self, loop: asyncio.AbstractEventLoop) -> bool:
+        """Be the monitor of another loop of the same type, which runs in the same thread, from now on.
+
+        Loops that come and go, as in tests, are the same to whoever only wants to know how long callbacks
+        took; and to make a monitor costs more than to time the callbacks of such a loop.
+
+        Returns:
+            Whether it can be: its own loop is closed, and nobody keeps anything of it.
+        """
+        before = self.loop()
+        if (before is not None and not before.is_closed()) or self.state or self.following or self.beating:
+            return False
+        if before is not None:
+            with contextlib.suppress(AttributeError):
+                delattr(before, ATTRIBUTE)
+        self.loop = weakref.ref(loop)
+        self.started = 0.0
+        self.threshold = self.registry.threshold_s
+        self.watch = self.queue_of = self._queue = self.aftermath = self.upcoming = self.collections = None
+        now = time.perf_counter()
+        if now >= self.stale_from:
+            self.begin_run(now)
+        return True
 
     @property
     def thread_name(self) -> str:
@@ -169,12 +199,17 @@ class Monitor:
         if thread is None or thread.id != threading.get_ident():
             self.enter_thread()
             return
-        reading = self.reading
-        if reading is not None and now - reading.at < FRESH_TICKS * self.registry.watchdog.tick_s:
-            return
-        cpu = time.thread_time() if self.clock is not None else None
+        reading, fresh_s = self.reading, FRESH_TICKS * self.registry.watchdog.tick_s
+        if reading is not None and now - reading.at < fresh_s:  # the watchdog has come by
+            self.stale_from = reading.at + fresh_s
+        else:
+            self._read_clocks(thread, now)
+
+    def _read_clocks(self, thread: LoopThread, now: float) -> None:
+        cpu = time.thread_time() if thread.clock is not None else None
         self.reading = reading = Reading(now, cpu, time.process_time(), None, self.busy)
         self.baseline = self.registry.baseline(thread, reading)
+        self.stale_from = now + FRESH_TICKS * self.registry.watchdog.tick_s
 
     @property
     def running(self) -> bool:

@@ -104,6 +104,7 @@ class Registry:
                 for monitor in self.monitors():
                     self._detach(monitor)
                 self._monitors = []
+                self._here = threading.local()  # with the monitors that threads keep for their next loops
                 self.watchdog.stop()
             else:
                 for monitor in self.monitors():
@@ -123,6 +124,7 @@ class Registry:
         self.watchdog.tick_s = self.threshold_s / 4
         for monitor in self.monitors():
             monitor.threshold = self.threshold_s
+            monitor.stale_from = 0.0
 
     # -- monitors -----------------------------------------------------------------------------
 
@@ -134,6 +136,9 @@ class Registry:
             with self._lock:
                 dead = {id(ref) for ref, monitor in found if monitor is None or not _is_open(monitor)}
                 self._monitors = [ref for ref in self._monitors if id(ref) not in dead]
+                for ref, monitor in found:
+                    if monitor is not None and id(ref) in dead:
+                        monitor.listed = False
         return [monitor for _, monitor in alive]
 
     def monitors_in_callbacks(self) -> list[Monitor]:
@@ -162,11 +167,43 @@ class Registry:
             except (AttributeError, TypeError):
                 guard.failed("attach to a loop")
                 return None
-            if len(self._monitors) >= self._room:
-                self._room = 2 * len(self.monitors()) + MIN_ROOM
-            self._monitors.append(weakref.ref(monitor))
+            self._list(monitor)
             self.loop_runs(loop)
             return monitor
+
+    def succeed(self, loop: asyncio.AbstractEventLoop, kind: str) -> Monitor | None:
+        """Have the monitor of the loop that this thread has run before serve ``loop``; call it on its thread.
+
+        Args:
+            loop: a loop that has none.
+            kind: value of ``event_loop.type``.
+
+        Returns:
+            The monitor; ``None`` where a new one is needed.
+        """
+        thread = self.thread()
+        monitor = thread.monitor
+        if (
+            monitor is None
+            or monitor.loop_type != kind
+            or monitor.thread_id != thread.id
+            or self.heartbeat_interval_s > 0
+        ):
+            return None
+        with self._lock:
+            if not self.listeners or not monitor.serve(loop):
+                return None
+            setattr(loop, ATTRIBUTE, monitor)
+            if not monitor.listed:
+                self._list(monitor)
+        self.loop_runs(loop)
+        return monitor
+
+    def _list(self, monitor: Monitor) -> None:
+        if len(self._monitors) >= self._room:
+            self._room = 2 * len(self.monitors()) + MIN_ROOM
+        self._monitors.append(weakref.ref(monitor))
+        monitor.listed = True
 
     def thread(self) -> LoopThread:
         """The thread that calls this."""

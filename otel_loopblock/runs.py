@@ -9,16 +9,21 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from math import inf
 from time import perf_counter
 
 from otel_loopblock.alarm import Alarm
 
-DELAY_TICKS = 2
+DELAY_TICKS = 2.0
 """After so many ticks a loop that has begun to run is looked at: half of a threshold, that a block of 12 ms
 at a threshold of 10 ms is looked at although Python code keeps the GIL for a switch interval (5 ms)."""
 
 FRESH_TICKS = 1.0
-"""What was done so many ticks ago for a loop that began to run need not be done again."""
+"""The clocks that were read so many ticks ago for a loop that began to run need not be read again."""
+
+PUT_OFF_TICKS = 1.0
+"""An alarm that was set less than so many ticks ago is not put off: to set it again costs more than all the
+rest that is done when a loop begins to run."""
 
 LONGEST_WAIT_S = 1.0
 """How long the alarm is put off, or waited for, at most, whatever has happened to it."""
@@ -27,45 +32,43 @@ LONGEST_WAIT_S = 1.0
 class Runs:
     """The runs of all loops that the hook on ``run_forever`` sees.
 
-    Loops begin in several threads without a lock. What makes that safe: who begins notes it, then asks
-    whether the watchdog waits; the watchdog says that it waits, then asks who runs.
+    Loops begin in several threads without a lock. What makes that safe: who begins notes it in :attr:`began`,
+    then asks from when the alarm is to be put off; the watchdog says from when, then asks who runs.
     """
 
     def __init__(self) -> None:
-        self._began: dict[int, float] = {}  # by the id of the loop
+        self.began: dict[int, float] = {}
+        """The loops that run, by id, and ``perf_counter`` when each began; the hook writes it."""
+        self.put_off_from = inf
+        """``perf_counter`` from when on a loop that begins to run calls :meth:`put_off`."""
         self._alarm: Alarm | None = None
         self._waiting = False
         self._due = 0.0
         self._rung = False
         self._waiting_since = 0.0
-        self._put_off_from = 0.0
         self._put_off_until = 0.0
         self.tick_s = 0.0025
 
     # -- any thread ---------------------------------------------------------------------------
 
-    def begin(self, loop: asyncio.AbstractEventLoop) -> float:
-        """Note that a loop begins to run on this thread; returns when: ``perf_counter``."""
-        now = perf_counter()
-        began = self._began
-        began[id(loop)] = now
-        # Put off only what is there for nobody else: not the look at another loop, nor what was rung for. And
-        # not what has gone off: until it is awake, to set the alarm again keeps the watchdog from waking up.
+    def put_off(self, now: float) -> None:
+        """Put the alarm off, if it is there for nobody but the loop that has just been noted to begin.
+
+        Args:
+            now: ``perf_counter``.
+        """
+        # Not the look at another loop, nor what was rung for. And not what has gone off: until it is awake,
+        # to set the alarm again keeps the watchdog from waking up.
         if (
             self._waiting
             and not self._rung
-            and (self._due == 0.0 or (len(began) == 1 and self._put_off_from <= now < self._put_off_until))
+            and (self._due == 0.0 or (len(self.began) == 1 and now < self._put_off_until))
         ):
             self._set(now, DELAY_TICKS * self.tick_s)
-        return now
-
-    def end(self, loop: asyncio.AbstractEventLoop) -> None:
-        """Note that it runs no more."""
-        self._began.pop(id(loop), None)
 
     def __contains__(self, loop: asyncio.AbstractEventLoop) -> bool:
         """Whether it was seen to begin to run, and not yet to end."""
-        return id(loop) in self._began
+        return id(loop) in self.began
 
     def ring(self, seconds: float = 0.0) -> None:
         """Wake the watchdog, if it waits, so many seconds from now or earlier."""
@@ -86,7 +89,7 @@ class Runs:
         if alarm is None:
             return
         self._due = now + seconds
-        self._put_off_from = now + FRESH_TICKS * self.tick_s
+        self.put_off_from = inf if self._rung else now + PUT_OFF_TICKS * self.tick_s
         self._put_off_until = min(self._due, self._waiting_since + LONGEST_WAIT_S)
         if not alarm.set(seconds):
             self._alarm, self._due = None, 0.0
@@ -111,16 +114,17 @@ class Runs:
         """In a forked child: the alarm is the parent's, and so are the threads in which loops run."""
         self.close()
         self._waiting = False
-        self._began.clear()
+        self.put_off_from = inf
+        self.began.clear()
 
     def can_wait(self, now: float) -> bool:
         """Whether there is an alarm, and no loop seen to begin has run for long enough to be looked at."""
         if self._alarm is None:
             return False
-        return now - self._oldest(now) < (DELAY_TICKS - FRESH_TICKS) * self.tick_s
+        return now - self._oldest(now) < (DELAY_TICKS - PUT_OFF_TICKS) * self.tick_s
 
     def _oldest(self, otherwise: float) -> float:
-        return min(list(self._began.values()), default=otherwise)
+        return min(list(self.began.values()), default=otherwise)
 
     def wait(self, is_wanted: Callable[[], bool]) -> tuple[float, float]:
         """Wait until a loop has run for long enough to be looked at, or somebody rings.
@@ -143,6 +147,7 @@ class Runs:
                 self._alarm = None
                 return now, now
             self._due, self._rung = 0.0, False  # only now: somebody who sets it notes that before he does it
+            self.put_off_from = 0.0
             oldest = self._oldest(0.0)
             if oldest:
                 self._set(now, oldest + DELAY_TICKS * self.tick_s - now)
@@ -154,3 +159,4 @@ class Runs:
             return (self._due if 0.0 < self._due <= woken else woken), woken
         finally:
             self._waiting = False
+            self.put_off_from = inf

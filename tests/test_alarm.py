@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import struct
 import sys
 import threading
 import time
@@ -27,6 +28,13 @@ def _took(ring, seconds):
     began = time.perf_counter()
     ring.wait(seconds)
     return time.perf_counter() - began
+
+
+def _other_timer(seconds, period):
+    kernel = alarm._kernel()
+    made = kernel.create(1, 0)
+    assert kernel.settime(made, 0, struct.pack("@4l", period, 0, seconds, 0), None) == 0
+    return made
 
 
 def test_it_goes_off(ring):
@@ -87,7 +95,7 @@ def test_a_file_that_got_its_number_is_left_alone(ring):
             os.close(descriptor)
 
 
-@pytest.mark.parametrize("make", [lambda: alarm._kernel().create(), lambda: os.memfd_create("other")])
+@pytest.mark.parametrize("make", [lambda: _other_timer(0, 0), lambda: os.memfd_create("other")])
 def test_a_file_that_got_its_number_is_not_closed(ring, make):
     number, other = ring._descriptor, make()
     os.dup2(other, number)
@@ -99,16 +107,16 @@ def test_a_file_that_got_its_number_is_not_closed(ring, make):
 
 def test_a_timer_of_the_application_that_got_its_number_goes_on(ring):
     number = ring._descriptor
-    kernel = alarm._kernel()
-    other = kernel.create()
-    kernel.set(other, 50_000_000_000, 7_000_000_000)
+    other = _other_timer(50, 7)
     os.dup2(other, number)
     try:
         assert not ring.set(0.01)
         ring.close()
 
-        initial, period = kernel.set(number, 0, 0)
-        assert (round(initial / 1e9, -1), period) == (50, 7_000_000_000)
+        kernel = alarm._kernel()
+        value = kernel.value()
+        assert kernel.gettime(number, value) == 0
+        assert (round(value[2] + value[3] / 1e9, -1), list(value[:2])) == (50, [7, 0])
     finally:
         os.close(number)
         os.close(other)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from otel_loopblock import runs as module
-from otel_loopblock.runs import LONGEST_WAIT_S, Runs
+from otel_loopblock.runs import DELAY_TICKS, LONGEST_WAIT_S, PUT_OFF_TICKS, Runs
 
 TICK = 0.0025
 
@@ -65,6 +65,17 @@ def runs(clock):
     return runs
 
 
+def _begin(runs, loop):
+    """As the hook on ``run_forever`` does."""
+    runs.began[id(loop)] = now = module.perf_counter()
+    if now >= runs.put_off_from:
+        runs.put_off(now)
+
+
+def _end(runs, loop):
+    runs.began.pop(id(loop), None)
+
+
 def _wait(runs, meanwhile=lambda: None, wanted=False):
     """Have it wait; how many ticks after ``meanwhile`` it was due, and woke up."""
     ended = []
@@ -78,8 +89,8 @@ def _wait(runs, meanwhile=lambda: None, wanted=False):
     return round((due - ended[0]) / TICK, 6), round((woken - ended[0]) / TICK, 6)
 
 
-def test_a_loop_that_runs_on_is_looked_at_after_two_ticks(runs):
-    assert _wait(runs, lambda: runs.begin(Loop())) == (2, 2)
+def test_a_loop_that_runs_on_is_looked_at_after_a_delay(runs):
+    assert _wait(runs, lambda: _begin(runs, Loop())) == (DELAY_TICKS, DELAY_TICKS)
 
 
 def test_short_runs_put_it_off_each_time(runs, clock):
@@ -87,12 +98,12 @@ def test_short_runs_put_it_off_each_time(runs, clock):
 
     def many():
         for _ in range(100):
-            runs.begin(loop)
-            clock.now += 0.5 * TICK
-            runs.end(loop)
-        runs.begin(loop)
+            _begin(runs, loop)
+            clock.now += 0.5 * PUT_OFF_TICKS * TICK
+            _end(runs, loop)
+        _begin(runs, loop)
 
-    assert _wait(runs, many) == (2, 2)
+    assert _wait(runs, many) == (DELAY_TICKS, DELAY_TICKS)
 
 
 def test_what_was_set_just_now_is_not_set_again(runs, clock):
@@ -100,9 +111,9 @@ def test_what_was_set_just_now_is_not_set_again(runs, clock):
 
     def often():
         for _ in range(10):
-            runs.begin(loop)
-            clock.now += 0.12 * TICK
-            runs.end(loop)
+            _begin(runs, loop)
+            clock.now += 0.12 * PUT_OFF_TICKS * TICK
+            _end(runs, loop)
 
     _wait(runs, often)
     assert runs._alarm.settings == 2
@@ -113,11 +124,11 @@ def test_it_is_not_put_off_for_ever(runs, clock):
 
     def for_ever():
         for _ in range(int(2 * LONGEST_WAIT_S / TICK)):
-            runs.begin(loop)
+            _begin(runs, loop)
             clock.now += TICK
             if clock.now >= runs._alarm.at:
                 return
-            runs.end(loop)
+            _end(runs, loop)
 
     began = clock.now
     _wait(runs, for_ever)
@@ -128,26 +139,27 @@ def test_short_runs_in_one_thread_do_not_put_off_the_look_at_a_loop_in_another(r
     long, short = Loop(), Loop()
 
     def both():
-        runs.begin(long)
+        _begin(runs, long)
         for _ in range(3):
             clock.now += 0.6 * TICK
-            runs.begin(short)
-            runs.end(short)
+            _begin(runs, short)
+            _end(runs, short)
 
-    assert _wait(runs, both) == (pytest.approx(0.2), pytest.approx(0.2))
+    left = pytest.approx(DELAY_TICKS - 3 * 0.6)
+    assert _wait(runs, both) == (left, left)
 
 
 def test_an_alarm_that_has_gone_off_is_not_set_again_before_the_watchdog_is_awake(runs, clock):
     long, short = Loop(), Loop()
 
     def both():
-        runs.begin(long)
-        clock.now += 2 * TICK
-        runs.begin(short)
-        runs.end(short)
-        runs.end(long)
+        _begin(runs, long)
+        clock.now += DELAY_TICKS * TICK
+        _begin(runs, short)
+        _end(runs, short)
+        _end(runs, long)
         clock.now += 0.5 * TICK
-        runs.begin(short)
+        _begin(runs, short)
 
     assert _wait(runs, both) == (-0.5, 0)
 
@@ -157,29 +169,30 @@ def test_a_loop_that_begins_beside_another_is_looked_at_when_nothing_else_is_due
 
     def together():
         for other in others:  # as two threads would, each before the other has asked
-            runs._began[id(other)] = clock.now
-        runs.begin(loop)
+            runs.began[id(other)] = clock.now
+        _begin(runs, loop)
 
-    assert _wait(runs, together) == (2, 2)
+    assert _wait(runs, together) == (DELAY_TICKS, DELAY_TICKS)
 
 
-def test_a_loop_that_began_before_the_wait_is_looked_at_two_ticks_after_its_beginning(runs, clock):
-    runs.begin(Loop())
+def test_a_loop_that_began_before_the_wait_is_looked_at_in_time_after_its_beginning(runs, clock):
+    _begin(runs, Loop())
     clock.now += 1.5 * TICK
 
-    assert _wait(runs) == (0.5, 0.5)
+    left = pytest.approx(DELAY_TICKS - 1.5)
+    assert _wait(runs) == (left, left)
 
 
 def test_it_does_not_wait_for_a_loop_that_has_run_for_long(runs, clock):
     assert runs.can_wait(clock.now)
     loop, other = Loop(), Loop()
-    runs.begin(loop)
+    _begin(runs, loop)
     assert loop in runs
     assert runs.can_wait(clock.now)
     clock.now += 2 * TICK
-    runs.begin(other)
+    _begin(runs, other)
     assert not runs.can_wait(clock.now)
-    runs.end(loop)
+    _end(runs, loop)
     assert loop not in runs
     assert runs.can_wait(clock.now)
 
@@ -197,8 +210,8 @@ def test_it_wakes_up_when_somebody_rings_however_loops_begin(runs, clock):
     def rings():
         runs.ring(TICK)
         for _ in range(3):
-            runs.begin(loop)
-            runs.end(loop)
+            _begin(runs, loop)
+            _end(runs, loop)
             clock.now += 0.3 * TICK
 
     assert _wait(runs, rings) == (pytest.approx(0.1), pytest.approx(0.1))
@@ -215,11 +228,12 @@ def test_who_rings_for_sooner_is_heard_sooner(runs):
 
 def test_who_rings_for_later_does_not_put_off_a_look(runs, clock):
     def both():
-        runs.begin(Loop())
+        _begin(runs, Loop())
         clock.now += 1.5 * TICK
         runs.ring(TICK)
 
-    assert _wait(runs, both) == (pytest.approx(0.5), pytest.approx(0.5))
+    left = pytest.approx(DELAY_TICKS - 1.5)
+    assert _wait(runs, both) == (left, left)
 
 
 def test_it_does_not_wait_when_there_is_a_reason_not_to(runs, clock):
@@ -235,16 +249,16 @@ def test_a_wake_up_that_was_not_due_was_not_late(runs, clock):
 
 def test_a_late_wake_up_was_due_when_the_alarm_went_off(runs, clock):
     def late():
-        runs.begin(Loop())
+        _begin(runs, Loop())
         clock.now += 5 * TICK
 
-    assert _wait(runs, late) == (-3, 0)
+    assert _wait(runs, late) == (pytest.approx(DELAY_TICKS - 5), 0)
 
 
 def test_an_alarm_that_is_lost_is_not_waited_for_again(runs, clock):
     def lost():
         runs._alarm.there = False
-        runs.begin(Loop())
+        _begin(runs, Loop())
 
     runs._alarm.meanwhile = lost
     due, woken = runs.wait(lambda: False)
@@ -264,8 +278,8 @@ def test_what_is_due_next_is_the_alarm_while_it_is_waited_for(runs, clock):
     assert runs.next_due(5.0) == 5.0 + TICK
 
     def ask():
-        runs.begin(Loop())
-        assert runs.next_due(clock.now) == clock.now + 2 * TICK
+        _begin(runs, Loop())
+        assert runs.next_due(clock.now) == clock.now + DELAY_TICKS * TICK
 
     _wait(runs, ask)
     assert runs.next_due(5.0) == 5.0 + TICK

@@ -49,10 +49,15 @@ def cover(loop: asyncio.AbstractEventLoop, registry: Registry) -> Monitor | None
     """Give a loop its monitor and start its heartbeat; call it on the loop's thread."""
     monitor: Monitor | None = getattr(loop, ATTRIBUTE, None)
     if monitor is None:
-        monitor = registry.attach(loop, loop_type(loop))
+        kind = loop_type(loop)
+        monitor = registry.succeed(loop, kind)
         if monitor is None:
-            return None
-        monitor.enter_thread()
+            monitor = registry.attach(loop, kind)
+            if monitor is None:
+                return None
+            monitor.enter_thread()
+            if registry.heartbeat_interval_s == 0:
+                registry.thread().monitor = monitor
         if isinstance(loop, asyncio.BaseEventLoop):
             monitor.queue_of = _queue_of
         heartbeat.start(loop, monitor)

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from threading import get_ident
+from time import perf_counter
 from typing import TYPE_CHECKING, Any
 
 from otel_loopblock import guard
@@ -37,18 +39,23 @@ def sees(loop: asyncio.AbstractEventLoop) -> bool:
 
 
 def _make_run_forever(original: Callable[[Any], None], runs: Runs) -> Callable[[Any], None]:
+    # A test of a suite comes by here several times: nothing is called that need not be each time.
+    began = runs.began
+
     def run_forever(self: Any) -> None:
         try:
-            now = runs.begin(self)
+            began[id(self)] = now = perf_counter()
+            if now >= runs.put_off_from:
+                runs.put_off(now)
             monitor: Monitor | None = getattr(self, ATTRIBUTE, None)
-            if monitor is not None:
+            if monitor is not None and (now >= monitor.stale_from or monitor.thread_id != get_ident()):
                 monitor.begin_run(now)
         except Exception:
             guard.failed("see a loop begin to run")
         try:
             return original(self)
         finally:
-            runs.end(self)
+            began.pop(id(self), None)
 
     setattr(run_forever, _SEES, True)
     return run_forever

@@ -183,7 +183,7 @@ def test_loop_in_which_a_listener_comes_is_looked_at_though_another_runs_for_mom
     found = []
 
     async def main():
-        registry.watchdog.runs.end(loop)  # as if it ran since before the hooks came
+        registry.watchdog.runs.began.pop(id(loop))  # as if it ran since before the hooks came
         with detect_blocking(raise_on_block=False) as detected:
             go.set()
             await block()
@@ -319,6 +319,7 @@ def test_watchdog_that_waits_keeps_no_monitor(waiting):
     other.run_until_complete(asyncio.sleep(0.1))
     time.sleep(0.2)
     monitor = weakref.ref(other._loopblock_monitor)
+    registry.thread().monitor = None  # kept for the next loop of this thread
     other.close()
     del other
 
@@ -377,9 +378,117 @@ def test_nothing_is_left_open(telemetry, loop):
 def test_fork_in_the_middle_of_a_run_forgets_the_runs_of_other_threads():
     runs = Runs()
     loop = asyncio.new_event_loop()
-    runs.begin(loop)
+    began = runs.began
+    began[id(loop)] = 1000.0
     runs.forget()
 
     assert loop not in runs
-    runs.end(loop)  # the run that goes on in the child
+    assert runs.began is began  # the hook goes on to write it in the child
+    loop.close()
+
+
+# -- loops that come and go ----------------------------------------------------------------------------------
+
+
+def _monitor_of(loop):
+    loop.run_until_complete(moment())
+    return loop._loopblock_monitor
+
+
+@pytest.fixture
+def detected():
+    with detect_blocking(raise_on_block=False) as detected:
+        yield detected
+
+
+def test_next_loop_of_a_thread_is_served_by_the_monitor_of_the_one_before(detected):
+    first, second = asyncio.new_event_loop(), asyncio.new_event_loop()
+    monitor = _monitor_of(first)
+    first.close()
+    assert registry.monitors() == []  # as the watchdog asks between them
+
+    assert _monitor_of(second) is monitor
+    assert monitor.loop() is second
+    assert registry.monitors() == [monitor]
+    assert not hasattr(first, "_loopblock_monitor")
+    second.run_until_complete(block())
+    second.close()
+
+    (found,) = detected.blocks
+    assert (found.call, found.culprit.function) == ("time.sleep", f"{__name__}.block")
+    assert (found.cause, found.samples > 0) == ("wait", True)
+
+
+def test_loop_beside_one_that_is_open_has_a_monitor_of_its_own(detected):
+    first, second = asyncio.new_event_loop(), asyncio.new_event_loop()
+
+    assert _monitor_of(second) is not _monitor_of(first)
+    assert len(registry.monitors()) == 2
+    first.close()
+    second.close()
+
+
+def test_loops_of_other_threads_and_types_have_monitors_of_their_own(detected):
+    found = []
+
+    def run_one(make):
+        loop = make()
+        found.append(_monitor_of(loop))
+        loop.close()
+
+    run_one(asyncio.new_event_loop)
+    thread = threading.Thread(target=run_one, args=(asyncio.new_event_loop,))
+    thread.start()
+    thread.join()
+    run_one(type("Own", (asyncio.SelectorEventLoop,), {"__module__": __name__}))
+
+    assert len({id(monitor) for monitor in found}) == 3
+    assert found[2].loop_type == f"{__name__}.Own"
+
+
+def test_monitor_that_somebody_keeps_something_for_serves_no_other_loop(detected):
+    for attribute, value in (("state", {"listener": 1}), ("following", (object(),)), ("beating", True)):
+        first, second = asyncio.new_event_loop(), asyncio.new_event_loop()
+        monitor = _monitor_of(first)
+        setattr(monitor, attribute, value)
+        first.close()
+        assert _monitor_of(second) is not monitor
+        second.close()
+
+
+def test_where_lag_is_measured_each_loop_has_a_monitor_of_its_own(telemetry):
+    telemetry.instrument(heartbeat_interval_ms=20)
+    first, second = asyncio.new_event_loop(), asyncio.new_event_loop()
+    monitor = _monitor_of(first)
+    first.close()
+
+    assert _monitor_of(second) is not monitor
+    assert second._loopblock_monitor.beating
+    second.close()
+
+
+def test_monitors_are_not_kept_once_nobody_listens():
+    loop = asyncio.new_event_loop()
+    with detect_blocking():
+        monitor = weakref.ref(_monitor_of(loop))
+    loop.close()
+    gc.collect()
+
+    assert monitor() is None
+
+
+def test_run_that_began_a_moment_after_another_reads_no_clocks(detected, monkeypatch):
+    loop = asyncio.new_event_loop()
+    monitor = _monitor_of(loop)
+    monitor.stale_from = time.perf_counter() + 1000
+    reading = monitor.reading
+    monkeypatch.setattr("time.process_time", lambda: pytest.fail("read"))
+    loop.run_until_complete(moment())
+    monitor.stale_from = 0.0
+    monkeypatch.undo()
+    monitor.reading = reading._replace(at=0.0)
+    loop.run_until_complete(moment())
+
+    assert monitor.reading.at > reading.at
+    assert monitor.stale_from > monitor.reading.at
     loop.close()
