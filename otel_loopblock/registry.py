@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import atexit
-import contextlib
 import os
 import threading
 import weakref
@@ -256,11 +255,8 @@ class Registry:
 
     def _detach(self, monitor: Monitor) -> None:
         loop = monitor.loop()
-        if loop is None:
-            return
-        for name in (ATTRIBUTE, *self._hooks.loop_attributes):
-            with contextlib.suppress(AttributeError):
-                delattr(loop, name)
+        if loop is not None:
+            self._hooks.leave(loop)
 
     # -- the process --------------------------------------------------------------------------
 

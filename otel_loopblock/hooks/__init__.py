@@ -7,20 +7,14 @@ The functions that run on every callback stand in :mod:`~otel_loopblock.hooks.as
 from __future__ import annotations
 
 import asyncio as _asyncio
-from typing import TYPE_CHECKING
+import contextlib
+import sys
+from collections.abc import Callable
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
 
 from otel_loopblock import guard
-from otel_loopblock.hooks import (
-    asyncio,
-    collector,
-    heartbeat,
-    probe,
-    run_forever,
-    running,
-    span_end,
-    span_start,
-    uvloop,
-)
+from otel_loopblock.hooks import asyncio, collector, heartbeat, run_forever
 from otel_loopblock.hooks.patches import Patches
 from otel_loopblock.monitor import ATTRIBUTE, Monitor
 
@@ -28,11 +22,16 @@ if TYPE_CHECKING:
     from otel_loopblock.registry import Registry
 
 
+_WITH = (
+    ("uvloop", "uvloop"),
+    ("opentelemetry.sdk.trace", "span_start"),
+    ("opentelemetry.sdk.trace", "span_end"),
+)
+"""A module, and the hook that is imported with it: most test suites have neither uvloop nor an SDK."""
+
+
 class Hooks:
     """All hooks of the process: put in place together, taken away together."""
-
-    loop_attributes: tuple[str, ...] = (uvloop.RUN, uvloop.RUN_DIRECT)
-    """What hooks leave on a loop besides its monitor."""
 
     def __init__(self, registry: Registry) -> None:
         self._registry = registry
@@ -41,11 +40,19 @@ class Hooks:
     def install(self) -> None:
         """Put the hooks in place. One that cannot be is left out, counted and logged."""
         patches = self._patches = Patches()
-        for hook in (asyncio, uvloop, run_forever, span_start, span_end, collector):
+        for hook in (asyncio, run_forever, collector):
             try:
                 hook.install(patches, self._registry)
             except Exception:
                 guard.failed(f"install {hook.__name__}")
+        for module, name in _WITH:
+            patches.when_imported(module, self._installs(patches, name))
+
+    def _installs(self, patches: Patches, name: str) -> Callable[[Any], None]:
+        def imported(module: Any) -> None:
+            import_module(f"{__name__}.{name}").install(patches, self._registry, module)
+
+        return imported
 
     def remove(self) -> None:
         """Put back the very objects that were there."""
@@ -64,11 +71,20 @@ class Hooks:
         except Exception:
             guard.failed("begin to measure the lag of a loop")
 
+    def leave(self, loop: _asyncio.AbstractEventLoop) -> None:
+        """Take from a loop what hooks have left on it."""
+        uvloop = sys.modules.get(f"{__name__}.uvloop")
+        for name in (ATTRIBUTE, *(uvloop.LOOP_ATTRIBUTES if uvloop is not None else ())):
+            with contextlib.suppress(AttributeError):
+                delattr(loop, name)
+
     def cover(self, loop: _asyncio.AbstractEventLoop) -> None:
         """See to it that a running loop is monitored from now on; call it on its thread."""
         try:
             if getattr(loop, ATTRIBUTE, None) is not None:
                 return
+            from otel_loopblock.hooks import probe, running, uvloop  # here: few listeners come that late
+
             if isinstance(loop, _asyncio.BaseEventLoop):
                 asyncio.cover(loop, self._registry)
             elif uvloop.is_hooked(loop):

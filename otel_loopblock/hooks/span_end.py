@@ -19,8 +19,14 @@ if TYPE_CHECKING:
     from otel_loopblock.registry import Registry
 
 
-def install(patches: Patches, registry: Registry) -> None:
-    """Hook the SDK's ``Span.end``, now or when the SDK is imported; without an SDK nothing happens."""
+def install(patches: Patches, registry: Registry, sdk: Any) -> None:
+    """Hook the SDK's ``Span.end``.
+
+    Args:
+        patches: undo it.
+        registry: knows who listens.
+        sdk: the module ``opentelemetry.sdk.trace``.
+    """
 
     def charge(monitor: Monitor, span: Any, now: float, end_time: int | None) -> None:
         for listener in registry.listeners:
@@ -47,4 +53,4 @@ def install(patches: Patches, registry: Registry) -> None:
 
         return end
 
-    patches.when_imported("opentelemetry.sdk.trace", lambda module: patches.replace(module, "Span.end", make))
+    patches.replace(sdk, "Span.end", make)

@@ -9,23 +9,26 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING, Any
 
+from opentelemetry import trace
+
 from otel_loopblock import guard
+from otel_loopblock.emit.context import ROOT
 from otel_loopblock.monitor import ATTRIBUTE, Monitor
 
 if TYPE_CHECKING:
     from otel_loopblock.hooks.patches import Patches
-    from otel_loopblock.registry import Registry
 
 
-def install(patches: Patches, registry: Registry) -> None:
-    """Hook the SDK's ``Span.start``, now or when the SDK is imported."""
+def install(patches: Patches, registry: object, sdk: Any) -> None:
+    """Hook the SDK's ``Span.start``.
+
+    Args:
+        patches: undo it.
+        registry: is not needed.
+        sdk: the module ``opentelemetry.sdk.trace``.
+    """
 
     def make(original: Any) -> Any:
-        # Here, because most test suites that are watched have no spans and no use for the time it takes.
-        from opentelemetry import trace
-
-        from otel_loopblock.emit.context import ROOT
-
         running_loop = asyncio._get_running_loop
 
         def start(self: Any, start_time: int | None = None, parent_context: Any = None) -> None:
@@ -48,6 +51,4 @@ def install(patches: Patches, registry: Registry) -> None:
 
         return start
 
-    patches.when_imported(
-        "opentelemetry.sdk.trace", lambda module: patches.replace(module, "Span.start", make)
-    )
+    patches.replace(sdk, "Span.start", make)

@@ -27,6 +27,7 @@ RUN = "_loopblock_run"
 """Where a loop carries its runner of callbacks from its queue."""
 RUN_DIRECT = "_loopblock_run_direct"
 """Where a loop carries its runner of timers, readers and writers, which libuv calls directly."""
+LOOP_ATTRIBUTES = (RUN, RUN_DIRECT)
 
 # Turns until what came during a callback has woken its tasks. In a turn the loop first runs its queue, then
 # receives, then runs timers: after a callback from the queue it is received in the same turn.
@@ -34,30 +35,33 @@ TURNS = 1
 TURNS_DIRECT = 2
 
 
-def install(patches: Patches, registry: Registry) -> None:
-    """Hook ``uvloop.Loop``, now or when uvloop is imported."""
+def install(patches: Patches, registry: Registry, uvloop: Any) -> None:
+    """Hook ``uvloop.Loop``.
 
-    def imported(uvloop: Any) -> None:
-        def attach(loop: Any) -> Callable[..., Any]:
-            try:
-                return _attach(loop, registry)
-            except Exception:
-                guard.failed("attach to a uvloop loop")
-                return _call
+    Args:
+        patches: undo it.
+        registry: gives loops their monitors.
+        uvloop: the module.
+    """
 
-        for name, make in (
-            ("call_soon", _make_call_soon),
-            ("call_soon_threadsafe", _make_call_soon),
-            ("call_later", _make_call_at),
-            ("call_at", _make_call_at),
-            ("add_reader", _make_add_reader),
-            ("add_writer", _make_add_reader),
-            ("add_signal_handler", _make_add_reader),
-        ):
-            patches.replace(uvloop.Loop, name, functools.partial(make, attach=attach))
-        protocols.install(patches, registry, uvloop.Loop)
+    def attach(loop: Any) -> Callable[..., Any]:
+        try:
+            return _attach(loop, registry)
+        except Exception:
+            guard.failed("attach to a uvloop loop")
+            return _call
 
-    patches.when_imported("uvloop", imported)
+    for name, make in (
+        ("call_soon", _make_call_soon),
+        ("call_soon_threadsafe", _make_call_soon),
+        ("call_later", _make_call_at),
+        ("call_at", _make_call_at),
+        ("add_reader", _make_add_reader),
+        ("add_writer", _make_add_reader),
+        ("add_signal_handler", _make_add_reader),
+    ):
+        patches.replace(uvloop.Loop, name, functools.partial(make, attach=attach))
+    protocols.install(patches, registry, uvloop.Loop)
 
 
 def is_hooked(loop: asyncio.AbstractEventLoop) -> bool:

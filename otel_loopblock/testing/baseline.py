@@ -7,6 +7,8 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import NamedTuple
 
+import pytest
+
 VERSION = 1
 
 
@@ -71,6 +73,18 @@ class Baseline:
         )
         body = f"[\n{entries}\n  ]" if entries else "[]"
         path.write_text(f'{{\n  "version": {VERSION},\n  "blocks": {body}\n}}\n', "utf-8")
+
+
+def read(path: Path) -> Baseline:
+    """Read the file that ``--loopblock-baseline`` names.
+
+    Raises:
+        pytest.UsageError: it cannot be used; one line that says why.
+    """
+    try:
+        return Baseline.read(path)
+    except BaselineError as error:
+        raise pytest.UsageError(f"--loopblock-baseline: {error}") from None
 
 
 def _is_entry(entry: object) -> bool:

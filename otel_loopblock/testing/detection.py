@@ -11,18 +11,18 @@ from __future__ import annotations
 import fnmatch
 import re
 import threading
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from contextvars import Context
 from functools import lru_cache
 from time import perf_counter
 from typing import TYPE_CHECKING, Any
 
-from otel_loopblock.charge import Charges
 from otel_loopblock.registry import registry
 from otel_loopblock.samples import MAX_SAMPLES, Evidence, Target
 
 if TYPE_CHECKING:
     from otel_loopblock.block import Block
+    from otel_loopblock.charge import Charges
     from otel_loopblock.monitor import Monitor
     from otel_loopblock.testing.builder import Builder
 
@@ -40,6 +40,8 @@ class Detection:
         threshold_s: callbacks that run at least this long, in seconds, are blocks.
         ignored: patterns of functions, see :meth:`ignore`.
         app_paths: folders of the application's own code, as in :class:`~otel_loopblock.config.Config`.
+        notice: called with each block when it is found, on the loop's thread; and with ``None``, on the
+            watchdog's, while a callback is over the threshold that has not ended.
     """
 
     heartbeat_interval_s = 0.0
@@ -47,17 +49,24 @@ class Detection:
     max_samples = MAX_SAMPLES
 
     def __init__(
-        self, threshold_s: float, ignored: Iterable[str] = (), app_paths: tuple[str, ...] = ()
+        self,
+        threshold_s: float,
+        ignored: Iterable[str] = (),
+        app_paths: tuple[str, ...] = (),
+        notice: Callable[[Block | None], None] | None = None,
     ) -> None:
         self.threshold_s = threshold_s
         self.blocks: list[Block] = []
+        self.entered = 0.0
+        """``perf_counter`` from when on what callbacks do is charged."""
+        self._notice = notice
         self._app_paths = app_paths
         self._builder: Builder | None = None
         self._patterns: tuple[str, ...] = ()
         self._ignored: re.Pattern[str] | None
         self.ignore(ignored)
-        self._thread_id = 0
-        self._entered = 0.0
+        self.thread_id = 0
+        """The thread that it was opened on, whose loops are its own."""
         self._charges: dict[Monitor, Charges] = {}
         self._lock = threading.RLock()
         self._closed = True
@@ -89,14 +98,18 @@ class Detection:
         """Begin anew, between :meth:`open` and :meth:`close`."""
         self.blocks = []
         self._charges = {}
-        self._thread_id = threading.get_ident()
-        self._entered = perf_counter()
+        self.thread_id = threading.get_ident()
+        self.entered = perf_counter()
         self._closed = False
 
     def end(self) -> None:
-        """End, and remain a listener that takes nothing until it begins anew."""
+        """Charge what runs until now, and pause."""
         if registry.monitors_in_callbacks():
             self.charge_running()
+        self.pause()
+
+    def pause(self) -> None:
+        """Remain a listener that takes nothing until it begins anew."""
         with self._lock:
             self._closed = True
 
@@ -106,7 +119,7 @@ class Detection:
         here = threading.get_ident()
         for monitor in registry.monitors_in_callbacks():
             started = monitor.started
-            if started == 0.0 or now - max(started, self._entered) < self.threshold_s:
+            if started == 0.0 or now - max(started, self.entered) < self.threshold_s:
                 continue
             from otel_loopblock.testing import builder
 
@@ -121,16 +134,18 @@ class Detection:
 
         Call it after :meth:`close`, on the same thread and in the same callback.
         """
+        from otel_loopblock.charge import Charges
+
         now = perf_counter()
         with _lock:
-            around = [other for other in _opened if not other._closed and other._entered <= self._entered]
+            around = [other for other in _opened if not other._closed and other.entered <= self.entered]
         for other in around:
             with other._lock:
                 other.blocks = [block for block in other.blocks if not self._answers_for(block)]
                 for monitor in registry.monitors():
                     if monitor.started != 0.0 and other._sees(monitor):
                         charges = other._charges.setdefault(monitor, Charges())
-                        charges.take(monitor.started, self._entered, now, other.threshold_s)
+                        charges.take(monitor.started, self.entered, now, other.threshold_s)
 
     def _answers_for(self, block: Block) -> bool:
         """Whether what was found here leaves less than a threshold of a block of another detection."""
@@ -145,10 +160,10 @@ class Detection:
 
     def _sees(self, monitor: Monitor) -> bool:
         thread_id = monitor.thread_id
-        if thread_id == self._thread_id:
+        if thread_id == self.thread_id:
             return True
         with _lock:
-            return all(other._closed or other._thread_id != thread_id for other in _opened)
+            return all(other._closed or other.thread_id != thread_id for other in _opened)
 
     def _charge(
         self, monitor: Monitor, started: float, ended: float, evidence: Evidence, target: Target
@@ -158,8 +173,10 @@ class Detection:
         with self._lock:
             if self._closed or len(self.blocks) >= MAX_BLOCKS:
                 return
+            from otel_loopblock.charge import Charges
+
             charges = self._charges.setdefault(monitor, Charges())
-            stretches = charges.take(started, self._entered, ended, self.threshold_s)
+            stretches = charges.take(started, self.entered, ended, self.threshold_s)
             if not stretches:
                 return
             from otel_loopblock.testing.builder import Builder, names_in
@@ -171,6 +188,8 @@ class Detection:
                 ignored = self._ignored
                 if ignored is None or not any(map(ignored.match, names_in(block))):
                     self.blocks.append(block)
+                    if self._notice is not None:
+                        self._notice(block)
 
     # -- called by the registry -----------------------------------------------------------------
 
@@ -181,7 +200,13 @@ class Detection:
         self._charge(monitor, started, ended, monitor.evidence(ended), target)
 
     def callback_running(self, monitor: Monitor, started: float, now: float) -> None:
-        """Nothing: it is reported when it ends, or when the detection does."""
+        """Have it noticed: it is reported when it ends, or when the detection does."""
+        if (
+            self._notice is not None
+            and not self._closed
+            and now - max(started, self.entered) >= self.threshold_s
+        ):
+            self._notice(None)
 
     def span_ending(self, monitor: Monitor, span: Any, ended: float, end_time: int | None) -> None:
         """Nothing: spans do not matter here."""

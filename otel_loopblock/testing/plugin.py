@@ -12,8 +12,9 @@ import pytest
 from otel_loopblock.testing import settings
 
 if TYPE_CHECKING:
+    from otel_loopblock.testing.judge import LoopBlock
     from otel_loopblock.testing.reporter import Reporter
-    from otel_loopblock.testing.watcher import LoopBlock, Watcher
+    from otel_loopblock.testing.watcher import Watcher
 
 MARKERS = (
     "loopblock(threshold_ms=…, allow=[…]): watch this test for blocks of the event loop, also without"

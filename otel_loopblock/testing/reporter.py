@@ -10,22 +10,12 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from otel_loopblock.testing.baseline import Baseline, BaselineError
-from otel_loopblock.testing.record import (
-    ATTRIBUTE,
-    NOT_COVERED,
-    Record,
-    call_of,
-    cause_of,
-    file_of,
-    function_of,
-    known,
-    line_of,
-)
 from otel_loopblock.testing.settings import Settings
 
 if TYPE_CHECKING:
+    from otel_loopblock.testing.baseline import Baseline
     from otel_loopblock.testing.formats import Spot
+    from otel_loopblock.testing.record import Record
 
 SHOWN = 10
 """Culprits in the summary."""
@@ -51,12 +41,7 @@ class Reporter:
         self._tests = 0
         self._not_covered: dict[str, list[str]] = {}
         self._said: list[str] = []
-        self._baseline = Baseline()
-        if settings.baseline is not None and (settings.baseline.exists() or not settings.update_baseline):
-            try:
-                self._baseline = Baseline.read(settings.baseline)
-            except BaselineError as error:
-                raise pytest.UsageError(f"--loopblock-baseline: {error}") from None
+        self._baseline = _to_update(settings)
         if settings.reports:
             self.collect()
 
@@ -77,6 +62,8 @@ class Reporter:
 
     def take(self, report: pytest.TestReport) -> None:
         """Take what a report carries."""
+        from otel_loopblock.testing.record import ATTRIBUTE, NOT_COVERED
+
         self._records += getattr(report, ATTRIBUTE, ())
         if report.when != "call":
             return
@@ -90,10 +77,13 @@ class Reporter:
         settings = self._settings
         try:
             if settings.update_baseline and settings.baseline is not None:
+                from otel_loopblock.testing.baseline import Baseline
+                from otel_loopblock.testing.record import known
+
+                before = self._baseline.known if self._baseline is not None else set()
                 found = {known(record) for record in self._records if record["excuse"] == "baseline"}
-                new = found - self._baseline.known
-                Baseline(self._baseline.known | found).write(settings.baseline)
-                self._said.append(f"{len(new)} blocks added to the baseline {settings.baseline}")
+                Baseline(before | found).write(settings.baseline)
+                self._said.append(f"{len(found - before)} blocks added to the baseline {settings.baseline}")
             for path in settings.reports:
                 from otel_loopblock.testing import formats
 
@@ -136,6 +126,7 @@ class Reporter:
 
     def _line(self, spot: Spot) -> str:
         from otel_loopblock.emit.words import milliseconds
+        from otel_loopblock.testing.record import call_of, cause_of, file_of, function_of, line_of
         from otel_loopblock.testing.words import relative
 
         worst = spot.worst
@@ -163,6 +154,15 @@ class _Collector:
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
         self._reporter.take(report)
+
+
+def _to_update(settings: Settings) -> Baseline | None:
+    """The baseline that is added to; ``None`` where none is, or it has yet to be made."""
+    if not settings.update_baseline or settings.baseline is None or not settings.baseline.exists():
+        return None
+    from otel_loopblock.testing.baseline import read
+
+    return read(settings.baseline)
 
 
 def _count(number: int, noun: str) -> str:
