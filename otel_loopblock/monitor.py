@@ -40,7 +40,7 @@ class LoopThread:
     ``pthread_getcpuclockid`` crashes the process.
     """
 
-    __slots__ = ("baseline", "clock", "id", "monitor", "native_id", "thread")
+    __slots__ = ("baseline", "clock", "id", "loop_class", "monitor", "native_id", "thread")
 
     def __init__(self) -> None:
         self.id = threading.get_ident()
@@ -52,7 +52,8 @@ class LoopThread:
         self.baseline: Reading | None = None
         """The scheduler's counters as one of its loops has read them last."""
         self.monitor: Monitor | None = None
-        """That of its last loop, where it can serve the next one as well."""
+        """That of its last loop, where it can serve the next one as well, if that is of the same"""
+        self.loop_class: type | None = None
 
 
 class Monitor:
@@ -142,7 +143,7 @@ class Monitor:
         self._read_clocks(thread, time.perf_counter())
 
     def serve(self, loop: asyncio.AbstractEventLoop) -> bool:
-        """Be the monitor of another loop of the same type, which runs in the same thread, from now on.
+        """Be the monitor of another loop of the same class, which runs in the same thread, from now on.
 
         Loops that come and go, as in tests, are the same to whoever only wants to know how long callbacks
         took; and to make a monitor costs more than to time the callbacks of such a loop.
@@ -153,13 +154,12 @@ class Monitor:
         before = self.loop()
         if (before is not None and not before.is_closed()) or self.state or self.following or self.beating:
             return False
-        if before is not None:
-            with contextlib.suppress(AttributeError):
-                delattr(before, ATTRIBUTE)
+        if before is not None and getattr(before, ATTRIBUTE, None) is self:
+            delattr(before, ATTRIBUTE)
         self.loop = weakref.ref(loop)
         self.started = 0.0
         self.threshold = self.registry.threshold_s
-        self.watch = self.queue_of = self._queue = self.aftermath = self.upcoming = self.collections = None
+        self.watch = self._queue = self.aftermath = self.upcoming = self.collections = None
         now = time.perf_counter()
         if now >= self.stale_from:
             self.begin_run(now)

@@ -170,33 +170,36 @@ class Registry:
             self.loop_runs(loop)
             return monitor
 
-    def succeed(self, loop: asyncio.AbstractEventLoop, kind: str) -> Monitor | None:
+    def succeed(self, loop: asyncio.AbstractEventLoop) -> Monitor | None:
         """Have the monitor of the loop that this thread has run before serve ``loop``; call it on its thread.
 
         Args:
             loop: a loop that has none.
-            kind: value of ``event_loop.type``.
 
         Returns:
             The monitor; ``None`` where a new one is needed.
         """
-        thread = self.thread()
+        try:
+            thread: LoopThread = self._here.thread
+        except AttributeError:
+            return None
         monitor = thread.monitor
-        if (
-            monitor is None
-            or monitor.loop_type != kind
-            or monitor.thread_id != thread.id
-            or self.heartbeat_interval_s > 0
-        ):
+        if monitor is None or type(loop) is not thread.loop_class or monitor.thread_id != thread.id:
             return None
         with self._lock:
-            if not self.listeners or not monitor.serve(loop):
+            if self.heartbeat_interval_s > 0 or not self.listeners or not monitor.serve(loop):
                 return None
             setattr(loop, ATTRIBUTE, monitor)
             if not monitor.listed:
                 self._list(monitor)
         self.loop_runs(loop)
         return monitor
+
+    def may_succeed(self, loop: asyncio.AbstractEventLoop, monitor: Monitor) -> None:
+        """Keep the monitor of ``loop`` for the next loop of this thread, where only blocks are looked for."""
+        if self.heartbeat_interval_s == 0:
+            thread = self.thread()
+            thread.monitor, thread.loop_class = monitor, type(loop)
 
     def _list(self, monitor: Monitor) -> None:
         if len(self._monitors) >= self._room:

@@ -49,18 +49,17 @@ def cover(loop: asyncio.AbstractEventLoop, registry: Registry) -> Monitor | None
     """Give a loop its monitor and start its heartbeat; call it on the loop's thread."""
     monitor: Monitor | None = getattr(loop, ATTRIBUTE, None)
     if monitor is None:
-        kind = loop_type(loop)
-        monitor = registry.succeed(loop, kind)
+        monitor = registry.succeed(loop)
+        if monitor is not None:
+            return monitor
+        monitor = registry.attach(loop, loop_type(loop))
         if monitor is None:
-            monitor = registry.attach(loop, kind)
-            if monitor is None:
-                return None
-            monitor.enter_thread()
-            if registry.heartbeat_interval_s == 0:
-                registry.thread().monitor = monitor
+            return None
+        monitor.enter_thread()
         if isinstance(loop, asyncio.BaseEventLoop):
             monitor.queue_of = _queue_of
         heartbeat.start(loop, monitor)
+        registry.may_succeed(loop, monitor)
     return monitor
 
 

@@ -148,7 +148,8 @@ class Judge:
             self._raised = None
         if not self._watched:
             return
-        if registry.monitors_in_callbacks():
+        # What runs on after it has failed the call is not the teardown's doing.
+        if registry.monitors_in_callbacks() and self._raised is None:
             detection.charge_running()
         self._phases[phase] = detection.blocks[self._settled :]
         self._settled = len(detection.blocks)

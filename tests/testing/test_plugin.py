@@ -121,7 +121,9 @@ def test_tests_that_do_not_block_pay_for_no_more_than_is_needed_to_see_it(pytest
     assert not {
         name for name in modules if name.startswith(("opentelemetry", "wrapt", "otel_loopblock.emit"))
     }
-    for name in ("aftermath", "arrival", "block", "config", "hooks.asyncio_queue", "hooks.uvloop_queue"):
+    unneeded = "aftermath arrival block charge config testing.baseline testing.builder testing.judge"
+    hooks = "asyncio_queue probe protocols running span_end span_start uvloop uvloop_queue"
+    for name in (*unneeded.split(), *(f"hooks.{name}" for name in hooks.split())):
         assert f"otel_loopblock.{name}" not in modules
     assert re.findall(r"'([^']+)'", called) == ["loopblock-reporter", "loopblock-watcher"]
 
@@ -275,6 +277,114 @@ def test_what_a_detect_blocking_in_the_test_has_raised_does_not_fail_it_again(su
     )("--loopblock", "-v")
 
     result.stdout.fnmatch_lines(["*test_expects PASSED*", "*test_decorated FAILED*"])
+    result.assert_outcomes(passed=1, failed=1)
+
+
+# -- who judges, and when ----------------------------------------------------------------------------------
+
+IS_JUDGED = "request.config.pluginmanager.has_plugin('loopblock-judge')"
+
+
+def test_only_tests_that_have_blocked_or_ask_for_something_are_judged(suite):
+    result = suite(
+        f"def test_before(request):\n    assert not {IS_JUDGED}\n"
+        f"async def test_blocks(request):\n    await asyncio.sleep(0)\n    stall()\n"
+        f"    await asyncio.sleep(0)\n    assert {IS_JUDGED}\n"
+        f"def test_after(request):\n    assert not {IS_JUDGED}\n"
+        f"@pytest.mark.loopblock(threshold_ms=5)\ndef test_marked(request):\n    assert {IS_JUDGED}\n"
+        f"def test_last(request):\n    assert not {IS_JUDGED}\n"
+    )("--loopblock", "-v")
+
+    result.assert_outcomes(passed=4, failed=1)
+    result.stdout.fnmatch_lines(["*test_blocks FAILED*"])
+    result.stdout.no_fnmatch_line("*AssertionError*")
+
+
+def test_test_that_is_run_again_is_judged_anew(suite, pytester):
+    pytester.makeconftest(
+        """
+        from _pytest.runner import runtestprotocol
+
+        def pytest_runtest_protocol(item, nextitem):  # as pytest-rerunfailures does
+            item.ihook.pytest_runtest_logstart(nodeid=item.nodeid, location=item.location)
+            for attempt in range(3):
+                item.runs = attempt
+                reports = runtestprotocol(item, nextitem=nextitem, log=False)
+                print("ATTEMPT", attempt, [report.outcome for report in reports])
+            for report in reports:
+                item.ihook.pytest_runtest_logreport(report=report)
+            item.ihook.pytest_runtest_logfinish(nodeid=item.nodeid, location=item.location)
+            return True
+        """
+    )
+    result = suite(
+        "async def test_it(request):\n    if request.node.runs < 2:\n        stall()\n",
+    )("--loopblock", "-s")
+
+    attempts = [line.partition("ATTEMPT ")[2] for line in result.outlines if "ATTEMPT " in line]
+    failed, passed = "['passed', 'failed', 'passed']", "['passed', 'passed', 'passed']"
+    assert attempts == [f"0 {failed}", f"1 {failed}", f"2 {passed}"]
+    result.assert_outcomes(passed=1)
+
+
+def test_block_that_lasts_when_its_test_ends_fails_it_and_the_next_one_for_its_own_part(suite, pytester):
+    suite(
+        """
+import threading
+
+@pytest.fixture(scope="module")
+def elsewhere():
+    loop = asyncio.new_event_loop()
+    thread = threading.Thread(target=loop.run_forever)
+    thread.start()
+    yield loop
+    loop.call_soon_threadsafe(loop.stop)
+    thread.join()
+    loop.close()
+
+done = threading.Event()
+
+def block():
+    stall(1.0)
+    done.set()
+
+def test_begins(elsewhere):
+    elsewhere.call_soon_threadsafe(block)
+    time.sleep(0.4)
+
+def test_meets_its_end(elsewhere):
+    assert done.wait(30)
+
+def test_comes_later(elsewhere):
+    time.sleep(0.05)
+"""
+    )("--loopblock", "--loopblock-report=report.json")
+
+    report = report_of(pytester)
+    assert failing(report) == ["test_begins", "test_meets_its_end"]
+    durations = [block["attributes"]["event_loop.block.duration"] for block in report["blocks"]]
+    assert len(durations) == 2
+    assert sum(durations) < 1.0 + durations[0]  # the second has not been charged with what the first was
+    assert {block["phase"] for block in report["blocks"]} == {"call"}
+
+
+def test_test_that_asks_for_the_fixture_as_it_runs_has_options_of_its_own_from_then_on(suite, pytester):
+    result = suite(
+        "async def test_asks(request):\n    request.getfixturevalue('loopblock').allow('time.sleep')\n"
+        "    await asyncio.sleep(0)\n    stall()\n" + BLOCKING
+    )("--loopblock", "--loopblock-report=report.json")
+
+    result.assert_outcomes(passed=1, failed=1)
+    assert failing(report_of(pytester)) == ["test_blocks"]
+
+
+def test_markers_hold_where_xdist_gives_tests_other_names(suite, pytester):
+    suite(
+        "pytestmark = pytest.mark.xdist_group('one')\n"
+        "@pytest.mark.loopblock(threshold_ms=3000)\nasync def test_patient():\n    stall()\n" + BLOCKING
+    )
+    result = pytester.runpytest_subprocess("-n", "2", "--dist", "loadgroup", "--loopblock")
+
     result.assert_outcomes(passed=1, failed=1)
 
 
