@@ -72,7 +72,6 @@ class Judge:
         """
         self._close()
         if item is not None and item.get_closest_marker("loopblock_off") is not None:
-            self._shared.pause()
             self._begin_with(self._shared, watched=False)
         elif item is not None and asks(item):
             self._begin_with(self._own(item), watched=True)
@@ -143,9 +142,8 @@ class Judge:
 
     def _end_phase(self, call: pytest.CallInfo[None]) -> None:
         detection, phase = self._detection, call.when
-        if phase == "setup" and self._phases:  # it is run again
-            self._phases = {}
-            self._raised = None
+        if phase == "setup":
+            self._raised = None  # of the test before it was run again
         if not self._watched:
             return
         # What runs on after it has failed the call is not the teardown's doing.

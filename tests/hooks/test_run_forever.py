@@ -12,6 +12,7 @@ import weakref
 import pytest
 
 from otel_loopblock import alarm
+from otel_loopblock.monitor import Monitor
 from otel_loopblock.registry import registry
 from otel_loopblock.runs import Runs
 from otel_loopblock.testing import detect_blocking
@@ -464,6 +465,7 @@ def test_where_lag_is_measured_each_loop_has_a_monitor_of_its_own(telemetry):
 
     assert _monitor_of(second) is not monitor
     assert second._loopblock_monitor.beating
+    assert registry.thread().monitor is None
     second.close()
 
 
@@ -482,7 +484,7 @@ def test_run_that_began_a_moment_after_another_reads_no_clocks(detected, monkeyp
     monitor = _monitor_of(loop)
     monitor.stale_from = time.perf_counter() + 1000
     reading = monitor.reading
-    monkeypatch.setattr("time.process_time", lambda: pytest.fail("read"))
+    monkeypatch.setattr(Monitor, "begin_run", lambda self, now: pytest.fail("called"))
     loop.run_until_complete(moment())
     monitor.stale_from = 0.0
     monkeypatch.undo()

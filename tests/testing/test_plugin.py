@@ -300,6 +300,16 @@ def test_only_tests_that_have_blocked_or_ask_for_something_are_judged(suite):
     result.stdout.no_fnmatch_line("*AssertionError*")
 
 
+def test_what_callbacks_did_before_a_test_is_not_charged_to_it(suite):
+    suite(
+        "ended = []\n"
+        "def test_first():\n    ended.append(time.perf_counter())\n"
+        "def test_second(request):\n"
+        "    watcher = request.config.pluginmanager.get_plugin('loopblock-watcher')\n"
+        "    assert ended[0] < watcher._shared.entered < time.perf_counter()\n"
+    )("--loopblock").assert_outcomes(passed=2)
+
+
 def test_test_that_is_run_again_is_judged_anew(suite, pytester):
     pytester.makeconftest(
         """
@@ -378,12 +388,20 @@ def test_test_that_asks_for_the_fixture_as_it_runs_has_options_of_its_own_from_t
     assert failing(report_of(pytester)) == ["test_blocks"]
 
 
-def test_markers_hold_where_xdist_gives_tests_other_names(suite, pytester):
-    suite(
-        "pytestmark = pytest.mark.xdist_group('one')\n"
-        "@pytest.mark.loopblock(threshold_ms=3000)\nasync def test_patient():\n    stall()\n" + BLOCKING
+def test_markers_hold_where_another_plugin_gives_tests_other_names(suite, pytester):
+    pytester.makeconftest(
+        """
+        import pytest
+
+        @pytest.hookimpl(trylast=True)
+        def pytest_collection_modifyitems(items):
+            for item in items:
+                item._nodeid += "@group"
+        """
     )
-    result = pytester.runpytest_subprocess("-n", "2", "--dist", "loadgroup", "--loopblock")
+    result = suite(
+        "@pytest.mark.loopblock(threshold_ms=3000)\nasync def test_patient():\n    stall()\n" + BLOCKING
+    )("--loopblock")
 
     result.assert_outcomes(passed=1, failed=1)
 
