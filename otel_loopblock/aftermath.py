@@ -38,6 +38,9 @@ MAX_OPEN: Final = 8
 MAX_HANDLES: Final = 2000
 """Handles looked at per turn; a queue that is longer is looked at up to here."""
 
+MAX_TIMERS: Final = 5000
+"""Each timer is looked at, and connections that idle have one; with more of them than this no timer is."""
+
 SLEEPS: Final = getattr(futures, "_set_result_unless_cancelled", None)
 """What the timer of ``asyncio.sleep`` calls, with the future that the task waits for."""
 
@@ -57,6 +60,11 @@ Timer: TypeAlias = "tuple[Context, float, Any]"
 comes; the future of the ``asyncio.sleep`` that it ends, ``None`` where it is no such timer."""
 
 
+Upcoming: TypeAlias = "tuple[Any, Context, float, Any]"
+"""A timer whose time has yet to come: its handle, and the three of :data:`Timer`, whatever the loop does with
+it when its time has come."""
+
+
 class Opening(NamedTuple):
     """A step in making a connection that a client has opened."""
 
@@ -66,14 +74,14 @@ class Opening(NamedTuple):
     """Its file descriptor; -1 where it has none yet."""
 
 
-class Upcoming(NamedTuple):
+class Foreseen(NamedTuple):
     """Timers whose time was to come soon, found while a callback ran."""
 
     started: float
     """``perf_counter`` at the callback's start."""
     until: float
     """Up to when; all the timers there were then."""
-    timers: list[Any]
+    timers: list[Upcoming]
 
 
 class Queue(Protocol):
@@ -91,12 +99,12 @@ class Queue(Protocol):
     def opening(self, callback: Any, arguments: tuple[Any, ...]) -> Opening | None:
         """What this callback has to do with a new connection."""
 
-    def upcoming(self, until: float) -> list[Any]:
-        """The timers whose time comes until then, in any order; on any thread. None where they come into the
-        queue."""
+    def upcoming(self, until: float) -> list[Upcoming]:
+        """The timers whose time comes until then, in any order; on any thread."""
 
-    def timers(self, until: float, among: list[Any] | None = None) -> list[Timer]:
-        """What these are; those of ``among``, where it is known already that there are no others."""
+    def timers(self, until: float, among: list[Upcoming] | None = None) -> list[Timer]:
+        """Those that do not come into the queue; those of ``among``, where it is known that there are no
+        others."""
 
 
 class Follower(Protocol):
@@ -149,20 +157,20 @@ class Aftermath:
         self._follower: Follower | None = None
         self._monitor: Monitor | None = None
 
-    def waiting(self, now: float, upcoming: Upcoming | None = None) -> Iterator[Waiting]:
+    def waiting(self, now: float, foreseen: Foreseen | None = None) -> Iterator[Waiting]:
         """What is ready or due by now; to be called once, when the callback ends.
 
         Args:
             now: ``perf_counter``.
-            upcoming: found before.
+            foreseen: found before.
         """
         self._ended = now
         told_until = now - SHORTEST_S
         # Who wakes later than that comes too late to be counted.
         until = now + LATE_SHARE * (now - self.started)
         among = None
-        if upcoming is not None and upcoming.started == self.started and upcoming.until >= until:
-            among = upcoming.timers
+        if foreseen is not None and foreseen.started == self.started and foreseen.until >= until:
+            among = foreseen.timers
         for context, due, future in self._queue.timers(until, among):
             if future is not None:
                 # Its task is told now; or it slept until after the end and was not made to wait, although it

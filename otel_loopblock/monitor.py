@@ -23,7 +23,7 @@ from otel_loopblock.samples import Delay, Evidence, Look, Reading, Target, Watch
 if TYPE_CHECKING:
     from contextvars import Context
 
-    from otel_loopblock.aftermath import Aftermath, Follower, Queue, Upcoming, Waiting
+    from otel_loopblock.aftermath import Aftermath, Follower, Foreseen, Queue, Waiting
     from otel_loopblock.registry import Registry
 
 ATTRIBUTE = "_loopblock_monitor"
@@ -74,6 +74,7 @@ class Monitor:
         "clock",
         "collections",
         "following",
+        "foreseen",
         "listed",
         "loop",
         "loop_type",
@@ -88,7 +89,6 @@ class Monitor:
         "thread_id",
         "threshold",
         "turns",
-        "upcoming",
         "watch",
     )
 
@@ -124,7 +124,7 @@ class Monitor:
         """How many turns after the callback that just ended the loop has woken whom it made wait."""
         self.aftermath: Aftermath | None = None
         """Of the callback that runs, once somebody has asked."""
-        self.upcoming: Upcoming | None = None
+        self.foreseen: Foreseen | None = None
         """Timers that it may make wait, as far as the watchdog has looked for them."""
         self.following: tuple[Aftermath, ...] = ()
         """Those of callbacks that have ended, still looked at."""
@@ -159,7 +159,7 @@ class Monitor:
         self.loop = weakref.ref(loop)
         self.started = 0.0
         self.threshold = self.registry.threshold_s
-        self.watch = self._queue = self.aftermath = self.upcoming = self.collections = None
+        self.watch = self._queue = self.aftermath = self.foreseen = self.collections = None
         now = time.perf_counter()
         if now >= self.stale_from:
             self.begin_run(now)
@@ -269,27 +269,33 @@ class Monitor:
             now: ``perf_counter``.
         """
         aftermath = self._aftermath()
-        upcoming, self.upcoming = self.upcoming, None
-        return aftermath.waiting(now, upcoming) if aftermath is not None else iter(())
+        foreseen, self.foreseen = self.foreseen, None
+        return aftermath.waiting(now, foreseen) if aftermath is not None else iter(())
 
-    def foresee(self, started: float, now: float) -> None:
+    def foresee(self, started: float, now: float) -> Foreseen | None:
         """Find the timers that the running callback will have made wait; call it on the watchdog's thread.
 
-        A loop of uvloop has no order of them: to look through all of them takes longer than the rest of what
-        is done when a callback has ended. A callback that waits, and does not compute, loses nothing by it.
+        Loops have no order of them that could be read, and what is told of them lies all over the memory: to
+        look for them takes longer than the rest of what is done when a callback has ended. A callback that
+        waits, and does not compute, loses nothing by it.
 
         Args:
             started: ``perf_counter`` at the callback's start.
             now: ``perf_counter``.
-        """
-        queue, upcoming, lasted = self._queue, self.upcoming, now - started
-        if queue is None:
-            return
-        if upcoming is None or upcoming.started != started or upcoming.until < now + lasted:
-            from otel_loopblock.aftermath import Upcoming
 
-            until = now + 3 * lasted  # found again each time that it has lasted twice as long
-            self.upcoming = Upcoming(started, until, queue.upcoming(until))
+        Returns:
+            What was found now; ``None`` where nothing had to be looked for.
+        """
+        queue, foreseen, lasted = self._queue, self.foreseen, now - started
+        if queue is None or (
+            foreseen is not None and foreseen.started == started and foreseen.until >= now + lasted
+        ):
+            return None
+        from otel_loopblock.aftermath import Foreseen
+
+        until = now + 3 * lasted  # found again each time that it has lasted twice as long
+        foreseen = self.foreseen = Foreseen(started, until, queue.upcoming(until))
+        return foreseen
 
     def follow(self, ended: float, follower: Follower) -> None:
         """Tell ``follower`` who else had to wait for the callback that just ended.

@@ -15,7 +15,11 @@ import pytest
 from opentelemetry import trace
 from opentelemetry.trace import SpanKind
 
-from otel_loopblock.aftermath import Aftermath, Upcoming
+from otel_loopblock.aftermath import Aftermath, Foreseen
+from otel_loopblock.emit import victims
+from otel_loopblock.emit.context import local_root
+from otel_loopblock.emit.delays import Delays
+from otel_loopblock.hooks.asyncio_queue import AsyncioQueue
 from otel_loopblock.hooks.uvloop_queue import UvloopQueue
 from otel_loopblock.registry import registry
 from otel_loopblock.watchdog import THREAD_NAME
@@ -124,20 +128,33 @@ def test_event_has_the_fixed_names_types_and_order_and_links_to_the_culprit(tele
 
 @pytest.fixture
 def searches(monkeypatch):
-    """The threads on which all timers of uvloop were looked through."""
+    """The threads on which all timers of a loop were looked through."""
     threads = []
-    upcoming = UvloopQueue.upcoming
 
-    def search(self, until):
-        threads.append(threading.current_thread().name)
-        return upcoming(self, until)
+    def count(queue):
+        upcoming = queue.upcoming
 
-    monkeypatch.setattr(UvloopQueue, "upcoming", search)
+        def search(self, until):
+            threads.append(threading.current_thread().name)
+            return upcoming(self, until)
+
+        monkeypatch.setattr(queue, "upcoming", search)
+
+    count(UvloopQueue)
+    count(AsyncioQueue)
     return threads
 
 
-def test_timers_are_looked_through_while_the_callback_runs(telemetry, searches):
+def test_timers_and_their_requests_are_looked_for_while_the_callback_runs(
+    telemetry, loop_kind, searches, monkeypatch
+):
     telemetry.instrument(threshold_ms=10)
+    readers = []
+    monkeypatch.setattr(
+        victims,
+        "local_root",
+        lambda span: readers.append(threading.current_thread().name) or local_root(span),
+    )
 
     async def sleeper(name, delay):
         with request(telemetry, name):
@@ -154,22 +171,53 @@ def test_timers_are_looked_through_while_the_callback_runs(telemetry, searches):
             sleeper("later", 0.25),
         )
 
-    LOOPS["uvloop"]().run_until_complete(main())
+    LOOPS[loop_kind]().run_until_complete(main())
 
     assert delays(telemetry) == {"early": ["stall"], "at the end": ["stall"]}
     assert set(searches) == {THREAD_NAME}
+    assert set(readers) == {THREAD_NAME}
+
+
+def test_what_was_read_ahead_for_another_callback_is_not_used(telemetry, run, monkeypatch):
+    telemetry.instrument(watchdog=False)
+    given = []
+    of_a_block = Delays.of_a_block
+
+    def begin(self, lasted_s, ahead=None):
+        given.append(ahead)
+        return of_a_block(self, lasted_s, ahead)
+
+    monkeypatch.setattr(Delays, "of_a_block", begin)
+    own, of_another = {}, {}
+
+    async def main():
+        await asyncio.sleep(0)
+        (monitor,) = registry.monitors()
+        stall(0.03)
+        await asyncio.sleep(0)
+        (running,) = monitor.state.values()
+        for ahead, started in ((own, monitor.started), (of_another, monitor.started - 1)):
+            running.ahead = started, ahead
+            stall(0.03)
+            await asyncio.sleep(0)
+            running.ahead = 0.0, {}
+
+    run(main())
+
+    assert given[1] is own
+    assert given[::2] == [None, None]
 
 
 @pytest.mark.parametrize(
-    ("upcoming", "used"),
+    ("foreseen", "used"),
     [
-        (Upcoming(started=10.0, until=12.0, timers=["a timer"]), True),
-        (Upcoming(started=9.0, until=12.0, timers=["a timer"]), False),  # of another callback
-        (Upcoming(started=10.0, until=11.2, timers=["a timer"]), False),  # not up to where timers matter
+        (Foreseen(started=10.0, until=12.0, timers=["a timer"]), True),
+        (Foreseen(started=9.0, until=12.0, timers=["a timer"]), False),  # of another callback
+        (Foreseen(started=10.0, until=11.2, timers=["a timer"]), False),  # not up to where timers matter
         (None, False),
     ],
 )
-def test_timers_found_before_are_used_where_they_are_all_that_matter(upcoming, used):
+def test_timers_found_before_are_used_where_they_are_all_that_matter(foreseen, used):
     asked = []
 
     class Nothing:
@@ -183,7 +231,7 @@ def test_timers_found_before_are_used_where_they_are_all_that_matter(upcoming, u
             asked.append((until, among))
             return []
 
-    assert list(Aftermath(Nothing(), 10.0).waiting(11.0, upcoming)) == []
+    assert list(Aftermath(Nothing(), 10.0).waiting(11.0, foreseen)) == []
     assert asked == [(11.25, ["a timer"] if used else None)]
 
 
@@ -729,6 +777,8 @@ def test_events_on_one_span_are_capped(telemetry, run):
     (stream,) = telemetry.spans("stream")
     assert [event.name for event in stream.events] == ["event_loop.delayed"] * 2
     assert len(stream.links) == 2
+    (suppressed,) = telemetry.points("event_loop.block.suppressed")
+    assert 1 <= suppressed.value <= 3
 
 
 @pytest.mark.parametrize(("option", "value"), [("ignore", "*.stall"), ("max_events_per_second", 1)])

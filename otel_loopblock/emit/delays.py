@@ -14,10 +14,10 @@ from opentelemetry.trace import Link, Tracer
 from otel_loopblock.config import Config
 from otel_loopblock.emit import attributes
 from otel_loopblock.emit.context import route_and_name, start_unix_ns
-from otel_loopblock.emit.late import LateAttributes, add_event, add_link
+from otel_loopblock.emit.late import LateAttributes, add_event, add_link, add_to_many
 from otel_loopblock.emit.limits import Distinct
 from otel_loopblock.emit.metrics import SCOPE, Instruments
-from otel_loopblock.emit.victims import Culprit, Victim, Victims
+from otel_loopblock.emit.victims import Ahead, Culprit, Victim, Victims
 from otel_loopblock.version import __version__
 
 BUDGET_S: Final = 0.0005
@@ -64,11 +64,12 @@ class Delays:
         self._tracer = tracer
         self._logger_provider = logger_provider
 
-    def of_a_block(self, lasted_s: float) -> Victims:
+    def of_a_block(self, lasted_s: float, ahead: Ahead | None = None) -> Victims:
         """Begin to look for the requests that one callback made wait.
 
         Args:
             lasted_s: how long it was, in seconds.
+            ahead: what has been read of them while it ran.
         """
         return Victims(
             self._config.max_delayed_requests,
@@ -76,10 +77,15 @@ class Delays:
             lambda culprit: partial(self._annotate, Annotations(culprit), culprit),
             self._defer,
             self._record,
+            ahead,
         )
 
     def _annotate(self, annotations: Annotations, culprit: Culprit, victims: list[Victim]) -> None:
         report, most = self._config.report, self._config.max_events_per_span
+        if report == "event":
+            victims, suppressed = add_to_many(victims, annotations, most)
+            if suppressed:
+                self._instruments.suppressed.add(suppressed)
         for victim in victims:
             span = victim[0]
             count = getattr(span, DELAYS_ON_SPAN, 0)
@@ -143,7 +149,7 @@ class Delays:
 class Annotations:
     """What the requests that waited for one block have in common: attributes, and the link."""
 
-    __slots__ = ("_alike", "_culprit", "_ended_unix_ns", "_link", "_started_s", "_step_s")
+    __slots__ = ("_alike", "_culprit", "_ended_unix_ns", "_started_s", "_step_s", "link")
 
     def __init__(self, culprit: Culprit) -> None:
         self._culprit = culprit
@@ -153,14 +159,15 @@ class Annotations:
         self._alike: list[tuple[LateAttributes, int] | None] = [None] * (STEPS + 1)
         target = culprit.carrier
         linked = target is not None and target.is_valid and target.trace_flags.sampled
-        self._link = Link(target, BoundedAttributes()) if target is not None and linked else None
+        self.link = Link(target, BoundedAttributes()) if target is not None and linked else None
+        """To the culprit's span, where that one is exported."""
 
     def of(self, victim: Victim) -> tuple[LateAttributes, int]:
         """What is said of a request, and since when it waited at the earliest, not before its span began.
 
         ``event_loop.delay.max`` is an upper bound: rounded up, to a tenth of the block.
         """
-        span, _, due = victim
+        span, _, due, _ = victim
         steps = STEPS
         if due is not None and due > self._started_s:
             steps -= int((due - self._started_s) / self._step_s)
@@ -181,6 +188,6 @@ class Annotations:
 
     def add_link(self, victim: Victim) -> None:
         """Link the request's span to the culprit's, where that one is exported."""
-        if self._link is not None:
-            span, root, _ = victim
-            add_link(root if root.is_recording() else span, self._link)
+        if self.link is not None:
+            span, root, _, _ = victim
+            add_link(root if root.is_recording() else span, self.link)

@@ -34,7 +34,7 @@ from otel_loopblock.emit.delays import Delays
 from otel_loopblock.emit.limits import Distinct
 from otel_loopblock.emit.metrics import SCOPE, instruments
 from otel_loopblock.emit.reports import Reports
-from otel_loopblock.emit.victims import Culprit, Victims
+from otel_loopblock.emit.victims import Ahead, Culprit, Victims, read_ahead
 from otel_loopblock.samples import Evidence, Target
 from otel_loopblock.stack import OwnCode, Stacks
 from otel_loopblock.version import __version__
@@ -47,10 +47,14 @@ MAX_SEEN = 32
 """Looks at the current span per callback: they end where blocks are reported as hanging."""
 
 
+_NOTHING_AHEAD: tuple[float, Ahead] = 0.0, {}
+
+
 class _Running:
     """What the emitter keeps of one loop."""
 
     __slots__ = (
+        "ahead",
         "callback",
         "charges",
         "hang_due",
@@ -67,6 +71,8 @@ class _Running:
         self.seen_callback = 0.0
         self.seen: list[tuple[float, Span]] = []
         self.hang_due = 0.0
+        self.ahead = _NOTHING_AHEAD
+        """The callback, and what was read of the requests that it may make wait."""
 
     def begin(self, callback: float) -> None:
         if self.callback != callback:
@@ -176,7 +182,7 @@ class Emitter:
         running = self._running(monitor)
         running.begin(started)
         # Before anything of the loop goes on.
-        victims = self._look_for_victims(monitor, ended - started)
+        victims = self._look_for_victims(monitor, running, started, ended)
         if not (running.reported and running.charges.cover(started, ended, self.threshold_s)):
             self._report_rest(running, monitor, Stretch(started, ended), target, current_span(python_context))
         reported, running.reported = running.reported, []
@@ -198,9 +204,11 @@ class Emitter:
 
         On the watchdog's thread.
         """
-        if now - started >= self.threshold_s:  # it will have made others wait, and these be looked for
-            monitor.foresee(started, now)
         running = self._running(monitor)
+        if now - started >= self.threshold_s:  # it will have made others wait, and these be looked for
+            foreseen = monitor.foresee(started, now)
+            if foreseen is not None:
+                running.ahead = started, read_ahead(foreseen.timers)
         if running.seen_callback != started:
             running.seen_callback, running.seen, running.hang_due = started, [], self._hang_after_s
         hangs = 0 < running.hang_due <= now - started
@@ -229,10 +237,13 @@ class Emitter:
 
     # -- who had to wait ----------------------------------------------------------------------------
 
-    def _look_for_victims(self, monitor: Monitor, lasted_s: float) -> Victims | None:
+    def _look_for_victims(
+        self, monitor: Monitor, running: _Running, started: float, ended: float
+    ) -> Victims | None:
         if monitor.queue is None:
             return None
-        victims = self._delays.of_a_block(lasted_s)
+        (callback, ahead), running.ahead = running.ahead, _NOTHING_AHEAD
+        victims = self._delays.of_a_block(ended - started, ahead if callback == started else None)
         victims.look(monitor.waiting(perf_counter()))
         return victims
 

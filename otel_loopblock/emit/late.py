@@ -7,12 +7,16 @@ would stand still for both. A span of the SDK can store an event object as well.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from opentelemetry.trace import Link
 
 from otel_loopblock import guard
 from otel_loopblock.emit.attributes import Value
+
+if TYPE_CHECKING:
+    from otel_loopblock.emit.delays import Annotations
+    from otel_loopblock.emit.victims import Victim
 
 
 class LateAttributes:
@@ -46,6 +50,7 @@ class LateAttributes:
 try:
     from otel_loopblock.emit.sdk_event import store as _store
     from otel_loopblock.emit.sdk_event import store_link as _store_link
+    from otel_loopblock.emit.sdk_event import store_many as _store_many
 except Exception:  # no SDK, or one of another shape
 
     def _store(span: Any, name: str, attributes: LateAttributes, unix_ns: int) -> bool:
@@ -53,6 +58,9 @@ except Exception:  # no SDK, or one of another shape
 
     def _store_link(span: Any, link: Link) -> bool:
         return False
+
+    def _store_many(victims: list[Victim], annotations: Annotations, most: int) -> tuple[list[Victim], int]:
+        return victims, 0
 
 
 def add_event(span: Any, name: str, attributes: LateAttributes, unix_ns: int) -> None:
@@ -66,6 +74,21 @@ def add_event(span: Any, name: str, attributes: LateAttributes, unix_ns: int) ->
     """
     if not _store(span, name, attributes, unix_ns):
         span.add_event(name, dict(attributes.read()), unix_ns)
+
+
+def add_to_many(victims: list[Victim], annotations: Annotations, most: int) -> tuple[list[Victim], int]:
+    """Give requests that waited their events and links.
+
+    Args:
+        victims: the requests.
+        annotations: what is said of them.
+        most: how many of these events a span may carry.
+
+    Returns:
+        Those whose spans are not of the SDK, for :func:`add_event` and :func:`add_link`; and how many carry
+        enough already.
+    """
+    return _store_many(victims, annotations, most)
 
 
 def add_link(span: Any, link: Link) -> None:

@@ -9,8 +9,12 @@ from opentelemetry.attributes import BoundedAttributes
 from opentelemetry.sdk.trace import Event, Span
 from opentelemetry.trace import Link, SpanContext
 
+from otel_loopblock.emit.attributes import DELAYED
+
 if TYPE_CHECKING:
+    from otel_loopblock.emit.delays import Annotations
     from otel_loopblock.emit.late import LateAttributes
+    from otel_loopblock.emit.victims import Victim
 
 _add_event, _add_link = Span.add_event, Span.add_link
 
@@ -71,6 +75,50 @@ class LateEvent(Event):
             )
         bounded: BoundedAttributes = cached[1]
         return bounded
+
+
+def store_many(victims: list[Victim], annotations: Annotations, most: int) -> tuple[list[Victim], int]:
+    """Give requests that waited their events and links. In one go: what is touched is cold memory already.
+
+    Args:
+        victims: the requests.
+        annotations: what is said of them.
+        most: how many of these events a span may carry.
+
+    Returns:
+        Those whose spans are no such as :func:`store` takes; and how many carry enough already.
+    """
+    left: list[Victim] = []
+    suppressed = 0
+    link = annotations.link
+    for victim in victims:
+        span, root = victim[:2]
+        kind = type(span)
+        ours = getattr(kind, "add_event", None) is _add_event and kind.add_link is _add_link
+        if not ours or span._end_time is not None:
+            left.append(victim)
+            continue
+        kept = span._events
+        events = kept._dq
+        if len(events) >= most and sum(event._name == DELAYED for event in events) >= most:
+            suppressed += 1
+            continue
+        late, unix_ns = annotations.of(victim)
+        limits = span._limits
+        event = late.event
+        if event is None or event._timestamp != unix_ns or event._limits is not limits:
+            event = late.event = LateEvent(DELAYED, late, unix_ns, limits)
+        if len(events) == events.maxlen:
+            kept.append(event)
+        else:
+            events.append(event)
+        if link is not None:
+            target = root if root.is_recording() else span
+            if type(target) is kind:
+                _append(target._links, link)
+            else:
+                target.add_link(link.context)
+    return left, suppressed
 
 
 def store(span: Any, name: str, attributes: LateAttributes, unix_ns: int) -> bool:

@@ -7,15 +7,16 @@ often ends in the very step that it waited for. The rest is counted on the watch
 from __future__ import annotations
 
 import asyncio
-import contextvars
-from collections.abc import Callable, Iterator, Set
+from collections.abc import Callable, Iterable, Iterator, Set
+from contextvars import Context as PythonContext
+from itertools import islice
 from time import thread_time
 from typing import Any, Final, NamedTuple, TypeAlias
 
 from opentelemetry.context import Context
 from opentelemetry.trace import SpanContext, SpanKind
 
-from otel_loopblock.aftermath import SHORTEST_S, Waiting
+from otel_loopblock.aftermath import SHORTEST_S, Upcoming, Waiting
 from otel_loopblock.block import Observed
 from otel_loopblock.emit.context import local_root, span_in, variable
 
@@ -56,14 +57,36 @@ class Culprit(NamedTuple):
         return self.observed.started_unix_ns + int((at - self.observed.began) * 1e9)
 
 
-Victim: TypeAlias = "tuple[Any, Any, float | None]"
+Victim: TypeAlias = "tuple[Any, Any, float | None, int]"
 """A request that waited: the innermost recording span of the context that waited, the span of the request,
-``perf_counter`` when it came due. A plain tuple, like what it is made of."""
+``perf_counter`` when it came due, its trace. A plain tuple, like what it is made of."""
 
 Record = Callable[[Any, Culprit, float], None]
 """Records one request's delay, in seconds, given its span."""
 Annotate = Callable[[list[Victim]], None]
 """Gives requests their events."""
+
+
+Ahead: TypeAlias = "dict[int, tuple[PythonContext, Any, Any, int]]"
+"""By the id of a context: it, the innermost span in it, that one's local root, and its trace."""
+
+
+def read_ahead(timers: Iterable[Upcoming]) -> Ahead:
+    """Read the requests that timers are of, while these wait. On any thread.
+
+    What is done in a context changes what is current there, but nothing is done in that of a request that
+    waits. Its span may end meanwhile: whether it still records is asked later.
+    """
+    carrier = variable()
+    ahead: Ahead = {}
+    if carrier is None:
+        return ahead
+    for _, context, _, _ in islice(timers, MAX_LOOKS):
+        carried = context.get(carrier)
+        span = span_in(carried) if carried is not None else None
+        if span is not None and span.is_recording():
+            ahead[id(context)] = context, span, local_root(span), span.get_span_context().trace_id
+    return ahead
 
 
 class Victims:
@@ -76,9 +99,11 @@ class Victims:
         annotate: makes, for a culprit, what gives it to them.
         finish: is called with what is left to do on another thread.
         record: is called for each of them then.
+        ahead: what has been read of them before.
     """
 
     __slots__ = (
+        "_ahead",
         "_annotate",
         "_arriving",
         "_budget_s",
@@ -102,7 +127,9 @@ class Victims:
         annotate: Callable[[Culprit], Annotate],
         finish: Callable[[Callable[[], None]], None],
         record: Record,
+        ahead: Ahead | None = None,
     ) -> None:
+        self._ahead = ahead or {}
         self._left = maximum
         self._budget_s = budget_s
         self._make_annotate = annotate
@@ -112,7 +139,7 @@ class Victims:
         self._found: dict[int, Victim] = {}
         self._carrier = variable()
         self._known: dict[int, object] = {}
-        self._rest: list[tuple[contextvars.Context, float | None]] = []
+        self._rest: list[tuple[PythonContext, float | None]] = []
         self._arriving: set[Any] = set()
         self._looks = 0
         self._told = False
@@ -126,19 +153,27 @@ class Victims:
         """
         found: list[Victim] = []
         known, carrier, looks = self._known, self._carrier, self._looks
+        ahead, found_before = self._ahead, self._found
         if carrier is None:
             return found
         began = thread_time()
         until = began + self._budget_s
         for context, task, due in waiting:
             looks += 1
-            carried = context.get(carrier)
-            # The same request may be met again: as another callback, in a copy of the same context.
-            if id(carried) not in known:
-                victim = self._add(carried, task, due)
-                if victim is not None:
-                    known[id(carried)] = carried
+            read = ahead.get(id(context))
+            if read is not None and read[1].is_recording():
+                _, span, root, trace_id = read
+                if id(root) not in found_before:
+                    victim = found_before[id(root)] = span, root, due, trace_id
                     found.append(victim)
+            else:
+                carried = context.get(carrier)
+                # The same request may be met again: as another callback, in a copy of the same context.
+                if id(carried) not in known:
+                    added = self._add(carried, task, due)
+                    if added is not None:
+                        known[id(carried)] = carried
+                        found.append(added)
             if looks >= MAX_LOOKS or (looks % AT_ONCE == 0 and thread_time() >= until):
                 # A task's context tells of its request until it runs on: a copy tells later, too.
                 self._rest += [(context.copy(), due) for context, _, due in waiting]
@@ -172,7 +207,7 @@ class Victims:
             return
         if span.is_recording() and getattr(span, "kind", None) in (SpanKind.SERVER, SpanKind.CONSUMER):
             self._arriving.discard(task)
-            victim = self._found[id(span)] = span, span, None
+            victim = self._found[id(span)] = span, span, None, span.get_span_context().trace_id
             self._take([victim], self._culprit)
 
     def ended(self) -> None:
@@ -199,7 +234,7 @@ class Victims:
         root = local_root(span)
         if id(root) in self._found:
             return None
-        victim = self._found[id(root)] = span, root, due
+        victim = self._found[id(root)] = span, root, due, span.get_span_context().trace_id
         return victim
 
     def _take(self, found: list[Victim], culprit: Culprit) -> None:
@@ -232,8 +267,8 @@ class Victims:
 
 
 def _waited_for(victim: Victim, culprit: Culprit) -> bool:
-    _, root, due = victim
-    return root.get_span_context().trace_id not in culprit.traces and culprit.longest_wait(due) >= SHORTEST_S
+    _, _, due, trace_id = victim
+    return trace_id not in culprit.traces and culprit.longest_wait(due) >= SHORTEST_S
 
 
 def _recording(carried: Context, since_unix_ns: int | None = None) -> Any:

@@ -7,19 +7,20 @@ when their time has come.
 from __future__ import annotations
 
 import asyncio
+import weakref
 from collections import deque
 from collections.abc import Sequence
 from time import perf_counter
 from typing import Any
 
-from otel_loopblock.aftermath import Opening, Queued, Timer
+from otel_loopblock.aftermath import MAX_TIMERS, Opening, Queued, Timer, Upcoming
 from otel_loopblock.monitor import task_of
 
 
 def of(loop: asyncio.BaseEventLoop) -> AsyncioQueue | None:
     """The queue of ``loop``; ``None`` when it has none of the known shape."""
     ready = getattr(loop, "_ready", None)
-    return AsyncioQueue(ready, perf_counter() - loop.time()) if isinstance(ready, deque) else None
+    return AsyncioQueue(loop, ready) if isinstance(ready, deque) else None
 
 
 class AsyncioQueue:
@@ -28,11 +29,12 @@ class AsyncioQueue:
     # It looks, then calls those who asked for what arrived; their tasks are woken in the next turn.
     turns_after_receiving = 1
 
-    __slots__ = ("_offset", "ready")
+    __slots__ = ("_loop", "_offset", "ready")
 
-    def __init__(self, ready: deque[Any], offset: float) -> None:
+    def __init__(self, loop: asyncio.BaseEventLoop, ready: deque[Any]) -> None:
         self.ready = ready
-        self._offset = offset
+        self._offset = perf_counter() - loop.time()
+        self._loop = weakref.ref(loop)  # it keeps its monitor, which keeps this
 
     def read(self, handles: Sequence[Any]) -> list[Queued]:
         """What ``Handle`` and ``TimerHandle`` objects are."""
@@ -68,10 +70,19 @@ class AsyncioQueue:
         accepted = frame.f_locals.get("conn") if frame is not None else None
         return Opening(3, accepted.fileno() if accepted is not None else -1)
 
-    def upcoming(self, until: float) -> list[Any]:
-        """None: when its time has come, each is put into the queue, behind what is there."""
-        return []
+    def upcoming(self, until: float) -> list[Upcoming]:
+        """The timers due until then: the list that the loop keeps as a heap is not in their order."""
+        timers = getattr(self._loop(), "_scheduled", None)
+        if not isinstance(timers, list) or len(timers) > MAX_TIMERS:
+            return []
+        offset = self._offset
+        limit = until - offset
+        return [
+            (timer, timer._context, timer._when + offset, None)
+            for timer in list(timers)  # the loop's thread may change it meanwhile
+            if timer._when <= limit and not timer._cancelled
+        ]
 
-    def timers(self, until: float, among: list[Any] | None = None) -> list[Timer]:
-        """Likewise."""
+    def timers(self, until: float, among: list[Upcoming] | None = None) -> list[Timer]:
+        """None: when its time has come, each is put into the queue, behind what is there."""
         return []

@@ -14,12 +14,8 @@ from contextvars import Context
 from time import perf_counter
 from typing import Any, NamedTuple, TypeAlias
 
-from otel_loopblock.aftermath import SLEEPS, Opening, Queued, Timer
+from otel_loopblock.aftermath import MAX_TIMERS, SLEEPS, Opening, Queued, Timer, Upcoming
 from otel_loopblock.arrival import descriptor
-
-MAX_TIMERS = 5000
-"""Each timer is looked at, and connections that idle have one; with more of them than this no timer is."""
-
 
 TURNS_TO_READ = 1
 """A new connection's handle is in the queue; what came on it is read right after, in the same turn."""
@@ -61,7 +57,8 @@ def of(loop: Any) -> UvloopQueue | None:
         of_handle, of_timer = _shape(handle, context, mark), _shape(timer, context, mark)
         if ready is None or timers is None or of_handle is None or of_timer is None:
             return None
-        return UvloopQueue(ready, timers, of_handle, of_timer) if hasattr(timer, "when") else None
+        known = hasattr(timer, "when") and hasattr(timer, "cancelled")
+        return UvloopQueue(ready, timers, of_handle, of_timer) if known else None
     finally:
         handle.cancel()
         timer.cancel()
@@ -122,24 +119,25 @@ class UvloopQueue:
         (transport,) = arguments  # one of its methods: its connection is made, or lost
         return Opening(TURNS_TO_READ, descriptor(transport)) if not transport.is_closing() else None
 
-    def upcoming(self, until: float) -> list[Any]:
+    def upcoming(self, until: float) -> list[Upcoming]:
         """The timers due until then; their times are whole milliseconds."""
         if len(self._timers) > MAX_TIMERS:
             return []
-        limit = until - self._offset
-        return [timer for timer in list(self._timers) if timer.when() <= limit]
-
-    def timers(self, until: float, among: list[Any] | None = None) -> list[Timer]:
-        """What these are."""
         offset = self._offset
         limit = until - offset
-        due = self.upcoming(until) if among is None else [timer for timer in among if timer.when() <= limit]
-        found: list[Timer] = []
+        due = [timer for timer in list(self._timers) if timer.when() <= limit]
+        found: list[Upcoming] = []
         for timer, (context, callback, arguments) in zip(due, self._timer.read(due), strict=True):
             if callback is None:  # it was cancelled
                 continue
             if callback is not SLEEPS and arguments:  # ours is called with the callback as its first argument
                 callback, arguments = arguments[0], arguments[1:]
             future = arguments[0] if callback is SLEEPS and arguments else None
-            found.append((context, timer.when() + offset, future))
+            found.append((timer, context, timer.when() + offset, future))
         return found
+
+    def timers(self, until: float, among: list[Upcoming] | None = None) -> list[Timer]:
+        """What these are: libuv calls them straight away."""
+        if among is None:
+            return [timer[1:] for timer in self.upcoming(until)]
+        return [timer[1:] for timer in among if timer[2] <= until and not timer[0].cancelled()]

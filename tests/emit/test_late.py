@@ -9,11 +9,11 @@ import time
 import pytest
 from opentelemetry.attributes import BoundedAttributes
 from opentelemetry.sdk.trace import Event, Span, SpanLimits, TracerProvider
-from opentelemetry.trace import Link, NonRecordingSpan
+from opentelemetry.trace import Link, NonRecordingSpan, SpanContext
 
 from otel_loopblock import guard
 from otel_loopblock.block import Explainer
-from otel_loopblock.emit.late import LateAttributes, add_event, add_link
+from otel_loopblock.emit.late import LateAttributes, add_event, add_link, add_to_many
 
 ATTRIBUTES = {"event_loop.block.duration": 0.5, "event_loop.block.cause": "wait", "code.line.number": 7}
 
@@ -188,3 +188,101 @@ def test_no_block_is_explained_on_the_loops_thread(telemetry, run, monkeypatch):
     assert len(telemetry.events()) == 3
     assert len(telemetry.spans("event_loop.blocked")) == 1
     assert set(explained_on[:3]) == {"otel-loopblock-watchdog"}
+
+
+# -- many at once --------------------------------------------------------------------------------------------
+
+
+class Alike:
+    """What is said of all: the same event, and a link."""
+
+    def __init__(self, link=None):
+        self.late = LateAttributes(Counted())
+        self.link = link
+        self.unix_ns = 1000
+
+    def of(self, victim):
+        return self.late, self.unix_ns
+
+
+LINK = Link(SpanContext(5, 6, is_remote=False), BoundedAttributes())
+
+
+def victims_of(*spans):
+    return [(span, span, None, 1) for span in spans]
+
+
+def test_many_get_what_each_would_have_got():
+    alone, *many = [span_of() for _ in range(4)]
+    add_event(alone, "event_loop.delayed", LateAttributes(Counted()), 1000)
+    add_link(alone, LINK)
+
+    assert add_to_many(victims_of(*many), Alike(LINK), 10) == ([], 0)
+
+    def told(span):
+        (event,), links = span.events, span.links
+        return event.name, event.timestamp, dict(event.attributes), [link.context for link in links]
+
+    assert [told(span) for span in many] == [told(alone)] * 3
+
+
+def test_spans_of_another_kind_and_ended_ones_are_left():
+    class Own(Span):
+        def add_event(self, *args, **kwargs):
+            raise AssertionError
+
+    class OwnLink(Span):
+        def add_link(self, *args, **kwargs):
+            raise AssertionError
+
+    ended, good, *own = (span_of() for _ in range(4))
+    ended.end()
+    own[0].__class__, own[1].__class__ = Own, OwnLink
+    left = victims_of(NonRecordingSpan(LINK.context), ended, *own)
+
+    assert add_to_many([*left, *victims_of(good)], Alike(LINK), 10) == (left, 0)
+    assert len(good.events) == 1
+    assert not ended.events
+
+
+def test_those_that_carry_enough_get_no_more_events_nor_links():
+    full, other = span_of(), span_of()
+    other.add_event("another")
+    other.add_event("another")
+
+    alike = Alike(LINK)
+    assert add_to_many(victims_of(full, other), alike, 2) == ([], 0)
+    assert add_to_many(victims_of(full, other), alike, 2) == ([], 0)
+    assert add_to_many(victims_of(full, other), alike, 2) == ([], 2)
+    assert [event.name for event in full.events] == ["event_loop.delayed"] * 2
+    assert [event.name for event in other.events] == ["another"] * 2 + ["event_loop.delayed"] * 2
+    assert len(full.links) == len(other.links) == 2
+
+
+def test_event_that_a_full_span_drops_is_counted():
+    span = span_of(max_events=1)
+    span.add_event("another")
+
+    assert add_to_many(victims_of(span), Alike(), 10) == ([], 0)
+    assert [event.name for event in span.events] == ["event_loop.delayed"]
+    assert span.dropped_events == 1
+
+
+def test_link_goes_to_the_request_while_it_records_and_else_to_the_span_in_it():
+    root, ended, inner, left = (span_of() for _ in range(4))
+    ended.end()
+    add_to_many([(inner, root, None, 1), (left, ended, None, 1)], Alike(LINK), 10)
+
+    assert [len(span.links) for span in (root, inner, ended, left)] == [1, 0, 0, 1]
+
+
+def test_events_share_only_what_is_alike():
+    tracer = TracerProvider().get_tracer("test")
+    spans = [tracer.start_span("GET /"), span_of(max_event_attributes=1), tracer.start_span("GET /")]
+    alike = Alike()
+    add_to_many(victims_of(spans[1], spans[0]), alike, 10)
+    alike.unix_ns = 2000
+    add_to_many(victims_of(spans[2]), alike, 10)
+
+    assert [len(span.events[0].attributes) for span in spans] == [3, 1, 3]
+    assert [span.events[0].timestamp for span in spans] == [1000, 1000, 2000]

@@ -13,7 +13,8 @@ from opentelemetry.trace import INVALID_SPAN_CONTEXT, SpanKind
 
 from otel_loopblock.block import Block
 from otel_loopblock.emit import victims
-from otel_loopblock.emit.victims import AT_ONCE, MAX_LOOKS, Culprit, Victims
+from otel_loopblock.emit.context import ROOT
+from otel_loopblock.emit.victims import AT_ONCE, MAX_LOOKS, Culprit, Victims, read_ahead
 
 tracer = TracerProvider().get_tracer("test")
 
@@ -49,15 +50,15 @@ CULPRIT = Culprit(
 class Outcome:
     """What :class:`Victims` said."""
 
-    def __init__(self, maximum=100, budget_s=60.0):
+    def __init__(self, maximum=100, budget_s=60.0, ahead=None):
         self.annotated = []
         self.recorded = []
         self.victims = Victims(
-            maximum, budget_s, lambda culprit: self._annotate, lambda work: work(), self._record
+            maximum, budget_s, lambda culprit: self._annotate, lambda work: work(), self._record, ahead
         )
 
     def _annotate(self, victims):
-        self.annotated += [span for span, _, _ in victims]
+        self.annotated += [span for span, *_ in victims]
 
     def _record(self, root, culprit, delay_s):
         self.recorded.append((root, delay_s))
@@ -95,6 +96,49 @@ def test_each_request_is_found_once():
     assert len(outcome.annotated) == 2
     assert outcome.annotated[0] is span
     assert [delay for _, delay in outcome.recorded] == pytest.approx([0.1, 0.1])
+
+
+def upcoming(of_waiting):
+    return object(), of_waiting[0], 100.05, None
+
+
+def test_what_was_read_ahead_is_not_read_again():
+    inner, own = root_span("in the context"), waiting(root_span())
+    ahead = read_ahead([upcoming(own)])
+    ((in_it, span, root, trace_id),) = ahead.values()
+    assert (in_it, span, root) == (own[0], trace.get_current_span(own[0].run(context.get_current)), span)
+    own[0].run(context.attach, trace.set_span_in_context(inner, context.Context()))
+    outcome = Outcome(ahead=ahead)
+
+    found = outcome.victims.look(iter([(own[0], None, 100.02), (own[0], None, 100.02), waiting(span)]))
+
+    assert found == [(span, span, 100.02, trace_id)]
+    assert trace_id == span.get_span_context().trace_id
+
+
+def test_span_that_has_ended_since_it_was_read_is_looked_for_anew():
+    root = root_span()
+    inner = tracer.start_span("SELECT", trace.set_span_in_context(root, context.Context()))
+    own = waiting(inner)
+    ahead = read_ahead([upcoming(own)])
+    inner.end()
+    setattr(inner, ROOT, root)
+    outcome = Outcome(ahead=ahead)
+
+    found = outcome.victims.look(iter([own]))
+
+    assert [victim[0] for victim in found] == [root]
+
+
+def test_only_so_many_are_read_ahead_and_none_that_record_nothing(monkeypatch):
+    ended = root_span()
+    ended.end()
+    nobody = [waiting(ended), waiting(trace.INVALID_SPAN), (contextvars.Context(),)]
+    some = [upcoming(waiting(root_span())) for _ in range(5)]
+
+    assert len(read_ahead([*map(upcoming, nobody), *some])) == 5
+    monkeypatch.setattr(victims, "MAX_LOOKS", 4)
+    assert len(read_ahead(some)) == 4
 
 
 def test_ended_spans_and_empty_contexts_are_nobody():

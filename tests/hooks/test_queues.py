@@ -227,26 +227,67 @@ def test_loop_without_the_known_queue_has_none(telemetry):
     assert asyncio_queue.of(loop) is None
 
 
-def test_too_many_timers_of_uvloop_are_not_looked_at(telemetry, monkeypatch):
-    monkeypatch.setattr(uvloop_queue, "MAX_TIMERS", 3)
+def test_too_many_timers_are_not_looked_at(telemetry, run, loop_kind, monkeypatch):
+    monkeypatch.setattr({"asyncio": asyncio_queue, "uvloop": uvloop_queue}[loop_kind], "MAX_TIMERS", 3)
 
     async def main():
         loop = asyncio.get_running_loop()
-        queue = uvloop_queue.of(loop)
+        queue = queue_of(loop_kind)
+        before = len(queue.upcoming(perf_counter() + 1))
         counts = []
         timers = []
         for _ in range(4):
             timers.append(loop.call_later(0.01, called))
-            counts.append(len(queue.timers(perf_counter() + 1)))
+            counts.append(len(queue.upcoming(perf_counter() + 1)))
         for timer in timers:
             timer.cancel()
-        return counts
+        return before, counts
+
+    assert run(main()) == (0, [1, 2, 3, 0])
+
+
+def test_upcoming_timers_are_told_with_handle_context_and_time(telemetry, run, loop_kind):
+    async def main():
+        loop = asyncio.get_running_loop()
+        queue = queue_of(loop_kind)
+        now = perf_counter()
+        own = contextvars.Context
+        timers = [loop.call_later(delay / 1000, called, context=own()) for delay in (10, 20, 15, 900)]
+        timers[2].cancel()
+        found = queue.upcoming(now + 0.5)
+        for timer in timers:
+            timer.cancel()
+        return timers, sorted((due - now, handle, in_it, future) for handle, in_it, due, future in found)
+
+    timers, found = run(main())
+
+    assert [each[1] for each in found] == timers[:2]
+    assert [each[0] for each in found] == pytest.approx([0.01, 0.02], abs=0.005)
+    assert all(isinstance(each[2], contextvars.Context) and each[3] is None for each in found)
+
+
+def test_timers_of_uvloop_found_before_are_told_if_they_are_due_and_not_cancelled_since(telemetry):
+    async def main():
+        loop = asyncio.get_running_loop()
+        queue = uvloop_queue.of(loop)
+        now = perf_counter()
+        timers = [
+            loop.call_later(delay / 1000, called, context=contextvars.Context()) for delay in (10, 20, 30)
+        ]
+        found = queue.upcoming(now + 1)
+        timers[1].cancel()
+        told = queue.timers(now + 0.025, found)
+        for timer in timers:
+            timer.cancel()
+        return {handle: in_it for handle, in_it, *_ in found}[timers[0]], told
 
     loop = LOOPS["uvloop"]()
     try:
-        assert loop.run_until_complete(main()) == [1, 2, 3, 0]
+        in_it, told = loop.run_until_complete(main())
     finally:
         loop.close()
+
+    assert [each[0] for each in told] == [in_it]
 
 
 def test_monitor_of_each_loop_has_its_queue(telemetry, run, loop_kind):
