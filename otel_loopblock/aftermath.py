@@ -290,7 +290,8 @@ class Aftermath:
                 continue
             owner = getattr(callback, "__self__", None)
             is_task = isinstance(owner, asyncio.Task)
-            if is_task and (owner in late or getattr(owner, "_fut_waiter", None) in asleep):
+            # Looked for only where there is one: the hash of a task is a line of memory away.
+            if is_task and ((late and owner in late) or getattr(owner, "_fut_waiter", None) in asleep):
                 continue
             opening = queue.opening(callback, arguments)
             if opening is not None:

@@ -185,7 +185,7 @@ class Victims:
     def count(self) -> int:
         """How many are known by now. On any thread."""
         culprit, found = self._culprit, list(self._found.values())
-        return sum(_waited_for(victim, culprit) for victim in found) if culprit is not None else 0
+        return len(_who_waited_for(culprit, found)) if culprit is not None else 0
 
     def blame(self, culprit: Culprit) -> None:
         """Annotate those found so far: the block has ended, and this is its record."""
@@ -240,7 +240,7 @@ class Victims:
     def _take(self, found: list[Victim], culprit: Culprit) -> None:
         if culprit.carrier is None or not found:
             return
-        chosen = [victim for victim in found if _waited_for(victim, culprit)][: self._left]
+        chosen = _who_waited_for(culprit, found)[: self._left]
         if not chosen:
             return
         began = thread_time()
@@ -261,14 +261,17 @@ class Victims:
         for waited, due in self._rest:
             if self._carrier is not None:
                 self._add(waited.get(self._carrier), None, due, since_unix_ns)
-        for victim in self._found.values():
-            if _waited_for(victim, culprit):
-                self._record(victim[1], culprit, culprit.longest_wait(victim[2]))
+        for _, root, due, _ in _who_waited_for(culprit, list(self._found.values())):
+            self._record(root, culprit, culprit.longest_wait(due))
 
 
-def _waited_for(victim: Victim, culprit: Culprit) -> bool:
-    _, _, due, trace_id = victim
-    return trace_id not in culprit.traces and culprit.longest_wait(due) >= SHORTEST_S
+def _who_waited_for(culprit: Culprit, found: list[Victim]) -> list[Victim]:
+    traces, latest = culprit.traces, culprit.ended_s - SHORTEST_S
+    if culprit.started_s > latest:
+        return []
+    return [
+        victim for victim in found if (victim[2] is None or victim[2] <= latest) and victim[3] not in traces
+    ]
 
 
 def _recording(carried: Context, since_unix_ns: int | None = None) -> Any:
