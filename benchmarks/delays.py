@@ -122,7 +122,7 @@ class Result(NamedTuple):
     by_collector: list[float]
     """Seconds in the periods in which one of these was a block; they are not among the others."""
     memory_mib: list[float]
-    """Allocated after half of the blocks and after all, where it was asked for."""
+    """Allocated after half of the blocks and after all, garbage left out, where it was asked for."""
 
 
 def measure(
@@ -208,6 +208,7 @@ def measure(
                 result.spent.append(spent[0])
                 result.without_collector.append(spent[0] - spent[1])
             if trace_memory and number in (blocks // 2, blocks - 1):
+                gc.collect()
                 result.memory_mib.append(tracemalloc.get_traced_memory()[0] / 2**20)
         for other in others:
             other.cancel()
