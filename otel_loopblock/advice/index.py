@@ -35,14 +35,15 @@ class Index:
         self.entries = tuple(unique.values())
         self._never = re.compile("|".join(map(translate, never)) or r"(?!)")
         self._exact = {p: e for p, e in unique.items() if not _WILDCARD.search(p)}
-        wild = sorted((e for p, e in unique.items() if p not in self._exact), key=_most_specific_first)
-        roots = {entry.pattern: _root(entry.pattern) for entry in wild}
+        wild = [e for p, e in unique.items() if p not in self._exact]
+        groups: dict[str, list[KnownCall]] = {}
+        for entry in wild:
+            groups.setdefault(_root(entry.pattern), []).append(entry)
+        anywhere = groups.pop("", [])
         self._by_root = {
-            root: [entry for entry in wild if roots[entry.pattern] in {root, ""}]
-            for root in set(roots.values())
-            if root
+            root: sorted([*group, *anywhere], key=_most_specific_first) for root, group in groups.items()
         }
-        self._anywhere = [entry for entry in wild if not roots[entry.pattern]]
+        self._anywhere = sorted(anywhere, key=_most_specific_first)
 
     def find(self, names: tuple[str, ...]) -> KnownCall | None:
         """The entry that fits best.
