@@ -208,7 +208,11 @@ class Emitter:
         if now - started >= self.threshold_s:  # it will have made others wait, and these be looked for
             foreseen = monitor.foresee(started, now)
             if foreseen is not None:
-                running.ahead = started, read_ahead(foreseen.timers)
+                ahead = read_ahead(foreseen.timers)
+                if (
+                    monitor.started == started
+                ):  # else nobody would ask for it, nor drop it, until the next block
+                    running.ahead = started, ahead
         if running.seen_callback != started:
             running.seen_callback, running.seen, running.hang_due = started, [], self._hang_after_s
         hangs = 0 < running.hang_due <= now - started

@@ -100,7 +100,7 @@ def store_many(victims: list[Victim], annotations: Annotations, most: int) -> tu
             continue
         kept = span._events
         events = kept._dq
-        if len(events) >= most and sum(event._name == DELAYED for event in events) >= most:
+        if len(events) >= most and sum(event._name == DELAYED for event in list(events)) >= most:
             suppressed += 1
             continue
         late, unix_ns = annotations.of(victim)

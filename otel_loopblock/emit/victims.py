@@ -67,15 +67,15 @@ Annotate = Callable[[list[Victim]], None]
 """Gives requests their events."""
 
 
-Ahead: TypeAlias = "dict[int, tuple[PythonContext, Any, Any, int]]"
-"""By the id of a context: it, the innermost span in it, that one's local root, and its trace."""
+Ahead: TypeAlias = "dict[int, tuple[PythonContext, Any, Any, Any, int]]"
+"""By the id of a context: it, what OpenTelemetry keeps in it, the innermost span there, that one's local
+root, and its trace."""
 
 
 def read_ahead(timers: Iterable[Upcoming]) -> Ahead:
     """Read the requests that timers are of, while these wait. On any thread.
 
-    What is done in a context changes what is current there, but nothing is done in that of a request that
-    waits. Its span may end meanwhile: whether it still records is asked later.
+    Whether that is still what the context holds, and whether the span still records, is asked later.
     """
     carrier = variable()
     ahead: Ahead = {}
@@ -85,7 +85,8 @@ def read_ahead(timers: Iterable[Upcoming]) -> Ahead:
         carried = context.get(carrier)
         span = span_in(carried) if carried is not None else None
         if span is not None and span.is_recording():
-            ahead[id(context)] = context, span, local_root(span), span.get_span_context().trace_id
+            trace_id = span.get_span_context().trace_id
+            ahead[id(context)] = context, carried, span, local_root(span), trace_id
     return ahead
 
 
@@ -160,20 +161,19 @@ class Victims:
         until = began + self._budget_s
         for context, task, due in waiting:
             looks += 1
+            carried = context.get(carrier)
             read = ahead.get(id(context))
-            if read is not None and read[1].is_recording():
-                _, span, root, trace_id = read
+            if read is not None and read[1] is carried and read[2].is_recording():
+                _, _, span, root, trace_id = read
                 if id(root) not in found_before:
                     victim = found_before[id(root)] = span, root, due, trace_id
                     found.append(victim)
-            else:
-                carried = context.get(carrier)
-                # The same request may be met again: as another callback, in a copy of the same context.
-                if id(carried) not in known:
-                    added = self._add(carried, task, due)
-                    if added is not None:
-                        known[id(carried)] = carried
-                        found.append(added)
+            # The same request may be met again: as another callback, in a copy of the same context.
+            elif id(carried) not in known:
+                added = self._add(carried, task, due)
+                if added is not None:
+                    known[id(carried)] = carried
+                    found.append(added)
             if looks >= MAX_LOOKS or (looks % AT_ONCE == 0 and thread_time() >= until):
                 # A task's context tells of its request until it runs on: a copy tells later, too.
                 self._rest += [(context.copy(), due) for context, _, due in waiting]

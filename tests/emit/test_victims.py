@@ -102,18 +102,25 @@ def upcoming(of_waiting):
     return object(), of_waiting[0], 100.05, None
 
 
-def test_what_was_read_ahead_is_not_read_again():
-    inner, own = root_span("in the context"), waiting(root_span())
+def test_what_was_read_ahead_is_not_read_again(monkeypatch):
+    span = root_span()
+    own = waiting(span)
     ahead = read_ahead([upcoming(own)])
-    ((in_it, span, root, trace_id),) = ahead.values()
-    assert (in_it, span, root) == (own[0], trace.get_current_span(own[0].run(context.get_current)), span)
-    own[0].run(context.attach, trace.set_span_in_context(inner, context.Context()))
-    outcome = Outcome(ahead=ahead)
+    monkeypatch.setattr(victims, "local_root", lambda span: pytest.fail("read again"))
 
-    found = outcome.victims.look(iter([(own[0], None, 100.02), (own[0], None, 100.02), waiting(span)]))
+    found = Outcome(ahead=ahead).victims.look(iter([(own[0], None, 100.02), (own[0], None, 100.03)]))
 
-    assert found == [(span, span, 100.02, trace_id)]
-    assert trace_id == span.get_span_context().trace_id
+    assert found == [(span, span, 100.02, span.get_span_context().trace_id)]
+
+
+def test_context_in_which_another_span_is_current_since_it_was_read_is_read_again():
+    own, another = waiting(root_span()), root_span()
+    ahead = read_ahead([upcoming(own)])
+    own[0].run(context.attach, trace.set_span_in_context(another, context.Context()))
+
+    found = Outcome(ahead=ahead).victims.look(iter([own]))
+
+    assert [victim[0] for victim in found] == [another]
 
 
 def test_span_that_has_ended_since_it_was_read_is_looked_for_anew():
