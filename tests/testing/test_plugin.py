@@ -388,24 +388,6 @@ def test_test_that_asks_for_the_fixture_as_it_runs_has_options_of_its_own_from_t
     assert failing(report_of(pytester)) == ["test_blocks"]
 
 
-def test_markers_hold_where_another_plugin_gives_tests_other_names(suite, pytester):
-    pytester.makeconftest(
-        """
-        import pytest
-
-        @pytest.hookimpl(trylast=True)
-        def pytest_collection_modifyitems(items):
-            for item in items:
-                item._nodeid += "@group"
-        """
-    )
-    result = suite(
-        "@pytest.mark.loopblock(threshold_ms=3000)\nasync def test_patient():\n    stall()\n" + BLOCKING
-    )("--loopblock")
-
-    result.assert_outcomes(passed=1, failed=1)
-
-
 # -- fixtures ----------------------------------------------------------------------------------------------
 
 
