@@ -142,11 +142,15 @@ class Monitor:
         # A loop's very first callback may block: its clocks need a beginning as well.
         self._read_clocks(thread, time.perf_counter())
 
-    def serve(self, loop: asyncio.AbstractEventLoop) -> bool:
+    def serve(self, loop: asyncio.AbstractEventLoop, now: float) -> bool:
         """Be the monitor of another loop of the same class, which runs in the same thread, from now on.
 
         Loops that come and go, as in tests, are the same to whoever only wants to know how long callbacks
         took; and to make a monitor costs more than to time the callbacks of such a loop.
+
+        Args:
+            loop: the other one, which begins to run.
+            now: ``perf_counter``.
 
         Returns:
             Whether it can be: its own loop is closed, and nobody keeps anything of it.
@@ -160,7 +164,6 @@ class Monitor:
         self.started = 0.0
         self.threshold = self.registry.threshold_s
         self.watch = self._queue = self.aftermath = self.foreseen = self.collections = None
-        now = time.perf_counter()
         if now >= self.stale_from:
             self.begin_run(now)
         return True

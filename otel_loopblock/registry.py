@@ -170,30 +170,28 @@ class Registry:
             self.loop_runs(loop)
             return monitor
 
-    def succeed(self, loop: asyncio.AbstractEventLoop) -> Monitor | None:
-        """Have the monitor of the loop that this thread has run before serve ``loop``; call it on its thread.
+    def succeed(self, loop: asyncio.AbstractEventLoop, now: float) -> None:
+        """Have the monitor of the loop that this thread has run before serve ``loop``, if it can.
 
         Args:
-            loop: a loop that has none.
-
-        Returns:
-            The monitor; ``None`` where a new one is needed.
+            loop: one that has none and begins to run, on this thread.
+            now: ``perf_counter``.
         """
         try:
             thread: LoopThread = self._here.thread
         except AttributeError:
-            return None
+            return
         monitor = thread.monitor
         if monitor is None or type(loop) is not thread.loop_class or monitor.thread_id != thread.id:
-            return None
+            return
         with self._lock:
-            if self.heartbeat_interval_s > 0 or not self.listeners or not monitor.serve(loop):
-                return None
+            if self.heartbeat_interval_s > 0 or not self.listeners or not monitor.serve(loop, now):
+                return
             setattr(loop, ATTRIBUTE, monitor)
             if not monitor.listed:
                 self._list(monitor)
-        self.loop_runs(loop)
-        return monitor
+        if self.watching:
+            self.watchdog.start(loop)
 
     def may_succeed(self, loop: asyncio.AbstractEventLoop, monitor: Monitor) -> None:
         """Keep the monitor of ``loop`` for the next loop of this thread, where only blocks are looked for."""

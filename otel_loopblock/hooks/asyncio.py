@@ -49,9 +49,6 @@ def cover(loop: asyncio.AbstractEventLoop, registry: Registry) -> Monitor | None
     """Give a loop its monitor and start its heartbeat; call it on the loop's thread."""
     monitor: Monitor | None = getattr(loop, ATTRIBUTE, None)
     if monitor is None:
-        monitor = registry.succeed(loop)
-        if monitor is not None:
-            return monitor
         monitor = registry.attach(loop, loop_type(loop))
         if monitor is None:
             return None

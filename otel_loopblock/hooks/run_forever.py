@@ -18,7 +18,6 @@ from otel_loopblock.monitor import ATTRIBUTE, Monitor
 if TYPE_CHECKING:
     from otel_loopblock.hooks.patches import Patches
     from otel_loopblock.registry import Registry
-    from otel_loopblock.runs import Runs
 
 _SEES = "_loopblock_sees_runs"
 
@@ -27,7 +26,7 @@ def install(patches: Patches, registry: Registry) -> None:
     """Hook asyncio's loops, and uvloop's now or when it is imported."""
 
     def make(original: Callable[[Any], None]) -> Callable[[Any], None]:
-        return _make_run_forever(original, registry.watchdog.runs)
+        return _make_run_forever(original, registry)
 
     patches.replace("asyncio.base_events", "BaseEventLoop.run_forever", make)
     patches.when_imported("uvloop", lambda uvloop: patches.replace(uvloop.Loop, "run_forever", make))
@@ -38,8 +37,9 @@ def sees(loop: asyncio.AbstractEventLoop) -> bool:
     return hasattr(getattr(loop, "run_forever", None), _SEES)
 
 
-def _make_run_forever(original: Callable[[Any], None], runs: Runs) -> Callable[[Any], None]:
+def _make_run_forever(original: Callable[[Any], None], registry: Registry) -> Callable[[Any], None]:
     # A test of a suite comes by here several times: nothing is called that need not be each time.
+    runs, succeed = registry.watchdog.runs, registry.succeed
     began = runs.began
 
     def run_forever(self: Any) -> None:
@@ -48,7 +48,9 @@ def _make_run_forever(original: Callable[[Any], None], runs: Runs) -> Callable[[
             if now >= runs.put_off_from:
                 runs.put_off(now)
             monitor: Monitor | None = getattr(self, ATTRIBUTE, None)
-            if monitor is not None and (now >= monitor.stale_from or monitor.thread_id != get_ident()):
+            if monitor is None:
+                succeed(self, now)
+            elif now >= monitor.stale_from or monitor.thread_id != get_ident():
                 monitor.begin_run(now)
         except Exception:
             guard.failed("see a loop begin to run")

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from otel_loopblock.testing.detection import Detection
-from otel_loopblock.testing.settings import Settings, asks
+from otel_loopblock.testing.settings import Settings
 
 if TYPE_CHECKING:
     from otel_loopblock.block import Block
@@ -23,6 +23,9 @@ if TYPE_CHECKING:
     from otel_loopblock.testing.judge import Judge, LoopBlock
 
 _JUDGE = "loopblock-judge"
+
+_SPECIAL = frozenset({"loopblock", "loopblock_off", "trio"})
+"""Markers of tests that are not like the others."""
 
 
 class Watcher:
@@ -126,11 +129,12 @@ class Watcher:
 
 
 def _is_special(item: pytest.Item) -> bool:
-    if asks(item) or item.get_closest_marker("loopblock_off") is not None:
+    if not _SPECIAL.isdisjoint([marker.name for marker in item.iter_markers()]):
         return True
-    if item.get_closest_marker("trio") is not None:
+    fixtures = getattr(item, "fixturenames", ())
+    if "loopblock" in fixtures:
         return True
-    if "anyio_backend" not in getattr(item, "fixturenames", ()):
+    if "anyio_backend" not in fixtures:
         return False
     # Which backend a fixture of their own chooses is known only once it is set up.
     backend = getattr(getattr(item, "callspec", None), "params", {}).get("anyio_backend")

@@ -420,6 +420,23 @@ def test_next_loop_of_a_thread_is_served_by_the_monitor_of_the_one_before(detect
     assert (found.cause, found.samples > 0) == ("wait", True)
 
 
+def test_watchdog_that_rests_wakes_up_for_the_next_loop(monkeypatch):
+    monkeypatch.setattr("otel_loopblock.watchdog.REST_AFTER_S", 0.0)
+    monkeypatch.setattr(alarm, "_kernel", lambda: None)
+    with detect_blocking(raise_on_block=False) as detected:
+        first, second = asyncio.new_event_loop(), asyncio.new_event_loop()
+        monitor = _monitor_of(first)
+        first.close()
+        _until(lambda: registry.watchdog._resting and not registry.monitors())
+
+        second.run_until_complete(block())
+
+        assert second._loopblock_monitor is monitor
+        second.close()
+    (found,) = detected.blocks
+    assert (found.call, found.samples > 0) == ("time.sleep", True)
+
+
 def test_loop_beside_one_that_is_open_has_a_monitor_of_its_own(detected):
     first, second = asyncio.new_event_loop(), asyncio.new_event_loop()
 
