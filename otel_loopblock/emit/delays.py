@@ -93,7 +93,7 @@ class Delays:
                 self._instruments.suppressed.add(1)
                 continue
             setattr(span, DELAYS_ON_SPAN, count + 1)
-            late, began_unix_ns = annotations.of(victim)
+            late, began_unix_ns = annotations.of(victim[2], start_unix_ns(span))
             if report == "event":
                 add_event(span, attributes.DELAYED, late, began_unix_ns)
                 annotations.add_link(victim)
@@ -162,17 +162,19 @@ class Annotations:
         self.link = Link(target, BoundedAttributes()) if target is not None and linked else None
         """To the culprit's span, where that one is exported."""
 
-    def of(self, victim: Victim) -> tuple[LateAttributes, int]:
+    def of(self, due: float | None, started_unix_ns: int | None) -> tuple[LateAttributes, int]:
         """What is said of a request, and since when it waited at the earliest, not before its span began.
 
         ``event_loop.delay.max`` is an upper bound: rounded up, to a tenth of the block.
+
+        Args:
+            due: ``perf_counter`` when it came due; ``None`` where that is not known.
+            started_unix_ns: when its span began; ``None`` likewise.
         """
-        span, _, due, _ = victim
         steps = STEPS
         if due is not None and due > self._started_s:
             steps -= int((due - self._started_s) / self._step_s)
         late, began_unix_ns = self._alike[steps] or self._make(steps)
-        started_unix_ns = start_unix_ns(span)
         if started_unix_ns is not None and started_unix_ns > began_unix_ns:
             return late, started_unix_ns
         return late, began_unix_ns

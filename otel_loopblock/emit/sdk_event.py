@@ -33,6 +33,7 @@ def _is_known() -> bool:
     return (
         span._end_time is None
         and all(isinstance(each._dq, deque) and len(each) == len(each._dq) == 1 for each in kept)
+        and isinstance(span._start_time, int | None)
         and all(hasattr(limits, name) for name in ("max_event_attributes", "max_attribute_length"))
     )
 
@@ -90,12 +91,14 @@ def store_many(victims: list[Victim], annotations: Annotations, most: int) -> tu
     """
     left: list[Victim] = []
     suppressed = 0
-    link = annotations.link
+    link, of = annotations.link, annotations.of
+    ours: type | None = None
     for victim in victims:
-        span, root = victim[:2]
+        span, root, due, _ = victim
         kind = type(span)
-        ours = getattr(kind, "add_event", None) is _add_event and kind.add_link is _add_link
-        if not ours or span._end_time is not None:
+        if kind is not ours and _is_ours(kind):
+            ours = kind
+        if kind is not ours or span._end_time is not None:
             left.append(victim)
             continue
         kept = span._events
@@ -103,7 +106,7 @@ def store_many(victims: list[Victim], annotations: Annotations, most: int) -> tu
         if len(events) >= most and sum(event._name == DELAYED for event in list(events)) >= most:
             suppressed += 1
             continue
-        late, unix_ns = annotations.of(victim)
+        late, unix_ns = of(due, span._start_time)
         limits = span._limits
         event = late.event
         if event is None or event._timestamp != unix_ns or event._limits is not limits:
@@ -113,12 +116,16 @@ def store_many(victims: list[Victim], annotations: Annotations, most: int) -> tu
         else:
             events.append(event)
         if link is not None:
-            target = root if root.is_recording() else span
+            target = span if root is span or not root.is_recording() else root
             if type(target) is kind:
                 _append(target._links, link)
             else:
                 target.add_link(link.context)
     return left, suppressed
+
+
+def _is_ours(kind: type) -> bool:
+    return getattr(kind, "add_event", None) is _add_event and getattr(kind, "add_link", None) is _add_link
 
 
 def store(span: Any, name: str, attributes: LateAttributes, unix_ns: int) -> bool:

@@ -26,7 +26,7 @@ def test_time_for_those_who_waited_grows_with_the_block(lasted_s, budget_s):
 
 
 def add_delayed(annotations, span, unix_ns):
-    add_event(span, "event_loop.delayed", annotations.of((span, span, None, 1))[0], unix_ns)
+    add_event(span, "event_loop.delayed", annotations.of(None, span.start_time)[0], unix_ns)
 
 
 @pytest.mark.parametrize(
@@ -36,7 +36,7 @@ def add_delayed(annotations, span, unix_ns):
 def test_delay_is_rounded_up_to_a_tenth_of_the_block(due, expected):
     span = root_span()
 
-    late, _ = Annotations(REPORTED).of((span, span, due, 1))
+    late, _ = Annotations(REPORTED).of(due, span.start_time)
 
     assert late.read()["event_loop.delay.max"] == pytest.approx(expected)
 
@@ -47,7 +47,7 @@ def test_delay_is_rounded_up_to_a_tenth_of_the_block(due, expected):
 def test_event_begins_so_long_before_the_end_of_the_block_as_it_says(due, expected_ms):
     span = root_span(start_time=500_000_000)
 
-    late, began_unix_ns = Annotations(REPORTED).of((span, span, due, 1))
+    late, began_unix_ns = Annotations(REPORTED).of(due, span.start_time)
 
     assert began_unix_ns == pytest.approx(expected_ms * 1_000_000, abs=1000)
     assert began_unix_ns + late.read()["event_loop.delay.max"] * 1e9 == pytest.approx(1_100_000_000, abs=1000)
@@ -56,7 +56,7 @@ def test_event_begins_so_long_before_the_end_of_the_block_as_it_says(due, expect
 def test_event_does_not_begin_before_its_span():
     span = root_span(start_time=1_050_000_000)
 
-    _, began_unix_ns = Annotations(REPORTED).of((span, span, None, 1))
+    _, began_unix_ns = Annotations(REPORTED).of(None, span.start_time)
 
     assert began_unix_ns == 1_050_000_000
 

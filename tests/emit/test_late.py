@@ -200,8 +200,10 @@ class Alike:
         self.late = LateAttributes(Counted())
         self.link = link
         self.unix_ns = 1000
+        self.asked = []
 
-    def of(self, victim):
+    def of(self, due, started_unix_ns):
+        self.asked.append((due, started_unix_ns))
         return self.late, self.unix_ns
 
 
@@ -224,6 +226,15 @@ def test_many_get_what_each_would_have_got():
         return event.name, event.timestamp, dict(event.attributes), [link.context for link in links]
 
     assert [told(span) for span in many] == [told(alone)] * 3
+
+
+def test_each_is_told_by_when_it_came_due_and_when_its_span_began():
+    early, late = span_of(), span_of()
+    alike = Alike()
+
+    add_to_many([(early, early, 1.5, 1), (late, early, None, 1)], alike, 10)
+
+    assert alike.asked == [(1.5, early.start_time), (None, late.start_time)]
 
 
 def test_spans_of_another_kind_and_ended_ones_are_left():
