@@ -408,7 +408,7 @@ def builtins_input():
 
 
 def subprocess_run():
-    subprocess.run([sys.executable, "-c", "pass"], check=True)  # here
+    subprocess.run([sys.executable, "-c", f"import time; time.sleep({BLOCK_S})"], check=True)  # here
 
 
 class _Slow(http.server.BaseHTTPRequestHandler):
