@@ -31,9 +31,9 @@ def _is_known() -> bool:
     limits = span._limits
     kept = span._events, span._links
     return (
-        span._end_time is None
+        span._start_time is None
+        and span._end_time is None
         and all(isinstance(each._dq, deque) and len(each) == len(each._dq) == 1 for each in kept)
-        and isinstance(span._start_time, int | None)
         and all(hasattr(limits, name) for name in ("max_event_attributes", "max_attribute_length"))
     )
 

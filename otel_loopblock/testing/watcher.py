@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from otel_loopblock.testing.detection import Detection
-from otel_loopblock.testing.settings import Settings
+from otel_loopblock.testing.settings import Settings, asks
 
 if TYPE_CHECKING:
     from otel_loopblock.block import Block
@@ -24,8 +24,8 @@ if TYPE_CHECKING:
 
 _JUDGE = "loopblock-judge"
 
-_SPECIAL = frozenset({"loopblock", "loopblock_off", "trio"})
-"""Markers of tests that are not like the others."""
+_SPECIAL = frozenset({"loopblock_off", "trio"})
+"""Markers of tests that are not like the others, beside those that ask to be watched."""
 
 
 class Watcher:
@@ -129,12 +129,9 @@ class Watcher:
 
 
 def _is_special(item: pytest.Item) -> bool:
-    if not _SPECIAL.isdisjoint([marker.name for marker in item.iter_markers()]):
+    if asks(item) or not _SPECIAL.isdisjoint([marker.name for marker in item.iter_markers()]):
         return True
-    fixtures = getattr(item, "fixturenames", ())
-    if "loopblock" in fixtures:
-        return True
-    if "anyio_backend" not in fixtures:
+    if "anyio_backend" not in getattr(item, "fixturenames", ()):
         return False
     # Which backend a fixture of their own chooses is known only once it is set up.
     backend = getattr(getattr(item, "callspec", None), "params", {}).get("anyio_backend")
