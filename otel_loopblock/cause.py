@@ -11,7 +11,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from typing import Literal, NamedTuple
 
-from otel_loopblock.samples import Delay, Evidence, Look, Reading, Throttling
+from otel_loopblock.samples import Delay, Evidence, Look, Reading, Throttling, collected_between
 
 Cause = Literal["cpu", "gil_held", "wait", "gil_contention", "gc", "descheduled", "unknown"]
 """Value of ``event_loop.block.cause``."""
@@ -116,11 +116,6 @@ def measure(
     if first.scheduling is not None and last.scheduling is not None and last.at > first.at:
         queued = min(duration, max(0.0, last.scheduling.queued_s - first.scheduling.queued_s))
         runs = last.scheduling.runs - first.scheduling.runs
-    gc_s = 0.0
-    for start, to in reversed(evidence.collections):
-        if to <= began:
-            break
-        gc_s += max(0.0, min(to, ended) - max(start, began))
     late_s = long_late_s = stopped_s = 0.0
     asked = False
     for delay in evidence.delays:
@@ -134,7 +129,7 @@ def measure(
         duration_s=duration,
         thread_cpu_s=thread_cpu,
         process_cpu_s=process_cpu,
-        gc_s=gc_s,
+        gc_s=collected_between(evidence.collections, began, ended),
         queued_s=queued,
         runs=runs,
         late_s=late_s,

@@ -18,7 +18,16 @@ from typing import TYPE_CHECKING, Any
 
 from otel_loopblock import guard, kernel
 from otel_loopblock.runs import FRESH_TICKS
-from otel_loopblock.samples import Delay, Evidence, Look, Reading, Target, Watch, queued_between
+from otel_loopblock.samples import (
+    Delay,
+    Evidence,
+    Look,
+    Reading,
+    Target,
+    Watch,
+    collected_between,
+    queued_between,
+)
 
 if TYPE_CHECKING:
     from contextvars import Context
@@ -361,6 +370,12 @@ class Monitor:
                     listener.callback_blocked(self, started, ended, target, context)
                 except Exception:
                     guard.failed("report a block")
+
+    def collected(self, began: float, now: float) -> float:
+        """Seconds in the garbage collector between two moments, with the run that may last; any thread."""
+        since = self.registry.collecting_since
+        lasting = max(0.0, now - max(since, began)) if since else 0.0
+        return lasting + collected_between(tuple(self.collections or ()), began, now)
 
     def garbage_collected(self, started: float, ended: float) -> None:
         """Note a run of the garbage collector on this thread (called from ``gc.callbacks``)."""

@@ -68,6 +68,8 @@ class Registry:
         self.max_samples = 2
         self.watchdog = Watchdog(self)
         self.watching = False
+        self.collecting_since = 0.0
+        """``perf_counter`` when the garbage collector began; 0.0 while it does not run."""
         self._hooks = Hooks(self)
         self._here = threading.local()
         self._room = MIN_ROOM

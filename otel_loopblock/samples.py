@@ -5,6 +5,7 @@ Written by :mod:`otel_loopblock.watchdog`, read by :mod:`otel_loopblock.block`. 
 compile them one by one, in each process that runs tests.
 """
 
+from collections.abc import Sequence
 from types import CodeType
 from typing import Any, NamedTuple
 
@@ -57,6 +58,16 @@ def queued_between(before: Reading | None, after: Reading) -> float:
     if before is None or before.scheduling is None or after.scheduling is None:
         return 0.0
     return max(0.0, after.scheduling.queued_s - before.scheduling.queued_s)
+
+
+def collected_between(collections: Sequence[tuple[float, float]], began: float, ended: float) -> float:
+    """Seconds of runs of the garbage collector, oldest first, that lie between two moments."""
+    found = 0.0
+    for start, to in reversed(collections):
+        if to <= began:
+            break
+        found += max(0.0, min(to, ended) - max(start, began))
+    return found
 
 
 class Delay(NamedTuple):

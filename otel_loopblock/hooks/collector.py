@@ -21,18 +21,21 @@ SHORTEST_S = 0.0005
 def install(patches: Patches, registry: Registry) -> None:
     """Listen to the collector until the patches are undone."""
     running_loop = asyncio._get_running_loop
-    started = 0.0
 
     def collecting(phase: str, info: dict[str, Any]) -> None:
-        nonlocal started
         if phase == "start":
-            started = perf_counter()
+            registry.collecting_since = perf_counter()
             return
-        ended = perf_counter()
+        started, ended = registry.collecting_since, perf_counter()
         if started and ended - started >= SHORTEST_S:
             monitor = getattr(running_loop(), "_loopblock_monitor", None)
             if monitor is not None:
                 monitor.garbage_collected(started, ended)
+        registry.collecting_since = 0.0
+
+    def leave() -> None:
+        gc.callbacks.remove(collecting)
+        registry.collecting_since = 0.0
 
     gc.callbacks.append(collecting)
-    patches.undo_with(lambda: gc.callbacks.remove(collecting))
+    patches.undo_with(leave)

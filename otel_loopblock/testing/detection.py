@@ -29,6 +29,9 @@ if TYPE_CHECKING:
 MAX_BLOCKS = 1000
 """Blocks kept by one detection."""
 
+ASKED_TO_COLLECT = frozenset({"gc.collect", "gc.freeze"})
+"""Calls in which the garbage collector's time counts like any other."""
+
 _opened: list[Detection] = []
 _lock = threading.Lock()
 
@@ -42,6 +45,8 @@ class Detection:
         app_paths: folders of the application's own code, as in :class:`~otel_loopblock.config.Config`.
         notice: called with each block when it is found, on the loop's thread; and with ``None``, on the
             watchdog's, while a callback is over the threshold that has not ended.
+        collected: called, on the loop's thread, with the seconds of a callback that is no block because of
+            the garbage collector (:func:`is_excused`); ``None``: it is kept like any other.
     """
 
     heartbeat_interval_s = 0.0
@@ -54,12 +59,14 @@ class Detection:
         ignored: Iterable[str] = (),
         app_paths: tuple[str, ...] = (),
         notice: Callable[[Block | None], None] | None = None,
+        collected: Callable[[float], None] | None = None,
     ) -> None:
         self.threshold_s = threshold_s
         self.blocks: list[Block] = []
         self.entered = 0.0
         """``perf_counter`` from when on what callbacks do is charged."""
         self._notice = notice
+        self._collected = collected
         self._app_paths = app_paths
         self._builder: Builder | None = None
         self._patterns: tuple[str, ...] = ()
@@ -197,22 +204,51 @@ class Detection:
         self, monitor: Monitor, started: float, ended: float, target: Target, context: Context | None
     ) -> None:
         """Take the part of a callback that lies after :meth:`open`."""
-        self._charge(monitor, started, ended, monitor.evidence(ended), target)
+        evidence = monitor.evidence(ended)
+        if self._collected is None or not self._is_collection(monitor, evidence, started, ended):
+            self._charge(monitor, started, ended, evidence, target)
+        elif ended - max(started, self.entered) >= self.threshold_s:
+            self._collected(ended - max(started, self.entered))
+
+    def _is_collection(self, monitor: Monitor, evidence: Evidence, started: float, ended: float) -> bool:
+        charges = self._charges.get(monitor)
+        if self._closed or not self._sees(monitor) or (charges is not None and charges.callback == started):
+            return False
+        began = max(started, self.entered)
+        return is_excused(monitor.collected(began, ended), ended - began, self.threshold_s) and not any(
+            look.call in ASKED_TO_COLLECT for look in evidence.looks
+        )
 
     def callback_running(self, monitor: Monitor, started: float, now: float) -> None:
         """Have it noticed: it is reported when it ends, or when the detection does."""
-        if (
-            self._notice is not None
-            and not self._closed
-            and now - max(started, self.entered) >= self.threshold_s
+        notice, began = self._notice, max(started, self.entered)
+        if notice is None or self._closed or now - began < self.threshold_s:
+            return
+        if self._collected is None or not is_excused(
+            monitor.collected(began, now), now - began, self.threshold_s
         ):
-            self._notice(None)
+            notice(None)
 
     def span_ending(self, monitor: Monitor, span: Any, ended: float, end_time: int | None) -> None:
         """Nothing: spans do not matter here."""
 
     def lag_measured(self, monitor: Monitor, lag_s: float) -> None:
         """Nothing: no heartbeat was asked for."""
+
+
+def is_excused(foreign_s: float, duration_s: float, threshold_s: float) -> bool:
+    """Whether a block is none of the tested code's doing.
+
+    It is not when it consists for the most part of time that says something of the machine or of the whole
+    run, and is shorter than its threshold without that.
+
+    Args:
+        foreign_s: seconds of it in the garbage collector, or without a CPU.
+        duration_s: all of it.
+        threshold_s: what is exceeded.
+    """
+    own_s = duration_s - foreign_s
+    return own_s < threshold_s and own_s < 0.5 * duration_s
 
 
 @lru_cache(maxsize=100)

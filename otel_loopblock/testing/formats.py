@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from otel_loopblock.cause import Cause
+from otel_loopblock.testing.pauses import Pauses
 from otel_loopblock.testing.record import (
     Record,
     call_of,
@@ -74,7 +75,9 @@ def spots(records: Iterable[Record]) -> list[Spot]:
     return sorted(found.values(), key=lambda spot: (not spot.fails, -spot.longest_s))
 
 
-def write(path: Path, records: Sequence[Record], *, root: Path, threshold_ms: float, tests: int) -> None:
+def write(
+    path: Path, records: Sequence[Record], *, root: Path, threshold_ms: float, tests: int, pauses: Pauses
+) -> None:
     """Write a report, as SARIF when the name ends in ``.sarif``, else as JSON.
 
     Args:
@@ -83,6 +86,7 @@ def write(path: Path, records: Sequence[Record], *, root: Path, threshold_ms: fl
         root: paths below it are written relative to it.
         threshold_ms: of the run.
         tests: how many were watched.
+        pauses: the garbage collector's.
     """
     if path.suffix.lower() == ".sarif":
         content = sarif(records, root)
@@ -93,6 +97,7 @@ def write(path: Path, records: Sequence[Record], *, root: Path, threshold_ms: fl
             "threshold_ms": threshold_ms,
             "tests": tests,
             "failed": len({record["test"] for record in records if record["fails"]}),
+            "garbage_collector": {"blocks": pauses.count, "longest": pauses.longest_s},
             "blocks": list(records),
         }
     path.write_text(json.dumps(content, indent=2, ensure_ascii=False) + "\n", "utf-8")

@@ -13,6 +13,7 @@ from otel_loopblock.testing import settings
 
 if TYPE_CHECKING:
     from otel_loopblock.testing.judge import LoopBlock
+    from otel_loopblock.testing.pauses import Pauses
     from otel_loopblock.testing.reporter import Reporter
     from otel_loopblock.testing.watcher import Watcher
 
@@ -85,7 +86,12 @@ def _watcher(config: pytest.Config) -> Watcher:
 
     watcher: Watcher | None = config.pluginmanager.get_plugin(_WATCHER)
     if watcher is None:
-        watcher = Watcher(config, config.stash[_settings], lambda: _collect(config))
+        watcher = Watcher(
+            config,
+            config.stash[_settings],
+            lambda: _collect(config),
+            lambda pauses: _report_pauses(config, pauses),
+        )
         config.pluginmanager.register(watcher, _WATCHER)
     return watcher
 
@@ -106,3 +112,13 @@ def _collect(config: pytest.Config) -> None:
     reporter = _reporter(config)
     if reporter is not None:
         reporter.collect()
+
+
+def _report_pauses(config: pytest.Config, pauses: Pauses) -> None:
+    from otel_loopblock.testing.reporter import PAUSES
+
+    reporter = _reporter(config)
+    if reporter is not None:
+        reporter.pauses.add(pauses.longest_s, pauses.count)
+    else:
+        getattr(config, "workeroutput", {})[PAUSES] = (pauses.longest_s, pauses.count)

@@ -6,10 +6,11 @@ blocked is imported then.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from otel_loopblock.testing.pauses import Pauses
 from otel_loopblock.testing.settings import Settings
 
 if TYPE_CHECKING:
@@ -19,6 +20,9 @@ if TYPE_CHECKING:
 
 SHOWN = 10
 """Culprits in the summary."""
+
+PAUSES = "loopblock_pauses"
+"""Where a worker of pytest-xdist tells of its pauses: what :meth:`Pauses.add` takes."""
 
 _COLLECTOR = "loopblock-collector"
 
@@ -42,6 +46,7 @@ class Reporter:
         self._not_covered: dict[str, list[str]] = {}
         self._said: list[str] = []
         self._baseline = _to_update(settings)
+        self.pauses = Pauses()
         if settings.reports:
             self.collect()
 
@@ -72,6 +77,13 @@ class Reporter:
         if backend is not None:
             self._not_covered.setdefault(backend, []).append(report.nodeid)
 
+    @pytest.hookimpl(optionalhook=True)
+    def pytest_testnodedown(self, node: Any) -> None:
+        """Take what a worker of pytest-xdist tells at its end."""
+        pauses = getattr(node, "workeroutput", {}).get(PAUSES)
+        if pauses is not None:
+            self.pauses.add(*pauses)
+
     def pytest_sessionfinish(self, session: pytest.Session) -> None:
         """Write the files."""
         settings = self._settings
@@ -93,6 +105,7 @@ class Reporter:
                     root=self._config.rootpath,
                     threshold_ms=settings.threshold_ms,
                     tests=self._tests,
+                    pauses=self.pauses,
                 )
                 self._said.append(f"report written to {path}")
         except OSError as error:
@@ -101,11 +114,9 @@ class Reporter:
 
     def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:
         """Show the worst culprits."""
-        if self._records or self._not_covered or self._said:
-            from otel_loopblock.testing.formats import spots
-
+        if self._records or self._not_covered or self._said or self.pauses.count:
             terminalreporter.section("event loop blocked")
-            found = spots(self._records)
+            found = self._spots()
             for spot in found[:SHOWN]:
                 terminalreporter.write_line(self._line(spot), red=spot.fails, yellow=not spot.fails)
             if len(found) > SHOWN:
@@ -115,6 +126,11 @@ class Reporter:
                     f"not covered: {_count(len(tests), 'test')} ran on {backend}, and only asyncio and uvloop"
                     f" are watched: {tests[0]}{', …' if len(tests) > 1 else ''}"
                 )
+            if self.pauses.count:
+                terminalreporter.write_line(
+                    f"not counted: {_count(self.pauses.count, 'block')} by the garbage collector,"
+                    f" {self.pauses.longest_s * 1000:.0f} ms at most"
+                )
             for line in self._said:
                 terminalreporter.write_line(line)
         if self._settings.annotations:
@@ -123,6 +139,13 @@ class Reporter:
             terminalreporter.ensure_newline()
             for line in formats.github(self._records, self._config.rootpath):
                 terminalreporter.write_line(line)
+
+    def _spots(self) -> list[Spot]:
+        if not self._records:
+            return []
+        from otel_loopblock.testing.formats import spots
+
+        return spots(self._records)
 
     def _line(self, spot: Spot) -> str:
         from otel_loopblock.emit.words import milliseconds

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from otel_loopblock.testing.detection import Detection
+from otel_loopblock.testing.pauses import Pauses
 from otel_loopblock.testing.settings import Settings, asks
 
 if TYPE_CHECKING:
@@ -35,27 +36,42 @@ class Watcher:
         config: of this run.
         settings: the options.
         collect: called before the first report of a test that carries something.
+        report: called at the end with the pauses, if there were any.
 
     Raises:
         pytest.UsageError: the baseline cannot be used.
     """
 
-    def __init__(self, config: pytest.Config, settings: Settings, collect: Callable[[], None]) -> None:
+    def __init__(
+        self,
+        config: pytest.Config,
+        settings: Settings,
+        collect: Callable[[], None],
+        report: Callable[[Pauses], None],
+    ) -> None:
         self._config = config
         self._settings = settings
         self._collect = collect
+        self._report = report
         self._baseline = _read_baseline(settings)
         self._shared: Detection | None = None
         self._special: dict[str, pytest.Item] = {}
         self._judge: Judge | None = None
         self._judging = False
         self._lock = threading.Lock()
+        self._pauses = Pauses()
 
     # -- the run ----------------------------------------------------------------------------------
 
     def pytest_collection_finish(self, session: pytest.Session) -> None:
         """Learn which tests are not like the others: by what they ask for, or by what they run on."""
         self._special = {item.nodeid: item for item in session.items if _is_special(item)}
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_sessionfinish(self) -> None:
+        """Hand over what is on no report."""
+        if self._pauses.count:
+            self._report(self._pauses)
 
     def pytest_unconfigure(self) -> None:
         """Take the hooks away, that stayed in place."""
@@ -87,7 +103,9 @@ class Watcher:
 
     def _open(self) -> Detection:
         settings = self._settings
-        shared = Detection(settings.threshold_ms / 1000, settings.allow, notice=self._notice)
+        shared = Detection(
+            settings.threshold_ms / 1000, settings.allow, notice=self._notice, collected=self._pauses.add
+        )
         self._shared = shared
         shared.open()
         if not settings.on:

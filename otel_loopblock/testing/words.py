@@ -12,6 +12,7 @@ from otel_loopblock.advice.known import WAITING
 from otel_loopblock.block import Block
 from otel_loopblock.emit.words import milliseconds
 from otel_loopblock.stack import render
+from otel_loopblock.testing.detection import ASKED_TO_COLLECT, is_excused
 
 STACK_DEPTH = 32
 """Innermost frames shown of a stack."""
@@ -20,8 +21,6 @@ MAX_LISTED = 50
 """Blocks written out in one message; further ones are counted."""
 
 _THREAD_START = threading.Thread.start.__code__
-
-_ASKED_TO_COLLECT = frozenset({"gc.collect", "gc.freeze"})
 
 
 class EventLoopBlocked(AssertionError):
@@ -50,10 +49,9 @@ class EventLoopBlocked(AssertionError):
 def excuse(block: Block) -> str | None:
     """Why a block is none of the tested code's doing.
 
-    The time in which the garbage collector ran, or in which the process did not get the CPU, says something
-    of the machine and of the whole run. A block that consists of it for the most part, and is shorter than
-    its threshold without it, does not fail a test; nor does waiting for a new thread to be scheduled, as the
-    first work for a thread pool does. One in a call of ``gc.collect`` does.
+    The garbage collector's time, and that in which the process did not get the CPU, can excuse it
+    (:func:`~otel_loopblock.testing.detection.is_excused`); so does waiting for a new thread to be
+    scheduled, as the first work for a thread pool does. A call of ``gc.collect`` counts.
 
     Returns:
         The cause, ``gc`` or ``descheduled``; ``None`` for a block that counts.
@@ -68,10 +66,9 @@ def excuse(block: Block) -> str | None:
         share = 0.0  # who sleeps on a busy machine also wakes up late; it slept all the same
     descheduled = share * block.duration_s
     collecting = 0.0
-    if block.call not in _ASKED_TO_COLLECT:
+    if block.call not in ASKED_TO_COLLECT:
         collecting = min(block.evidence.get("event_loop.block.gc_time", 0.0), block.duration_s)
-    own = block.duration_s - descheduled - collecting
-    if own >= block.threshold_s or own >= 0.5 * block.duration_s:
+    if not is_excused(descheduled + collecting, block.duration_s, block.threshold_s):
         return None
     return "gc" if collecting >= descheduled else "descheduled"
 

@@ -17,6 +17,7 @@ import pytest
 import trio
 
 from otel_loopblock import guard
+from otel_loopblock.monitor import ATTRIBUTE
 from otel_loopblock.registry import registry
 from otel_loopblock.testing import EventLoopBlocked, detect_blocking
 from otel_loopblock.testing.detection import Detection
@@ -579,6 +580,26 @@ def test_wait_for_a_new_thread_to_be_scheduled_does_not_count(block):
 
     assert excuse(replace(block, stack=(*block.stack, starting))) == "descheduled"
     assert excuse(replace(block, stack=(*block.stack, starting), cause="cpu")) is None
+
+
+@pytest.mark.parametrize(("collecting_s", "noticed"), [(0.045, []), (0.02, [None])])
+def test_callback_that_runs_is_not_noticed_for_the_garbage_collector(run, collecting_s, noticed):
+    seen = []
+
+    async def main():
+        await asyncio.sleep(0)
+        monitor = getattr(asyncio.get_running_loop(), ATTRIBUTE)
+        now = time.perf_counter()
+        detection.entered = now - 1.0
+        monitor.garbage_collected(now - collecting_s, now)
+        detection.callback_running(monitor, now - 0.05, now)
+
+    detection = Detection(0.01, notice=seen.append, collected=lambda seconds: None)
+    detection.open()
+    run(main())
+    detection.close()
+
+    assert seen == noticed
 
 
 def test_block_that_does_not_count_is_listed_last_and_says_so(block):

@@ -300,6 +300,71 @@ def test_only_tests_that_have_blocked_or_ask_for_something_are_judged(suite):
     result.stdout.no_fnmatch_line("*AssertionError*")
 
 
+GARBAGE = """
+import gc
+
+MANY = 1_500_000
+
+@pytest.fixture
+def many():
+    gc.collect()
+    gc.disable()
+    kept = [[] for _ in range(MANY)]
+    yield kept
+    gc.enable()
+
+async def test_is_paused(many):
+    await asyncio.sleep(0.05)
+    gc.enable()
+    [[] for _ in range(1000)]
+    await asyncio.sleep(0)
+"""
+
+
+def test_block_by_the_garbage_collector_is_told_at_the_end_and_calls_no_judge(suite, pytester):
+    unjudged = GARBAGE.replace("many):", "many, request):") + f"    assert not {IS_JUDGED}\n"
+    result = suite(unjudged)("--loopblock-report=report.json", "--loopblock-threshold=20ms")
+
+    result.assert_outcomes(passed=1)
+    report = report_of(pytester)
+    assert report["blocks"] == []
+    assert report["garbage_collector"]["blocks"] == 1
+    assert 0.02 <= report["garbage_collector"]["longest"] < 30
+    result.stdout.fnmatch_lines(["*event loop blocked*", "not counted: 1 block by the garbage collector, *"])
+
+
+def test_collection_that_the_test_has_asked_for_counts(suite, pytester):
+    asked = GARBAGE.replace("gc.enable()\n    [[] for _ in range(1000)]", "gc.collect()")
+    suite(asked)("--loopblock-report=report.json", "--loopblock-threshold=20ms").assert_outcomes(failed=1)
+
+    (block,) = report_of(pytester)["blocks"]
+    assert block["attributes"]["event_loop.block.call"] == "gc.collect"
+    assert report_of(pytester)["garbage_collector"]["blocks"] == 0
+
+
+def test_collection_that_leaves_a_block_of_the_tests_own_counts(suite, pytester):
+    both = GARBAGE.replace("range(1000)]", "range(1000)]\n    stall(MANY / 1e6)")
+    suite(both)("--loopblock-report=report.json", "--loopblock-threshold=20ms").assert_outcomes(failed=1)
+
+    assert failing(report_of(pytester)) == ["test_is_paused"]
+    assert report_of(pytester)["garbage_collector"]["blocks"] == 0
+
+
+def test_test_with_options_of_its_own_sees_blocks_by_the_garbage_collector(suite):
+    suite(
+        GARBAGE.replace("many):", "many, loopblock):")
+        + "    assert [block.cause for block in loopblock.blocks] == ['gc']\n"
+    )("--loopblock", "--loopblock-threshold=20ms").assert_outcomes(passed=1)
+
+
+def test_blocks_by_the_garbage_collector_of_all_workers_are_added_up(suite, pytester):
+    twice = GARBAGE + "async def test_too(many):\n    await test_is_paused(many)\n"
+    result = suite(twice)("-n", "2", "--loopblock-report=report.json", "--loopblock-threshold=20ms")
+
+    result.assert_outcomes(passed=2)
+    assert report_of(pytester)["garbage_collector"]["blocks"] == 2
+
+
 def test_what_callbacks_did_before_a_test_is_not_charged_to_it(suite):
     suite(
         "ended = []\n"
