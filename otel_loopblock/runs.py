@@ -119,9 +119,10 @@ class Runs:
 
     def can_wait(self, now: float) -> bool:
         """Whether there is an alarm, and no loop seen to begin has run for long enough to be looked at."""
-        if self._alarm is None:
-            return False
-        return now - self._oldest(now) < (DELAY_TICKS - PUT_OFF_TICKS) * self.tick_s
+        return self._alarm is not None and not self._has_run_long(now)
+
+    def _has_run_long(self, now: float) -> bool:
+        return now - self._oldest(now) >= (DELAY_TICKS - PUT_OFF_TICKS) * self.tick_s
 
     def _oldest(self, otherwise: float) -> float:
         return min(list(self.began.values()), default=otherwise)
@@ -143,20 +144,23 @@ class Runs:
         self._waiting_since = now
         self._waiting = True
         try:
-            if not alarm.clear():
-                self._alarm = None
-                return now, now
-            self._due, self._rung = 0.0, False  # only now: somebody who sets it notes that before he does it
-            self.put_off_from = 0.0
-            oldest = self._oldest(0.0)
-            if oldest:
-                self._set(now, oldest + DELAY_TICKS * self.tick_s - now)
-            if is_wanted():
-                return now, now
-            alarm.wait(LONGEST_WAIT_S)
-            woken = perf_counter()
-            # Put off, or not due at all, when it woke up nevertheless: then it was not late.
-            return (self._due if 0.0 < self._due <= woken else woken), woken
+            while alarm.clear():
+                # Only now: somebody who sets it notes that before he does it.
+                self._due, self._rung = 0.0, False
+                self.put_off_from = 0.0
+                oldest = self._oldest(0.0)
+                if oldest:
+                    self._set(now, oldest + DELAY_TICKS * self.tick_s - now)
+                if is_wanted():
+                    return now, now
+                alarm.wait(LONGEST_WAIT_S)
+                now = perf_counter()
+                if self._rung or self._has_run_long(now) or now >= self._waiting_since + LONGEST_WAIT_S:
+                    # Put off, or not due at all, when it woke up nevertheless: then it was not late.
+                    return (self._due if 0.0 < self._due <= now else now), now
+                # It went off for a loop that has ended since: to look costs far more than to wait again.
+            self._alarm = None
+            return now, now
         finally:
             self._waiting = False
             self.put_off_from = inf

@@ -15,13 +15,13 @@ class Loop:
 
 
 class FakeAlarm:
-    """Goes off at :attr:`at`; whoever waits meets what the test has happen meanwhile."""
+    """Goes off at :attr:`at`; whoever waits meets what the test has happen meanwhile, each time the next."""
 
     def __init__(self, clock):
         self.clock = clock
         self.at = None
         self.there = True
-        self.meanwhile = lambda: None
+        self.meanwhile = []
         self.settings = 0
 
     def set(self, seconds):
@@ -36,7 +36,8 @@ class FakeAlarm:
 
     def wait(self, seconds):
         until = self.clock.now + seconds
-        self.meanwhile()
+        if self.meanwhile:
+            self.meanwhile.pop(0)()
         goes_off = until if self.at is None else min(until, self.at)
         self.clock.now = max(self.clock.now, goes_off)
 
@@ -76,21 +77,58 @@ def _end(runs, loop):
     runs.began.pop(id(loop), None)
 
 
-def _wait(runs, meanwhile=lambda: None, wanted=False):
-    """Have it wait; how many ticks after ``meanwhile`` it was due, and woke up."""
+def _wait(runs, *meanwhile, wanted=False):
+    """Have it wait; how many ticks after the last ``meanwhile`` it was due, and woke up."""
     ended = []
 
-    def then():
-        meanwhile()
+    def note():
         ended.append(module.perf_counter.now)
 
-    runs._alarm.meanwhile = then
+    *earlier, last = meanwhile or [lambda: None]
+    runs._alarm.meanwhile = [*earlier, lambda: (last(), note())]
     due, woken = runs.wait(lambda: wanted)
     return round((due - ended[0]) / TICK, 6), round((woken - ended[0]) / TICK, 6)
 
 
 def test_a_loop_that_runs_on_is_looked_at_after_a_delay(runs):
     assert _wait(runs, lambda: _begin(runs, Loop())) == (DELAY_TICKS, DELAY_TICKS)
+
+
+def test_nobody_is_woken_for_a_loop_that_has_ended_since(runs):
+    loop, next_loop = Loop(), Loop()
+
+    def for_a_moment():
+        _begin(runs, loop)
+        _end(runs, loop)
+
+    assert _wait(runs, *[for_a_moment] * 3, lambda: _begin(runs, next_loop)) == (DELAY_TICKS, DELAY_TICKS)
+    assert runs._alarm.settings == 4
+
+
+def test_nobody_is_woken_for_a_loop_that_began_after_one_that_has_ended(runs, clock):
+    loop, next_loop = Loop(), Loop()
+
+    def another_begins():
+        _begin(runs, loop)
+        clock.now += 0.9 * PUT_OFF_TICKS * TICK
+        _end(runs, loop)
+        clock.now += 0.05 * PUT_OFF_TICKS * TICK
+        _begin(runs, next_loop)
+        clock.now += DELAY_TICKS * TICK - PUT_OFF_TICKS * TICK
+
+    due, woken = _wait(runs, another_begins)
+    assert due == woken
+    assert 0 < woken <= DELAY_TICKS
+
+
+def test_who_rings_in_a_later_wait_is_heard(runs):
+    loop = Loop()
+
+    def for_a_moment():
+        _begin(runs, loop)
+        _end(runs, loop)
+
+    assert _wait(runs, for_a_moment, runs.ring) == (0.0, 0.0)
 
 
 def test_short_runs_put_it_off_each_time(runs, clock):
@@ -151,6 +189,7 @@ def test_short_runs_in_one_thread_do_not_put_off_the_look_at_a_loop_in_another(r
 
 def test_an_alarm_that_has_gone_off_is_not_set_again_before_the_watchdog_is_awake(runs, clock):
     long, short = Loop(), Loop()
+    settings = []
 
     def both():
         _begin(runs, long)
@@ -160,8 +199,10 @@ def test_an_alarm_that_has_gone_off_is_not_set_again_before_the_watchdog_is_awak
         _end(runs, long)
         clock.now += 0.5 * TICK
         _begin(runs, short)
+        settings.append(runs._alarm.settings)
 
-    assert _wait(runs, both) == (-0.5, 0)
+    assert _wait(runs, both) == (DELAY_TICKS, DELAY_TICKS)  # for the short one, which runs on
+    assert settings == [1]
 
 
 def test_a_loop_that_begins_beside_another_is_looked_at_when_nothing_else_is_due(runs, clock):
@@ -260,7 +301,7 @@ def test_an_alarm_that_is_lost_is_not_waited_for_again(runs, clock):
         runs._alarm.there = False
         _begin(runs, Loop())
 
-    runs._alarm.meanwhile = lost
+    runs._alarm.meanwhile = [lost]
     due, woken = runs.wait(lambda: False)
 
     assert due == woken
