@@ -25,8 +25,8 @@ if TYPE_CHECKING:
 
 _JUDGE = "loopblock-judge"
 
-_SPECIAL = frozenset({"loopblock_off", "trio"})
-"""Markers of tests that are not like the others, beside those that ask to be watched."""
+_SPECIAL = frozenset({"loopblock", "loopblock_off", "trio"})
+"""Markers of tests that are not like the others."""
 
 
 class Watcher:
@@ -147,7 +147,7 @@ class Watcher:
 
 
 def _is_special(item: pytest.Item) -> bool:
-    if asks(item) or not _SPECIAL.isdisjoint([marker.name for marker in item.iter_markers()]):
+    if asks(item, _SPECIAL):
         return True
     if "anyio_backend" not in getattr(item, "fixturenames", ()):
         return False
