@@ -204,18 +204,18 @@ class Detection:
         self, monitor: Monitor, started: float, ended: float, target: Target, context: Context | None
     ) -> None:
         """Take the part of a callback that lies after :meth:`open`."""
-        evidence = monitor.evidence(ended)
-        if self._collected is None or not self._is_collection(monitor, evidence, started, ended):
+        evidence, lasted = monitor.evidence(ended), ended - max(started, self.entered)
+        if self._collected is None or not self._is_collection(monitor, evidence, started, lasted):
             self._charge(monitor, started, ended, evidence, target)
-        elif ended - max(started, self.entered) >= self.threshold_s:
-            self._collected(ended - max(started, self.entered))
+        elif lasted >= self.threshold_s:
+            self._collected(lasted)
 
-    def _is_collection(self, monitor: Monitor, evidence: Evidence, started: float, ended: float) -> bool:
+    def _is_collection(self, monitor: Monitor, evidence: Evidence, started: float, lasted: float) -> bool:
         charges = self._charges.get(monitor)
         if self._closed or not self._sees(monitor) or (charges is not None and charges.callback == started):
             return False
-        began = max(started, self.entered)
-        return is_excused(monitor.collected(began, ended), ended - began, self.threshold_s) and not any(
+        ended = evidence.end.at
+        return is_excused(monitor.collected(ended - lasted, ended), lasted, self.threshold_s) and not any(
             look.call in ASKED_TO_COLLECT for look in evidence.looks
         )
 

@@ -115,7 +115,7 @@ class Reporter:
     def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:
         """Show the worst culprits."""
         if self._records or self._not_covered or self._said or self.pauses.count:
-            terminalreporter.section("event loop blocked")
+            terminalreporter.write_sep("=", "event loop blocked")
             found = self._spots()
             for spot in found[:SHOWN]:
                 terminalreporter.write_line(self._line(spot), red=spot.fails, yellow=not spot.fails)

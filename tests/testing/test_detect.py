@@ -602,6 +602,27 @@ def test_callback_that_runs_is_not_noticed_for_the_garbage_collector(run, collec
     assert seen == noticed
 
 
+@pytest.mark.parametrize("excused", [True, False])
+def test_callback_that_consists_of_the_garbage_collector_is_told_instead_of_kept(run, excused):
+    told = []
+
+    async def main():
+        await asyncio.sleep(0)
+        monitor = getattr(asyncio.get_running_loop(), ATTRIBUTE)
+        began = time.perf_counter()
+        stall()
+        monitor.garbage_collected(began, time.perf_counter() if excused else began + 0.01)
+        await asyncio.sleep(0)
+
+    detection = Detection(0.02, collected=told.append)
+    detection.open()
+    run(main())
+    detection.close()
+
+    assert [seconds >= BLOCK_S for seconds in told] == [True] * excused
+    assert functions(detection) == ["stall"] * (not excused)
+
+
 def test_block_that_does_not_count_is_listed_last_and_says_so(block):
     excused = replace(block, call="sum", cause="descheduled", evidence={}, duration_s=3.0)
 
