@@ -10,7 +10,7 @@ import asyncio
 import gc
 import math
 import sys
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, thread
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -27,7 +27,7 @@ class Pool:
     queue: int
     """Calls that wait for a thread."""
     utilization: float | None
-    """Busy threads per threads allowed, 0 to 1; ``None`` where there is no limit."""
+    """Busy threads per threads allowed, 0 to 1; ``None`` where there is no limit, or it cannot be told."""
 
 
 def pools_of(loop: asyncio.AbstractEventLoop) -> list[Pool]:
@@ -66,11 +66,19 @@ def _of_default(loop: asyncio.AbstractEventLoop) -> Pool | None:
     executor: Any = default_executor(loop)
     if executor is None or executor._shutdown:
         return None
-    threads = len(executor._threads)
+    workers = list(executor._threads)
     queue = executor._work_queue.qsize()
-    idle = executor._idle_semaphore._value
-    busy = min(threads, max(0, threads - idle))
-    return Pool("default", threads, queue, busy / executor._max_workers)
+    if type(executor)._adjust_thread_count is not ThreadPoolExecutor._adjust_thread_count:
+        return Pool("default", len(workers), queue, None)  # its threads may wait elsewhere
+    # The executor counts its idle threads, but up to Python 3.11 it counts too many after each backlog.
+    # An idle one stands in the worker function itself: what it waits in is written in C.
+    frames = sys._current_frames()
+    idle = sum(
+        worker.ident in frames and frames[worker.ident].f_code is thread._worker.__code__
+        for worker in workers
+    )
+    busy = min(len(workers), len(workers) - idle + queue)
+    return Pool("default", len(workers), queue, busy / executor._max_workers)
 
 
 def _of_anyio(loop: asyncio.AbstractEventLoop) -> Pool | None:
