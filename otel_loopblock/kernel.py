@@ -53,12 +53,14 @@ def _reader() -> Callable[[bytes], bytes] | None:
     except (ImportError, OSError, AttributeError):
         return None
     flags = os.O_RDONLY | os.O_CLOEXEC
+    # ctypes makes the type anew where nobody keeps it, and that takes twice as long as all the rest here.
+    make_buffer = ctypes.c_char * 96
 
     def contents(path: bytes) -> bytes:
         descriptor = open_(path, flags)
         if descriptor < 0:
             return b""
-        buffer = ctypes.create_string_buffer(96)  # one per call: a signal handler may come in between
+        buffer = make_buffer()  # one per call: a signal handler may come in between
         size = read(descriptor, buffer, 96)
         close(descriptor)
         return buffer.raw[:size] if size > 0 else b""
