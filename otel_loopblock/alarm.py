@@ -15,7 +15,7 @@ import struct
 import sys
 from collections.abc import Callable
 from functools import lru_cache
-from typing import Any, NamedTuple
+from typing import Any
 
 _PERIOD_S, _PERIOD_NS = 3600, 21_117
 """An alarm that nobody sets again goes off each hour or so. These numbers tell that it is one of ours."""
@@ -24,17 +24,26 @@ _CLOCK_MONOTONIC = 1
 """The clock of ``time.perf_counter``."""
 
 
-class _Kernel(NamedTuple):
+class _Kernel:
     """The calls of ``timerfd``. They return -1 where they fail; a value is a ``struct itimerspec``."""
 
-    create: Callable[[int, int], int]
-    """Clock and flags; a descriptor."""
-    settime: Callable[[int, int, bytes, Any], int]
-    """Descriptor, flags, new value, room for the one that it replaces or ``None``; 0."""
-    gettime: Callable[[int, Any], int]
-    """Descriptor, room for its value; 0."""
-    value: Callable[[], Any]
-    """Makes such room: seconds and ns of the period, seconds and ns until it goes off."""
+    __slots__ = ("create", "gettime", "settime", "value")
+
+    def __init__(self) -> None:
+        import ctypes
+
+        # It keeps the GIL, unlike CDLL and what is in os since Python 3.13: with these the watchdog
+        # might have to wait for the end of a block before it could begin to wait for the alarm.
+        libc = ctypes.PyDLL(None)
+        # No argument types: to check them would take longer than to convert what is given.
+        self.create: Callable[[int, int], int] = libc.timerfd_create
+        """Clock and flags; a descriptor."""
+        self.settime: Callable[[int, int, bytes, Any], int] = libc.timerfd_settime
+        """Descriptor, flags, new value, room for the one that it replaces or ``None``; 0."""
+        self.gettime: Callable[[int, Any], int] = libc.timerfd_gettime
+        """Descriptor, room for its value; 0."""
+        self.value: Callable[[], Any] = ctypes.c_long * 4
+        """Makes such room: seconds and ns of the period, seconds and ns until it goes off."""
 
 
 class Alarm:
@@ -44,30 +53,39 @@ class Alarm:
         OSError: there is none to be had.
     """
 
-    __slots__ = ("_descriptor", "_kernel", "_poll")
+    __slots__ = ("_descriptor", "_gettime", "_poll", "_settime", "_value")
 
     def __init__(self) -> None:
         kernel = _kernel()
         if kernel is None:
             raise OSError("no timerfd on this platform")
-        self._kernel = kernel
+        self._settime, self._gettime, self._value = kernel.settime, kernel.gettime, kernel.value
         self._descriptor = kernel.create(_CLOCK_MONOTONIC, os.O_CLOEXEC | os.O_NONBLOCK)
-        if self._descriptor < 0 or kernel.settime(self._descriptor, 0, _value(0), None) != 0:
+        if self._descriptor < 0 or self._settime(self._descriptor, 0, _value(None), None) != 0:
             raise OSError("no timerfd to be had")
         self._poll = select.poll()
         self._poll.register(self._descriptor, select.POLLIN)
 
-    def set(self, seconds: float) -> bool:
+    def set(self, seconds: float | None) -> bool:
         """Have it go off so many seconds from now, and no more at the time that was set before.
+
+        Args:
+            seconds: ``None``: not at all, nor shall it wake a wait by having gone off already.
 
         Returns:
             Whether the descriptor is still there. Once it is not, this never is of use again.
         """
-        return self._set(max(1, int(seconds * 1e9)))
-
-    def clear(self) -> bool:
-        """Have it not go off, nor wake a wait by having gone off already; returns as :meth:`set` does."""
-        return self._set(0)
+        # Called every few milliseconds where loops run shortly: nothing more than it takes.
+        descriptor = self._descriptor
+        if descriptor < 0:
+            return False
+        before = self._value()
+        if self._settime(descriptor, 0, _value(seconds), before) == 0:
+            if before[1] == _PERIOD_NS and before[0] == _PERIOD_S:
+                return True
+            self._settime(descriptor, 0, bytes(before), None)  # the application's timer has got the number
+        self._descriptor = -1
+        return False
 
     def wait(self, seconds: float) -> None:
         """Wait, without the GIL, until it has gone off; for one thread, and so many seconds at most."""
@@ -83,24 +101,13 @@ class Alarm:
                 os.close(descriptor)
 
     def _is_ours(self, descriptor: int) -> bool:
-        now = self._kernel.value()
-        return self._kernel.gettime(descriptor, now) == 0 and (now[0], now[1]) == (_PERIOD_S, _PERIOD_NS)
-
-    def _set(self, initial_ns: int) -> bool:
-        descriptor = self._descriptor
-        if descriptor < 0:
-            return False
-        settime, before = self._kernel.settime, self._kernel.value()
-        if settime(descriptor, 0, _value(initial_ns), before) == 0:
-            if before[1] == _PERIOD_NS and before[0] == _PERIOD_S:
-                return True
-            settime(descriptor, 0, bytes(before), None)  # a timer of the application has got the number
-        self._descriptor = -1
-        return False
+        now = self._value()
+        return self._gettime(descriptor, now) == 0 and (now[0], now[1]) == (_PERIOD_S, _PERIOD_NS)
 
 
 @lru_cache(maxsize=16)
-def _value(initial_ns: int) -> bytes:
+def _value(seconds: float | None) -> bytes:
+    initial_ns = 0 if seconds is None else max(1, int(seconds * 1e9))
     return struct.pack("@4l", _PERIOD_S, _PERIOD_NS, *divmod(initial_ns, 1_000_000_000))
 
 
@@ -109,12 +116,6 @@ def _kernel() -> _Kernel | None:
     if sys.platform != "linux":
         return None
     try:
-        import ctypes  # has been imported to read the scheduler's counters
-
-        # It keeps the GIL, unlike CDLL and what is in os since Python 3.13: with these the watchdog
-        # might have to wait for the end of a block before it could begin to wait for the alarm.
-        libc = ctypes.PyDLL(None)
-        # No argument types: to check them would take longer than to convert what is given.
-        return _Kernel(libc.timerfd_create, libc.timerfd_settime, libc.timerfd_gettime, ctypes.c_long * 4)
+        return _Kernel()
     except (ImportError, OSError, AttributeError):
         return None

@@ -17,7 +17,7 @@ from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
 from otel_loopblock import guard, kernel
-from otel_loopblock.runs import FRESH_TICKS
+from otel_loopblock.runs import BASELINE_TICKS, FRESH_TICKS
 from otel_loopblock.samples import (
     Delay,
     Evidence,
@@ -220,8 +220,12 @@ class Monitor:
     def _read_clocks(self, thread: LoopThread, now: float) -> None:
         cpu = time.thread_time() if thread.clock is not None else None
         self.reading = reading = Reading(now, cpu, time.process_time(), None, self.busy)
-        self.baseline = self.registry.baseline(thread, reading)
-        self.stale_from = now + FRESH_TICKS * self.registry.watchdog.tick_s
+        tick_s = self.registry.watchdog.tick_s
+        known = thread.baseline
+        if known is None or now - known.at >= BASELINE_TICKS * tick_s:
+            known = self.registry.baseline(thread, reading)
+        self.baseline = known
+        self.stale_from = now + FRESH_TICKS * tick_s
 
     @property
     def running(self) -> bool:

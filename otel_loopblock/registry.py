@@ -19,7 +19,7 @@ from otel_loopblock import guard, kernel
 from otel_loopblock.hooks import Hooks
 from otel_loopblock.monitor import ATTRIBUTE, LoopThread, Monitor
 from otel_loopblock.samples import Reading, Target
-from otel_loopblock.watchdog import BASELINE_TICKS, Watchdog
+from otel_loopblock.watchdog import Watchdog
 
 IDLE_TICKS = 2
 """Ticks in which a thread may have done anything but compute while its scheduler's counters still serve."""
@@ -216,12 +216,12 @@ class Registry:
         return thread
 
     def baseline(self, thread: LoopThread, reading: Reading) -> Reading:
-        """The scheduler's counters for a loop that begins to run.
+        """The scheduler's counters for a loop that begins to run, where those of an earlier one are old.
 
         Reading them costs more than all the rest that is done for a new loop. Whoever makes loops one after
-        the other in one thread, as tests do, gets those of an earlier one: while they are no older than those
-        of a loop that runs on may be, or the thread has computed all the time but for less than half a
-        threshold. It can have waited for a CPU no longer than that.
+        the other in one thread, as tests do, gets those of an earlier one nevertheless where the thread has
+        computed all the time since but for less than half a threshold: it can have waited for a CPU no longer
+        than that.
 
         Args:
             thread: that runs it.
@@ -230,8 +230,6 @@ class Registry:
         known, tick_s = thread.baseline, self.watchdog.tick_s
         if known is not None:
             passed = reading.at - known.at
-            if passed < BASELINE_TICKS * tick_s:
-                return known
             cpu, before = reading.thread_cpu, known.thread_cpu
             if cpu is not None and before is not None and passed - (cpu - before) < IDLE_TICKS * tick_s:
                 return known

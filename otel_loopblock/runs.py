@@ -21,6 +21,9 @@ at a threshold of 10 ms is looked at although Python code keeps the GIL for a sw
 FRESH_TICKS = 1.0
 """The clocks that were read so many ticks ago for a loop that began to run need not be read again."""
 
+BASELINE_TICKS = 8
+"""Ticks between readings of the scheduler's counters while no callback is long."""
+
 PUT_OFF_TICKS = 1.0
 """An alarm that was set less than so many ticks ago is not put off: to set it again costs more than all the
 rest that is done when a loop begins to run."""
@@ -88,9 +91,10 @@ class Runs:
         alarm = self._alarm
         if alarm is None:
             return
-        self._due = now + seconds
+        self._due = self._put_off_until = due = now + seconds
         self.put_off_from = inf if self._rung else now + PUT_OFF_TICKS * self.tick_s
-        self._put_off_until = min(self._due, self._waiting_since + LONGEST_WAIT_S)
+        if due > self._waiting_since + LONGEST_WAIT_S:
+            self._put_off_until = self._waiting_since + LONGEST_WAIT_S
         if not alarm.set(seconds):
             self._alarm, self._due = None, 0.0
 
@@ -144,7 +148,7 @@ class Runs:
         self._waiting_since = now
         self._waiting = True
         try:
-            while alarm.clear():
+            while alarm.set(None):
                 # Only now: somebody who sets it notes that before he does it.
                 self._due, self._rung = 0.0, False
                 self.put_off_from = 0.0

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING
 from otel_loopblock import guard, kernel
 from otel_loopblock.lateness import Lateness
 from otel_loopblock.naming import called_name, line_number
-from otel_loopblock.runs import Runs
+from otel_loopblock.runs import BASELINE_TICKS, Runs
 from otel_loopblock.samples import Look, RawFrame, Reading, Watch, queued_between
 
 if TYPE_CHECKING:
@@ -37,9 +37,6 @@ one begins to run."""
 
 LONG_TICK_S = 0.02
 """A tick longer than this can be interrupted; the sleep of a shorter one costs less."""
-
-BASELINE_TICKS = 8
-"""Ticks between readings of the scheduler's counters while no callback is long."""
 
 MAX_DEPTH = 200
 """Frames walked per look: deeper recursion is cut at the outer end."""

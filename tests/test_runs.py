@@ -26,13 +26,12 @@ class FakeAlarm:
         self.settings = 0
 
     def set(self, seconds):
+        if seconds is None:
+            self.at = None
+            return self.there
         self.settings += 1
         if self.there:
             self.at = self.clock.now + seconds
-        return self.there
-
-    def clear(self):
-        self.at = None
         return self.there
 
     def wait(self, seconds):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -9,7 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from otel_loopblock import kernel
-from otel_loopblock.monitor import LoopThread
+from otel_loopblock.monitor import LoopThread, Monitor
 from otel_loopblock.registry import Registry, registry
 from otel_loopblock.samples import Reading, Scheduling
 from otel_loopblock.watchdog import Watchdog
@@ -131,15 +132,21 @@ def test_watchdog_that_rests_can_be_stopped():
 def test_loops_made_one_after_the_other_in_a_thread_share_a_baseline(monkeypatch, age_s, computed_s, reads):
     asked = []
     monkeypatch.setattr(kernel, "scheduling", lambda native_id: asked.append(native_id) or Scheduling(0.5, 7))
-    fresh, thread = Registry(), LoopThread()
-    cpu_s = 4.0 + computed_s if computed_s is not None else None
+    fresh, thread, loops = Registry(), LoopThread(), [asyncio.new_event_loop() for _ in range(2)]
+    one, other = (Monitor(loop, "asyncio", fresh) for loop in loops)
+    if computed_s is None:
+        thread.clock = None
 
-    first = fresh.baseline(thread, Reading(10.0, 4.0, 0.0))
-    second = fresh.baseline(thread, Reading(10.0 + age_s, cpu_s, 0.0))
+    monkeypatch.setattr(time, "thread_time", lambda: 4.0)
+    one._read_clocks(thread, 10.0)
+    monkeypatch.setattr(time, "thread_time", lambda: 4.0 + computed_s)
+    other._read_clocks(thread, 10.0 + age_s)
+    for loop in loops:
+        loop.close()
 
     assert len(asked) == reads
-    assert first.scheduling == second.scheduling == Scheduling(0.5, 7)
-    assert second.at == (10.0 if reads == 1 else 10.0 + age_s)
+    assert one.baseline.scheduling == other.baseline.scheduling == Scheduling(0.5, 7)
+    assert (one.baseline.at, other.baseline.at) == (10.0, 10.0 if reads == 1 else 10.0 + age_s)
 
 
 def test_threads_share_no_baseline(monkeypatch):
