@@ -1,12 +1,14 @@
 """The pytest plugin on a suite of 1,000 async tests: what it costs, and what it finds.
 
-    python benchmarks/pytest_plugin.py [--suite loop|service] [--rounds 7] [--tests 1000] [--blocks 100]
+    python benchmarks/pytest_plugin.py [--suite loop|service] [--rounds 30] [--tests 1000] [--blocks 100]
 
-First the suite, without a block in it, in turns with and without --loopblock, each in a process of its own.
-Whole processes scatter by several per cent, so each test's time is taken by itself, and what is left of a
-process is its start and end: of each the median of all rounds, added up. The suite "loop" has the shortest
-of async tests: what the plugin takes per test is as large a share there as it can be. In "service" each test
-makes a client and asks a small FastAPI application two or three times, in the same process.
+First the suite, without a block in it, with and without --loopblock. Machines become faster and slower by
+several per cent within seconds, so two processes take turns, 50 tests each, while the other one stands still:
+the median of the differences between neighbours is what the plugin costs. The same for what comes before the
+first test, from the suite's conftest.py on, and after the last. The interval is that of 19 in 20 resamplings
+of the rounds. The suite "loop" has the shortest of async tests: what the plugin takes per test is as large a
+share there as it can be. In "service" each test makes a client and asks a small FastAPI application two or
+three times, in the same process.
 
 Then the same suite with blocks of 12 to 30 ms planted into some tests, alone and with pytest-xdist on two
 cores: which tests failed, and with which line.
@@ -24,10 +26,14 @@ import sys
 import tempfile
 import time
 from pathlib import Path
+from typing import NamedTuple
 
 from rich.console import Console
 from rich.progress import track
 from rich.table import Table
+
+AT_ONCE = 50
+"""Tests per turn."""
 
 INI = """[pytest]
 asyncio_mode = auto
@@ -35,28 +41,42 @@ asyncio_default_fixture_loop_scope = function
 """
 
 CONFTEST = """import json
+import os
 import time
 
 import pytest
 
-seconds = []
+loaded = began = time.time()
+reading, writing = map(int, os.environ["TURNS"].split(","))
+parts = []
+tests = 0
+
+
+def turn():
+    global began
+    parts.append(time.time() - began)
+    os.write(writing, b"x")
+    os.read(reading, 1)
+    began = time.time()
 
 
 @pytest.hookimpl(wrapper=True, tryfirst=True)
 def pytest_runtest_protocol():
-    began = time.perf_counter()
-    try:
-        return (yield)
-    finally:
-        seconds.append(time.perf_counter() - began)
+    global tests
+    if tests % int(os.environ["AT_ONCE"]) == 0:
+        turn()
+    tests += 1
+    return (yield)
 
 
-def pytest_unconfigure(config):
-    if not hasattr(config, "workerinput"):
-        with open("seconds.json", "w") as file:
-            json.dump(seconds, file)
+@pytest.hookimpl(wrapper=True, tryfirst=True)
+def pytest_sessionfinish():
+    turn()
+    with open("parts.json", "w") as file:
+        json.dump([loaded, *parts, began], file)
+    return (yield)
 """
-"""Notes how long each test takes, in seconds."""
+"""Waits for its turn before each so many tests, and before the end; notes how long each part has taken."""
 
 HEAD = """import asyncio
 import hashlib
@@ -195,7 +215,6 @@ def write_suite(folder: Path, suite: str, tests: int, blocks: int, seed: int) ->
     planted = set(choice.sample(range(tests), blocks))
     lines: dict[str, tuple[int, int]] = {}
     (folder / "pytest.ini").write_text(INI)
-    (folder / "conftest.py").write_text(CONFTEST)
     for module in range(0, tests, 100):
         text = head
         for number in range(module, min(module + 100, tests)):
@@ -208,52 +227,125 @@ def write_suite(folder: Path, suite: str, tests: int, blocks: int, seed: int) ->
     return lines
 
 
-def run(folder: Path, *options: str) -> float:
-    """Run pytest there; wall seconds of the whole process."""
+def start(folder: Path, *options: str, turns: tuple[int, int] | None = None) -> subprocess.Popen[str]:
+    """Start pytest there, with the descriptors by which it waits for its turn and says that it does."""
     # Bytecode is kept, as it is for installed packages.
     environment = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
     environment["PYTHONPYCACHEPREFIX"] = str(folder / "bytecode")
-    began = time.perf_counter()
-    done = subprocess.run(
+    if turns is not None:
+        environment["TURNS"] = ",".join(map(str, turns))
+        environment["AT_ONCE"] = str(AT_ONCE)
+    return subprocess.Popen(
         [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "--tb=no", *options],
         cwd=folder,
         env=environment,
-        capture_output=True,
+        pass_fds=turns or (),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
         text=True,
-        check=False,
     )
-    took = time.perf_counter() - began
-    if done.returncode not in (0, 1):
-        raise SystemExit(done.stdout + done.stderr)
-    return took
+
+
+def end(process: subprocess.Popen[str]) -> None:
+    """Wait for its end."""
+    output, _ = process.communicate()
+    if process.returncode not in (0, 1):
+        raise SystemExit(output)
+
+
+class Parts(NamedTuple):
+    """Seconds of a run of the suite."""
+
+    loading: float
+    """Until its conftest.py was loaded."""
+    first: float
+    """From there until the first test."""
+    turns: list[float]
+    last: float
+    """After the last test."""
+
+
+class Turns:
+    """A run of the suite that stands still until it is its turn."""
+
+    def __init__(self, folder: Path, *options: str) -> None:
+        self.folder = folder
+        reading, self._go = os.pipe()
+        self._waits, writing = os.pipe()
+        self._started = time.time()
+        self._process = start(folder, *options, turns=(reading, writing))
+        os.close(reading)
+        os.close(writing)
+        os.read(self._waits, 1)
+
+    def go_on(self) -> None:
+        """Let it run until it waits for its next turn, or has ended."""
+        os.write(self._go, b"x")
+        os.read(self._waits, 1)
+
+    def end(self) -> Parts:
+        """Let it come to its end."""
+        os.write(self._go, b"x")
+        end(self._process)
+        ended = time.time()
+        os.close(self._go)
+        os.close(self._waits)
+        loaded, before_tests, *turns, last = json.loads((self.folder / "parts.json").read_text())
+        return Parts(loaded - self._started, before_tests, turns, ended - last)
 
 
 def cost(suite: str, rounds: int, tests: int) -> Table:
-    """Seconds with and without the plugin, in turns."""
-    off: list[list[float]] = []
-    on: list[list[float]] = []
+    """Seconds with and without the plugin."""
+    pairs: list[tuple[Parts, Parts]] = []
+    choice = random.Random(1)
     with tempfile.TemporaryDirectory() as name:
-        folder = Path(name)
-        write_suite(folder, suite, tests, 0, seed=1)
-        run(folder, "--loopblock")  # compiles
-        for turn in track(range(rounds), "with and without, in turns"):
-            for options, rows in (((), off), (("--loopblock",), on))[:: 1 if turn % 2 else -1]:
-                whole = run(folder, *options)
-                each = json.loads((folder / "seconds.json").read_text())
-                rows.append([whole - sum(each), *each])
+        folders = [Path(name) / part for part in ("without", "plugin_")]
+        for folder in folders:
+            folder.mkdir()
+            write_suite(folder, suite, tests, 0, seed=1)
+            end(start(folder, "--loopblock"))  # compiles
+            (folder / "conftest.py").write_text(CONFTEST)
+        for turn in track(range(-1, rounds), "with and without, in turns"):
+            both = [lambda: Turns(folders[0]), lambda: Turns(folders[1], "--loopblock")]
+            order = choice.sample((0, 1), 2)
+            runs = {which: both[which]() for which in order}
+            for _ in range(0, tests, AT_ONCE):
+                for which in choice.sample((0, 1), 2):
+                    runs[which].go_on()
+            measured = {which: runs[which].end() for which in order}
+            if turn >= 0:  # the first compiles the conftest.py
+                pairs.append((measured[0], measured[1]))
     table = Table(
         "", "without", "--loopblock", "ratio", title=f"{tests} async tests ({suite}), {rounds} rounds"
     )
-    for title, choose in (("median", statistics.median), ("least", min)):
-        rest_off, *tests_off = map(choose, zip(*off, strict=True))
-        rest_on, *tests_on = map(choose, zip(*on, strict=True))
-        for part, a, b in (
-            ("start and end", rest_off, rest_on),
-            ("tests", sum(tests_off), sum(tests_on)),
-            ("all", rest_off + sum(tests_off), rest_on + sum(tests_on)),
-        ):
-            table.add_row(f"{part}, s, {title}", f"{a:.3f}", f"{b:.3f}", f"{b / a:.3f}")
+    resampled = sorted(ratio(choice.choices(pairs, k=rounds)) for _ in range(400))
+    for title, base, added in parts(pairs):
+        table.add_row(f"{title}, s", f"{base:.3f}", f"{base + added:.3f}", f"{1 + added / base:.4f}")
+    table.add_row("all", "", "", f"{ratio(pairs):.4f} ({resampled[10]:.4f} to {resampled[-11]:.4f})")
     return table
+
+
+def parts(pairs: list[tuple[Parts, Parts]]) -> list[tuple[str, float, float]]:
+    """Name of a part of the run, seconds without the plugin, and how many more with it."""
+    before = [run.loading for pair in pairs for run in pair]  # of both: it is the same
+    first = [(off.first, on.first) for off, on in pairs]
+    turns = [neighbours for off, on in pairs for neighbours in zip(off.turns, on.turns, strict=True)]
+    last = [(off.last, on.last) for off, on in pairs]
+    found = [("until conftest.py", statistics.median(before), 0.0)]
+    for title, seconds, times in (
+        ("until the first test", first, 1),
+        ("tests", turns, len(turns) // len(pairs)),
+        ("after the last", last, 1),
+    ):
+        base, added = statistics.median(a for a, _ in seconds), statistics.median(b - a for a, b in seconds)
+        found.append((title, times * base, times * added))
+    return found
+
+
+def ratio(pairs: list[tuple[Parts, Parts]]) -> float:
+    """With the plugin per without."""
+    found = parts(pairs)
+    return 1 + sum(added for *_, added in found) / sum(base for _, base, _ in found)
 
 
 def findings(suite: str, tests: int, blocks: int) -> Table:
@@ -263,7 +355,7 @@ def findings(suite: str, tests: int, blocks: int) -> Table:
         with tempfile.TemporaryDirectory() as name:
             folder = Path(name)
             lines = write_suite(folder, suite, tests, blocks, seed=2)
-            run(folder, "--loopblock", "--loopblock-report=report.json", *options)
+            end(start(folder, "--loopblock", "--loopblock-report=report.json", *options))
             report = json.loads((folder / "report.json").read_text())
         failed = [block for block in report["blocks"] if block["fails"]]
         guilty = {block["test"] for block in failed} & set(lines)
@@ -290,7 +382,7 @@ def main() -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("--suite", choices=sorted(SUITES), default="loop")
-    parser.add_argument("--rounds", type=int, default=7)
+    parser.add_argument("--rounds", type=int, default=30)
     parser.add_argument("--tests", type=int, default=1000)
     parser.add_argument("--blocks", type=int, default=100)
     args = parser.parse_args()
