@@ -18,15 +18,17 @@ DELAY_TICKS = 2.0
 """After so many ticks a loop that has begun to run is looked at: half of a threshold, that a block of 12 ms
 at a threshold of 10 ms is looked at although Python code keeps the GIL for a switch interval (5 ms)."""
 
-FRESH_TICKS = 1.0
-"""The clocks that were read so many ticks ago for a loop that began to run need not be read again."""
+FRESH_TICKS = 1.6
+"""The clocks that were read so many ticks ago for a loop that began to run need not be read again. What they
+leave open of the shortest block, of four ticks, is what :func:`otel_loopblock.cause.judge` can do without."""
 
 BASELINE_TICKS = 8
 """Ticks between readings of the scheduler's counters while no callback is long."""
 
 PUT_OFF_TICKS = 1.0
 """An alarm that was set less than so many ticks ago is not put off: to set it again costs more than all the
-rest that is done when a loop begins to run."""
+rest that is done when a loop begins to run. A loop that runs for longer than is then left of the delay wakes
+the watchdog for nothing, which costs several times as much: at 1.6, that ate up what was saved."""
 
 LONGEST_WAIT_S = 1.0
 """How long the alarm is put off, or waited for, at most, whatever has happened to it."""

@@ -46,14 +46,10 @@ def pytest_configure(config: pytest.Config) -> None:
 
 @pytest.hookimpl(trylast=True)
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Begin where a test asks for it; check the markers."""
-    asking = [item for item in items if settings.asks(item)]
-    if asking:
-        watcher = _watcher(config)
-        for item in asking:
-            watcher.check_markers(item)
-        if not hasattr(config, "workerinput"):
-            _reporter(config)
+    """Begin where a test asks for it."""
+    if not config.stash[_settings].on and any(settings.asks(item) for item in items):
+        _watcher(config)
+        _reporter(config)
 
 
 @pytest.hookimpl(optionalhook=True)

@@ -64,8 +64,15 @@ class Watcher:
     # -- the run ----------------------------------------------------------------------------------
 
     def pytest_collection_finish(self, session: pytest.Session) -> None:
-        """Learn which tests are not like the others: by what they ask for, or by what they run on."""
+        """Learn which tests are not like the others: by what they ask for, or by what they run on.
+
+        Raises:
+            pytest.UsageError: one of them asks for what there is not.
+        """
         self._special = {item.nodeid: item for item in session.items if _is_special(item)}
+        for item in self._special.values():
+            if asks(item):
+                self._check_markers(item)
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_sessionfinish(self) -> None:
@@ -79,12 +86,7 @@ class Watcher:
         if shared is not None:
             shared.close()
 
-    def check_markers(self, item: pytest.Item) -> None:
-        """Refuse what cannot be used before a test runs.
-
-        Raises:
-            pytest.UsageError: naming the test and the argument.
-        """
+    def _check_markers(self, item: pytest.Item) -> None:
         from otel_loopblock.testing.judge import options_of
 
         try:
