@@ -276,12 +276,17 @@ class Turns:
         self._process = start(folder, *options, turns=(reading, writing))
         os.close(reading)
         os.close(writing)
-        os.read(self._waits, 1)
+        self._until_it_waits()
 
     def go_on(self) -> None:
-        """Let it run until it waits for its next turn, or has ended."""
+        """Let it run until it waits for its next turn."""
         os.write(self._go, b"x")
-        os.read(self._waits, 1)
+        self._until_it_waits()
+
+    def _until_it_waits(self) -> None:
+        if not os.read(self._waits, 1):  # it has ended instead
+            end(self._process)
+            raise SystemExit("pytest ended before its last turn")
 
     def end(self) -> Parts:
         """Let it come to its end."""

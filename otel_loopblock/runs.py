@@ -18,9 +18,8 @@ DELAY_TICKS = 2.0
 """After so many ticks a loop that has begun to run is looked at: half of a threshold, that a block of 12 ms
 at a threshold of 10 ms is looked at although Python code keeps the GIL for a switch interval (5 ms)."""
 
-FRESH_TICKS = 1.6
-"""The clocks that were read so many ticks ago for a loop that began to run need not be read again. What they
-leave open of the shortest block, of four ticks, is what :func:`otel_loopblock.cause.judge` can do without."""
+FRESH_TICKS = 1.0
+"""The clocks that were read so many ticks ago for a loop that began to run need not be read again."""
 
 BASELINE_TICKS = 8
 """Ticks between readings of the scheduler's counters while no callback is long."""
