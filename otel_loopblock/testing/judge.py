@@ -74,16 +74,25 @@ class Judge:
         if item is not None and item.get_closest_marker("loopblock_off") is not None:
             self._begin_with(self._shared, watched=False)
         elif item is not None and asks(item):
-            self._begin_with(self._own(item), watched=True)
+            self._begin_with_markers(item)
         elif self._settings.on:
             self._shared.begin()
             self._begin_with(self._shared, watched=True)
         else:
             self._begin_with(self._shared, watched=False)
 
-    def _begin_with(self, detection: Detection, *, watched: bool) -> None:
+    def _begin_with_markers(self, item: pytest.Item) -> None:
+        try:
+            own = self._own(item)
+        except (TypeError, ValueError) as error:
+            self._begin_with(self._shared, watched=False, wrong=str(error))
+        else:
+            self._begin_with(own, watched=True)
+
+    def _begin_with(self, detection: Detection, *, watched: bool, wrong: str | None = None) -> None:
         self._detection = detection
         self._watched = watched
+        self._wrong = wrong
         self._phases: dict[str, list[Block]] = {}
         self._settled = 0
         self._raised: EventLoopBlocked | None = None
@@ -119,6 +128,12 @@ class Judge:
                 return None if scope == "function" else f"{scope} fixture {fixturedef.argname}"
             frame = frame.f_back
         return None
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_runtest_setup(self) -> None:
+        """Fail a test whose markers ask for what there is not: a worker cannot end the run."""
+        if self._wrong is not None:
+            pytest.fail(self._wrong, pytrace=False)
 
     @pytest.hookimpl(wrapper=True, tryfirst=True)
     def pytest_runtest_makereport(

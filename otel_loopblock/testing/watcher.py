@@ -64,15 +64,8 @@ class Watcher:
     # -- the run ----------------------------------------------------------------------------------
 
     def pytest_collection_finish(self, session: pytest.Session) -> None:
-        """Learn which tests are not like the others: by what they ask for, or by what they run on.
-
-        Raises:
-            pytest.UsageError: one of them asks for what there is not.
-        """
+        """Learn which tests are not like the others: by what they ask for, or by what they run on."""
         self._special = {item.nodeid: item for item in session.items if _is_special(item)}
-        for item in self._special.values():
-            if asks(item):
-                self._check_markers(item)
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_sessionfinish(self) -> None:
@@ -85,14 +78,6 @@ class Watcher:
         shared, self._shared = self._shared, None
         if shared is not None:
             shared.close()
-
-    def _check_markers(self, item: pytest.Item) -> None:
-        from otel_loopblock.testing.judge import options_of
-
-        try:
-            options_of(item, self._settings)
-        except (TypeError, ValueError) as error:
-            raise pytest.UsageError(f"{item.nodeid}: {error}") from None
 
     # -- a test -----------------------------------------------------------------------------------
 

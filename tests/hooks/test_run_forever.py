@@ -19,6 +19,8 @@ from otel_loopblock.testing import detect_blocking
 from tests.conftest import LOOPS
 
 BLOCK_S = 0.06
+TRIES = 3
+"""A machine that stands still for a moment may spoil the evidence of a block, not of each."""
 
 
 async def moment():
@@ -95,15 +97,22 @@ def test_watchdog_sleeps_while_no_loop_runs(telemetry, loop, looks):
 def test_block_after_many_short_runs_is_named_and_its_cause_told(telemetry, loop, blocking, cause):
     telemetry.instrument()
     loop.run_until_complete(moment())
-    compute(0.3)  # what the thread did before the loop ran again is no part of the block
-    _run_for_moments(loop, 0.1)
-    loop.run_until_complete(blocking())
+    function = f"{__name__}.{'block' if cause == 'wait' else 'compute'}"
+    told = []
+    for _ in range(TRIES):
+        telemetry.exporter.clear()
+        compute(0.3)  # what the thread did before the loop ran again is no part of the block
+        _run_for_moments(loop, 0.1)
+        loop.run_until_complete(blocking())
+        blocks = [span.attributes for span in telemetry.spans()]
+        (block,) = [each for each in blocks if each["code.function.name"] == function]
+        if block["event_loop.block.cause"] == cause:
+            return
+        told.append(block)
 
-    (span,) = telemetry.spans()
-    assert span.attributes["code.function.name"] == f"{__name__}.{'block' if cause == 'wait' else 'compute'}"
-    if span.attributes.get("event_loop.block.run_queue_delay", 0.0) > 0.2 * BLOCK_S:
-        pytest.skip("other processes had the CPU")
-    assert span.attributes["event_loop.block.cause"] == cause
+    if all(each.get("event_loop.block.run_queue_delay", 0.0) > 0.2 * BLOCK_S for each in told):
+        pytest.skip("other processes had the CPU in every try")
+    raise AssertionError(told)
 
 
 def test_clocks_are_read_when_a_loop_runs_again(telemetry, loop):

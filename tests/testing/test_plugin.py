@@ -717,13 +717,16 @@ def test_bad_value_is_one_line_and_a_usage_error(suite, pytester, options, words
         ("loopblock(threshold_ms='x')", "threshold_ms='x' cannot be used"),
     ],
 )
-def test_bad_marker_is_a_usage_error_that_names_the_test(suite, marker, words):
-    result = suite(f"@pytest.mark.{marker}\nasync def test_a():\n    pass\n")()
+@pytest.mark.parametrize("options", [(), ("-n", "2")], ids=["one process", "workers"])
+def test_bad_marker_is_an_error_of_its_test_alone(suite, marker, words, options):
+    result = suite(f"@pytest.mark.{marker}\nasync def test_a():\n    pass\nasync def test_b():\n    pass\n")(
+        *options
+    )
 
-    assert result.ret == pytest.ExitCode.USAGE_ERROR
-    (line,) = [line for line in [*result.errlines, *result.outlines] if line.startswith("ERROR: ")]
-    assert "test_it.py::test_a" in line
-    assert words in line
+    assert result.ret == pytest.ExitCode.TESTS_FAILED
+    result.assert_outcomes(errors=1, passed=1)
+    assert [line for line in result.outlines if line.startswith("ERROR test_it.py::test_a - Failed: ")]
+    assert words in result.stdout.str()
 
 
 def test_report_that_cannot_be_written_is_an_error_of_the_run(suite, pytester):
