@@ -108,7 +108,8 @@ def measure(
             spent = last.thread_cpu - first.thread_cpu
             outside = _busy_before(first, evidence.end, began) + max(0.0, last.at - ended)
             unseen = max(0.0, first.at - began) + max(0.0, ended - last.at)
-            thread_cpu = (max(0.0, spent - outside), min(duration, spent + unseen))
+            least, most = max(0.0, min(duration, spent - outside)), min(duration, spent + unseen)
+            thread_cpu = _since_look(looks, last, began, ended, (least, most))
     counted = [evidence.baseline, *evidence.looks, evidence.end]
     first, last = _around([r for r in counted if r is not None and r.scheduling is not None], began, ended)
     queued: float | None = None
@@ -145,6 +146,21 @@ def measure(
         call_holds_gil=call_holds_gil,
         throttled=evidence.throttled,
     )
+
+
+def _since_look(
+    looks: Sequence[Look], last: Reading | Look, began: float, ended: float, between: tuple[float, float]
+) -> tuple[float, float]:
+    """What the first look leaves open of the thread's CPU time: no more than passed until then.
+
+    The reading before the stretch may be older than that, where loops run shortly.
+    """
+    if not looks or last.thread_cpu is None or looks[0].thread_cpu is None:
+        return between
+    low, high = between
+    spent, beyond = last.thread_cpu - looks[0].thread_cpu, last.at - ended
+    low = max(low, spent - max(0.0, beyond))
+    return low, max(low, min(high, spent + (looks[0].at - began) + max(0.0, -beyond)))
 
 
 def _busy_before(first: Reading | Look, end: Reading, began: float) -> float:

@@ -272,6 +272,8 @@ class Monitor:
         if watch is not None and watch.started == self.started:
             looks, delays = tuple(watch.looks), tuple(watch.delays)
             before, baseline, throttled = watch.before, watch.baseline, watch.throttled
+        if before is not None and before.at < watchdog.runs.began.get(id(self.loop()), 0.0):
+            before = before._replace(busy=0.0)
         due = watchdog.runs.next_due(ticked or now)
         if self.registry.watching and now - due >= watchdog.tick_s:
             queued = queued_between(self.baseline, end)

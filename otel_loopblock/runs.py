@@ -18,8 +18,10 @@ DELAY_TICKS = 2.0
 """After so many ticks a loop that has begun to run is looked at: half of a threshold, that a block of 12 ms
 at a threshold of 10 ms is looked at although Python code keeps the GIL for a switch interval (5 ms)."""
 
-FRESH_TICKS = 1.0
-"""The clocks that were read so many ticks ago for a loop that began to run need not be read again."""
+FRESH_TICKS = 2.0
+"""The clocks that were read so many ticks ago for a loop that began to run need not be read again. That is
+half of a threshold: what a thread may have computed meanwhile cannot turn a block that waits into one that
+computes, nor the other way round."""
 
 BASELINE_TICKS = 8
 """Ticks between readings of the scheduler's counters while no callback is long."""

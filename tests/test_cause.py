@@ -119,6 +119,35 @@ def test_c_code_that_left_the_gil_is_told_from_code_that_needs_it():
     assert judge(BUSY._replace(in_call=False, in_c_call=False, queued_s=0.02)).releases_gil is None
 
 
+@pytest.mark.parametrize(
+    ("at_look", "at_end", "expected"),
+    [(5.008, 5.008, (0.0, 0.005)), (5.005, 5.012, (0.007, 0.012)), (None, 5.008, (0.0, 0.008))],
+    ids=["waited", "computed", "without the clock"],
+)
+def test_old_reading_leaves_open_no_more_than_passed_until_the_first_look(at_look, at_end, expected):
+    evidence = Evidence(
+        looks=(Look(1.005, 1.005, at_look, 0.0, (), None, ()),),
+        before=Reading(0.992, 5.0, 0.0),
+        end=Reading(1.012, at_end, 0.0, None, 0.5),
+        delays=(),
+        collections=(),
+    )
+
+    found = measure(
+        evidence,
+        evidence.looks,
+        1.0,
+        1.012,
+        tick_s=0.0025,
+        in_call=False,
+        in_c_call=False,
+        call_waits=False,
+        call_holds_gil=None,
+    )
+
+    assert found.thread_cpu_s == pytest.approx(expected)
+
+
 def test_measurements_of_a_stretch_leave_out_what_was_around_it():
     def look(at, cpu, queued):
         return Look(at - 0.001, at, cpu, cpu, (), None, (), Scheduling(queued, int(1000 * at)))

@@ -132,6 +132,23 @@ def test_clocks_are_read_when_a_loop_runs_again(telemetry, loop):
     assert baseline.at >= before
 
 
+def test_what_the_thread_did_before_the_loop_ran_again_is_not_taken_for_idle(telemetry, loop):
+    telemetry.instrument(threshold_ms=20_000)  # so the clocks need not be read again
+    loop.run_until_complete(moment())
+    monitor = loop._loopblock_monitor
+    monitor.reading, monitor.stale_from = None, 0.0
+
+    async def before():
+        return monitor.evidence(time.perf_counter()).before
+
+    of_this_run = loop.run_until_complete(before())
+    of_the_last = loop.run_until_complete(before())
+
+    assert of_this_run.at == of_the_last.at
+    assert of_this_run.busy > 0.0
+    assert of_the_last.busy == 0.0
+
+
 def test_loop_that_runs_in_another_thread_now_is_looked_at_there(telemetry, loop):
     telemetry.instrument()
     loop.run_until_complete(moment())
