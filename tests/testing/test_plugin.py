@@ -20,12 +20,15 @@ asyncio_mode = auto
 asyncio_default_fixture_loop_scope = function
 """
 
+THRESHOLD = "loopblock_threshold = 30ms\n"
+"""Where a test does not set its own: a machine that stands still for 10 ms would fail innocent ones."""
+
 HEAD = """
 import asyncio, contextlib, time, unittest
 import pytest
 import pytest_asyncio
 
-def stall(seconds=0.04):
+def stall(seconds=0.08):
     time.sleep(seconds)
 """
 
@@ -38,7 +41,8 @@ def suite(pytester):
     """Writes a suite; returns what runs it in this process."""
 
     def write(body, ini=""):
-        pytester.makefile(".ini", pytest=INI + ini)
+        own = ini if "loopblock_threshold" in ini else THRESHOLD + ini
+        pytester.makefile(".ini", pytest=INI + own)
         pytester.makepyfile(test_it=HEAD + body)
 
         def run(*options):
@@ -232,6 +236,15 @@ def test_threshold_is_taken_from_option_ini_and_marker(suite, pytester):
     assert failing(report_of(pytester, "ini.json")) == ["test_8"]
     assert failing(report_of(pytester, "option.json")) == ["test_20", "test_8"]
     assert report_of(pytester, "option.json")["threshold_ms"] == 10
+
+
+def test_threshold_is_10_ms_where_none_is_set(pytester):
+    pytester.makefile(".ini", pytest=INI)
+    pytester.makepyfile(test_it=HEAD + INNOCENT)
+
+    pytester.runpytest_inprocess("-p", "no:cacheprovider", "--loopblock-report=report.json")
+
+    assert report_of(pytester)["threshold_ms"] == 10
 
 
 def test_allowed_functions_and_calls_do_not_fail(suite, pytester):
