@@ -11,6 +11,9 @@ import pytest
 from otel_loopblock.testing.parallelism.probe import Beat, GilProbe
 
 
+TRIES = 3
+
+
 def probe_that_saw(beats):
     probe = GilProbe()
     probe._beats = beats
@@ -66,6 +69,9 @@ def test_real_code_is_told_apart():
                 end = perf_counter()
         return probe.held_share(start, end)
 
-    assert share(lambda: sum(range(1_000_000))) > 0.7
-    assert share(lambda: time.sleep(0.05)) < 0.3
-    assert share(lambda: hashlib.sha256(data)) < 0.3
+    def shares(work):  # several: a machine that stands still for a moment spoils one
+        return (share(work) for _ in range(TRIES))
+
+    assert any(held > 0.7 for held in shares(lambda: sum(range(1_000_000))))
+    assert any(held < 0.3 for held in shares(lambda: time.sleep(0.05)))
+    assert any(held < 0.3 for held in shares(lambda: hashlib.sha256(data)))
