@@ -9,11 +9,13 @@ BIN := $(VENV)/bin
 help: ## what can be done here
 	@grep -E '^[a-z0-9]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 10
 
-# The stamp is the environment: it is made again when the dependencies change.
+# The stamp is the environment: it is made again when the dependencies change. Whatever is not installed as editable
+# pip compiles; where PYTHONDONTWRITEBYTECODE is set each process would compile ours.
 $(VENV)/.ready: pyproject.toml
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --upgrade pip
 	$(BIN)/python -m pip install --quiet --editable '.[test]'
+	$(BIN)/python -m compileall -q otel_loopblock
 	touch $@
 
 test: $(VENV)/.ready ## the test suite, on both loops
@@ -29,6 +31,7 @@ $(VENV)/.ready-demo: pyproject.toml
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --upgrade pip
 	$(BIN)/python -m pip install --quiet --editable '.[demo]'
+	$(BIN)/python -m compileall -q otel_loopblock
 	touch $@
 
 demo: $(or $(wildcard $(VENV)/.ready),$(VENV)/.ready-demo) ## a real FastAPI service that blocks, and what its traces say

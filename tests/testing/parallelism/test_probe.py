@@ -10,7 +10,6 @@ import pytest
 
 from otel_loopblock.testing.parallelism.probe import Beat, GilProbe
 
-
 TRIES = 3
 
 
