@@ -105,11 +105,7 @@ def measure(
     if covered > 0:
         process_cpu = (last.process_cpu - first.process_cpu) * min(1.0, duration / covered)
         if first.thread_cpu is not None and last.thread_cpu is not None:
-            spent = last.thread_cpu - first.thread_cpu
-            outside = _busy_before(first, evidence.end, began) + max(0.0, last.at - ended)
-            unseen = max(0.0, first.at - began) + max(0.0, ended - last.at)
-            least, most = max(0.0, min(duration, spent - outside)), min(duration, spent + unseen)
-            thread_cpu = _since_look(looks, last, began, ended, (least, most))
+            thread_cpu = _thread_cpu((first, *looks[:1]), last, evidence.end, began, ended)
     counted = [evidence.baseline, *evidence.looks, evidence.end]
     first, last = _around([r for r in counted if r is not None and r.scheduling is not None], began, ended)
     queued: float | None = None
@@ -148,19 +144,22 @@ def measure(
     )
 
 
-def _since_look(
-    looks: Sequence[Look], last: Reading | Look, began: float, ended: float, between: tuple[float, float]
+def _thread_cpu(
+    earlier: Sequence[Reading | Look], last: Reading | Look, end: Reading, began: float, ended: float
 ) -> tuple[float, float]:
-    """What the first look leaves open of the thread's CPU time: no more than passed until then.
+    """The least and the most that the loop's thread can have computed in the stretch.
 
-    The reading before the stretch may be older than that, where loops run shortly.
+    Where loops run shortly the reading before it may be old: the first look then leaves less open.
     """
-    if not looks or last.thread_cpu is None or looks[0].thread_cpu is None:
-        return between
-    low, high = between
-    spent, beyond = last.thread_cpu - looks[0].thread_cpu, last.at - ended
-    low = max(low, spent - max(0.0, beyond))
-    return low, max(low, min(high, spent + (looks[0].at - began) + max(0.0, -beyond)))
+    least, most = 0.0, ended - began
+    for each in earlier:
+        if last.thread_cpu is not None and each.thread_cpu is not None:
+            spent = last.thread_cpu - each.thread_cpu
+            outside = _busy_before(each, end, began) + max(0.0, last.at - ended)
+            unseen = max(0.0, each.at - began) + max(0.0, ended - last.at)
+            least, most = max(least, spent - outside), min(most, spent + unseen)
+    least = min(least, ended - began)
+    return least, max(least, most)
 
 
 def _busy_before(first: Reading | Look, end: Reading, began: float) -> float:
