@@ -1,121 +1,127 @@
-"""An alarm clock of the kernel (Linux ``timerfd``): any thread sets it, one thread waits for it.
+"""An alarm that is set by writing a number to memory, and waited for without the GIL (Linux with glibc).
 
-To set it again costs one system call and wakes nobody. Elsewhere than on Linux there is none.
-
-Its descriptor is never read from. An application may close "all" descriptors, and the number be another
-file's by then: who polls that takes nothing away from it, who reads does.
+The C library's ``lfind`` is the loop, and ``sem_timedwait`` what it calls with one moment after another: it
+goes on until as many have passed as a number in memory says, and reads that number each time. So who sets
+the alarm makes no system call and wakes nobody, and who waits for it wants the GIL only once it has gone off.
 """
 
 from __future__ import annotations
 
-import contextlib
-import os
-import select
-import struct
 import sys
 from collections.abc import Callable
 from functools import lru_cache
 from typing import Any
 
-_PERIOD_S, _PERIOD_NS = 3600, 21_117
-"""An alarm that nobody sets again goes off each hour or so. These numbers tell that it is one of ours."""
+MOMENTS = 64
+"""How many moments one wait can have."""
 
-_CLOCK_MONOTONIC = 1
-"""The clock of ``time.perf_counter``."""
+_SEMAPHORE_SIZE = 64
+"""Bytes; a ``sem_t`` of glibc has 32, or 16 where pointers have 32 bits."""
+
+_CLOCK_REALTIME = 0
+"""The clock of ``sem_timedwait``."""
 
 
-class _Kernel:
-    """The calls of ``timerfd``. They return -1 where they fail; a value is a ``struct itimerspec``."""
+class _Library:
+    """What is called of the C library, and the types of what it is given."""
 
-    __slots__ = ("create", "gettime", "settime", "value")
+    __slots__ = (
+        "clock",
+        "find",
+        "init",
+        "long",
+        "moment_size",
+        "number",
+        "post",
+        "reference",
+        "semaphore",
+        "timed_wait",
+    )
 
     def __init__(self) -> None:
         import ctypes
 
-        # It keeps the GIL, unlike CDLL and what is in os since Python 3.13: with these the watchdog
-        # might have to wait for the end of a block before it could begin to wait for the alarm.
-        libc = ctypes.PyDLL(None)
-        # No argument types: to check them would take longer than to convert what is given.
-        self.create: Callable[[int, int], int] = libc.timerfd_create
-        """Clock and flags; a descriptor."""
-        self.settime: Callable[[int, int, bytes, Any], int] = libc.timerfd_settime
-        """Descriptor, flags, new value, room for the one that it replaces or ``None``; 0."""
-        self.gettime: Callable[[int, Any], int] = libc.timerfd_gettime
-        """Descriptor, room for its value; 0."""
-        self.value: Callable[[], Any] = ctypes.c_long * 4
-        """Makes such room: seconds and ns of the period, seconds and ns until it goes off."""
+        libc, keeps_gil = ctypes.CDLL(None), ctypes.PyDLL(None)
+        # musl has an lfind too, but that reads the number once.
+        libc.gnu_get_libc_version  # noqa: B018
+        pointer = ctypes.c_void_p
+        self.find: Callable[[Any, Any, Any, int, Any], Any] = libc.lfind
+        """Semaphore, moments, reference to the number, bytes of a moment, :attr:`timed_wait`."""
+        libc.lfind.argtypes = [pointer, pointer, pointer, ctypes.c_size_t, pointer]
+        libc.lfind.restype = pointer
+        self.timed_wait = ctypes.cast(libc.sem_timedwait, pointer)
+        self.init: Callable[[Any, int, int], int] = keeps_gil.sem_init
+        """Semaphore, 0, 0; 0."""
+        self.post: Callable[[Any], int] = keeps_gil.sem_post
+        # Not by the time module: what tests put in its place is not what the semaphore waits by.
+        self.clock: Callable[[int, Any], int] = keeps_gil.clock_gettime
+        """Number of the clock, room for a moment; 0."""
+        self.long = ctypes.c_long
+        """A moment is two of them: seconds and ns."""
+        self.moment_size = 2 * ctypes.sizeof(ctypes.c_long)
+        self.number = ctypes.c_size_t
+        self.semaphore = ctypes.c_char * _SEMAPHORE_SIZE
+        self.reference = ctypes.byref
 
 
 class Alarm:
-    """One timer.
+    """One alarm.
 
     Raises:
         OSError: there is none to be had.
     """
 
-    __slots__ = ("_descriptor", "_gettime", "_poll", "_settime", "_value")
+    __slots__ = ("_arguments", "_library", "_moments", "_now", "_semaphore", "number")
 
     def __init__(self) -> None:
-        kernel = _kernel()
-        if kernel is None:
-            raise OSError("no timerfd on this platform")
-        self._settime, self._gettime, self._value = kernel.settime, kernel.gettime, kernel.value
-        self._descriptor = kernel.create(_CLOCK_MONOTONIC, os.O_CLOEXEC | os.O_NONBLOCK)
-        if self._descriptor < 0 or self._settime(self._descriptor, 0, _value(None), None) != 0:
-            raise OSError("no timerfd to be had")
-        self._poll = select.poll()
-        self._poll.register(self._descriptor, select.POLLIN)
+        library = _library()
+        if library is None:
+            raise OSError("no such alarm on this platform")
+        self._library = library
+        self._semaphore = library.semaphore()
+        if library.init(self._semaphore, 0, 0) != 0:
+            raise OSError("no semaphore to be had")
+        self._now = (library.long * 2)()
+        self._moments = (library.long * (2 * MOMENTS))()
+        self.number: Any = library.number(0)
+        """Its ``value`` is how many moments have passed when it goes off. Any thread writes it at any time,
+        never more than there are."""
+        number = library.reference(self.number)
+        self._arguments = (self._semaphore, self._moments, number, library.moment_size, library.timed_wait)
 
-    def set(self, seconds: float | None) -> bool:
-        """Have it go off so many seconds from now, and no more at the time that was set before.
+    def begin(self, step_s: float, count: int) -> None:
+        """Lay down the moments of the next wait, and have it go off with the last one.
 
         Args:
-            seconds: ``None``: not at all, nor shall it wake a wait by having gone off already.
-
-        Returns:
-            Whether the descriptor is still there. Once it is not, this never is of use again.
+            step_s: seconds until the first moment, and from each to the next.
+            count: how many there are, :data:`MOMENTS` at most.
         """
-        # Called every few milliseconds where loops run shortly: nothing more than it takes.
-        descriptor = self._descriptor
-        if descriptor < 0:
-            return False
-        before = self._value()
-        if self._settime(descriptor, 0, _value(seconds), before) == 0:
-            if before[1] == _PERIOD_NS and before[0] == _PERIOD_S:
-                return True
-            self._settime(descriptor, 0, bytes(before), None)  # the application's timer has got the number
-        self._descriptor = -1
-        return False
+        self._library.clock(_CLOCK_REALTIME, self._now)
+        now, step = self._now[0] * 1_000_000_000 + self._now[1], max(1, int(step_s * 1e9))
+        self._moments[: 2 * count] = [
+            part
+            for moment in range(now + step, now + count * step + 1, step)
+            for part in divmod(moment, 1_000_000_000)
+        ]
+        self.number.value = count
 
-    def wait(self, seconds: float) -> None:
-        """Wait, without the GIL, until it has gone off; for one thread, and so many seconds at most."""
-        self._poll.poll(seconds * 1000)
+    def wait(self) -> None:
+        """Wait, without the GIL, until it goes off or somebody rings; for one thread.
 
-    def close(self) -> None:
-        """Give the descriptor back, if it is still ours; in a forked child its parent keeps the timer."""
-        descriptor, self._descriptor = self._descriptor, -1
-        if descriptor < 0:
-            return
-        if self._is_ours(descriptor):
-            with contextlib.suppress(OSError):
-                os.close(descriptor)
+        A signal that this thread gets counts for a moment, and a ring from before it waited ends it.
+        """
+        self._library.find(*self._arguments)
 
-    def _is_ours(self, descriptor: int) -> bool:
-        now = self._value()
-        return self._gettime(descriptor, now) == 0 and (now[0], now[1]) == (_PERIOD_S, _PERIOD_NS)
-
-
-@lru_cache(maxsize=16)
-def _value(seconds: float | None) -> bytes:
-    initial_ns = 0 if seconds is None else max(1, int(seconds * 1e9))
-    return struct.pack("@4l", _PERIOD_S, _PERIOD_NS, *divmod(initial_ns, 1_000_000_000))
+    def ring(self) -> None:
+        """Have it go off now, or as soon as it is waited for."""
+        self._library.post(self._semaphore)
 
 
 @lru_cache(maxsize=1)
-def _kernel() -> _Kernel | None:
+def _library() -> _Library | None:
     if sys.platform != "linux":
         return None
     try:
-        return _Kernel()
+        return _Library()
     except (ImportError, OSError, AttributeError):
         return None

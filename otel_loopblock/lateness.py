@@ -42,6 +42,10 @@ class Lateness:
         self._wake_ups += 1
         self._late_s += max(0.0, now - due)
 
+    def woke_up_before(self, times: int) -> None:
+        """Count wake-ups of the thread that did not need the GIL, before the one that comes now."""
+        self._wake_ups += max(0, times)
+
     def begin(self, now: float) -> None:
         """Take a baseline, while nothing is long."""
         self._thread = threading.get_native_id()
@@ -71,12 +75,19 @@ class Lateness:
             self._last = gained
         return _delay(due, now, self._last, loop_queued_s)
 
-    def explain_missing(self, due: float, now: float, loop_queued_s: float) -> Delay:
-        """The same of a wake-up that is due but has not come; called on a loop's thread."""
+    def explain_missing(self, due: float, now: float, loop_queued_s: float, before: int = 0) -> Delay:
+        """The same of a wake-up that is due but has not come; called on a loop's thread.
+
+        Args:
+            due: when it was due.
+            now: the time.
+            loop_queued_s: as for :meth:`explain`.
+            before: wake-ups that did not need the GIL and came before, in the same wait.
+        """
         gained: Scheduling | None = None
         if self._thread:
             counters = kernel.scheduling(self._thread)
-            gained = self._gained(counters, now - due, self._late_s, self._wake_ups)
+            gained = self._gained(counters, now - due, self._late_s, self._wake_ups + before)
         if gained is not None and gained.runs == 0:
             return Delay(due, now, 0.0, 0.0, 0.0)  # it has not run at all: it waits for a CPU just now
         return _delay(due, now, gained, loop_queued_s)

@@ -277,7 +277,8 @@ class Monitor:
         due = watchdog.runs.next_due(ticked or now)
         if self.registry.watching and now - due >= watchdog.tick_s:
             queued = queued_between(self.baseline, end)
-            delays = (*delays, watchdog.lateness.explain_missing(due, now, queued))
+            before_due = watchdog.runs.moments_before()
+            delays = (*delays, watchdog.lateness.explain_missing(due, now, queued, before_due))
         return Evidence(looks, before, end, delays, tuple(self.collections or ()), baseline, throttled)
 
     def waiting(self, now: float) -> Iterator[Waiting]:

@@ -147,7 +147,7 @@ class Watchdog:
             _do(work)
         else:
             self._deferred.append(work)
-            self.runs.ring(self.tick_s)
+            self.runs.ring(soon=True)
 
     @property
     def pending(self) -> bool:
@@ -192,7 +192,11 @@ class Watchdog:
             due = now + tick
             if told:
                 monitors = []
-                due, now = self.runs.wait(self._is_wanted)
+                due, now, moments, wanted = self.runs.wait(self._is_wanted)
+                if not wanted:
+                    self.lateness.begin(now)
+                    continue
+                self.lateness.woke_up_before(moments - 1)
                 check_at = now
             elif tick <= LONG_TICK_S:
                 time.sleep(tick)

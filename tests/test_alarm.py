@@ -1,143 +1,190 @@
-"""The kernel's timer: set from anywhere, waited for by one, and never taken for somebody else's."""
+"""The alarm: set from anywhere by a number, waited for by one thread that does without the GIL."""
 
 from __future__ import annotations
 
+import ctypes
+import gc
 import os
-import struct
+import signal
 import sys
 import threading
 import time
+import types
 
 import pytest
 
-from otel_loopblock import alarm
-from otel_loopblock.alarm import Alarm
-from otel_loopblock.runs import Runs
+from otel_loopblock import alarm, kernel
+from otel_loopblock.alarm import MOMENTS, Alarm
 
-pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="timerfd is Linux's")
+pytestmark = pytest.mark.skipif(alarm._library() is None, reason="glibc is Linux's")
 
 
 @pytest.fixture
 def ring():
-    made = Alarm()
-    yield made
-    made.close()
+    return Alarm()
 
 
-def _took(ring, seconds):
+def _took(ring):
     began = time.perf_counter()
-    ring.wait(seconds)
+    ring.wait()
     return time.perf_counter() - began
 
 
-def _other_timer(seconds, period):
-    kernel = alarm._kernel()
-    made = kernel.create(1, 0)
-    assert kernel.settime(made, 0, struct.pack("@4l", period, 0, seconds, 0), None) == 0
-    return made
-
-
-def test_it_goes_off(ring):
-    assert ring.set(0.05)
-
-    assert 0.04 < _took(ring, 30) < 15
-
-
-def test_once_gone_off_it_does_not_wait_until_cleared(ring):
-    ring.set(0.0)
-    assert _took(ring, 30) < 15
-    assert _took(ring, 30) < 15
-
-    assert ring.set(None)
-
-    assert _took(ring, 0.1) > 0.09
-
-
-def test_set_again_it_goes_off_later_and_not_before(ring):
-    ring.set(0.05)
+def _waiting(ring):
     waited = []
-    thread = threading.Thread(target=lambda: waited.append(_took(ring, 30)))
+    thread = threading.Thread(target=lambda: waited.append(_took(ring)), daemon=True)
     thread.start()
-    for _ in range(100):
-        ring.set(0.3)
-        time.sleep(0.002)
+    return thread, waited
+
+
+def test_it_goes_off_with_the_last_moment(ring):
+    ring.begin(0.02, 10)
+
+    assert 0.19 < _took(ring) < 15
+
+
+@pytest.mark.parametrize("count", [1, MOMENTS])
+def test_a_wait_can_have_as_many_moments(ring, count):
+    ring.begin(0.1 / count, count)
+
+    assert 0.09 < _took(ring) < 15
+
+
+def test_it_goes_off_with_the_moment_that_a_number_says(ring):
+    ring.begin(0.02, MOMENTS)
+    ring.number.value = 3
+
+    assert 0.05 < _took(ring) < 0.02 * MOMENTS
+
+
+def test_one_that_is_put_off_while_somebody_waits_goes_off_later(ring):
+    ring.begin(0.01, MOMENTS)
+    ring.number.value = 5
+    thread, waited = _waiting(ring)
+    for number in range(5, 40):
+        ring.number.value = number
+        time.sleep(0.004)
     thread.join(30)
 
-    assert 0.4 < waited[0] < 20
+    assert 0.1 < waited[0] < 15
 
 
-def test_its_descriptor_is_not_inherited(ring):
-    assert not os.get_inheritable(ring._descriptor)
+def test_one_that_is_set_while_somebody_waits_goes_off_sooner(ring):
+    ring.begin(1.0, MOMENTS)
+    thread, waited = _waiting(ring)
+    time.sleep(0.1)
+    ring.number.value = 1
+    thread.join(30)
+
+    assert 0.9 < waited[0] < 15
 
 
-def test_one_that_the_application_has_closed_is_lost(ring):
-    os.close(ring._descriptor)
+@pytest.mark.parametrize("waits", [True, False])
+def test_who_rings_wakes_it(ring, waits):
+    ring.begin(60.0, 1)
+    if not waits:
+        ring.ring()
+    thread, waited = _waiting(ring)
+    if waits:
+        time.sleep(0.1)
+        ring.ring()
+    thread.join(30)
 
-    assert not ring.set(0.0)
-    assert not ring.set(None)
-    assert _took(ring, 30) < 15  # who waits comes to see it
-    ring.close()
+    assert len(waited) == 1
 
 
-def test_a_file_that_got_its_number_is_left_alone(ring):
-    number = ring._descriptor
-    reading, writing = os.pipe()
-    os.write(writing, b"eight by")
-    os.dup2(reading, number)
+def test_it_passes_its_moments_without_the_gil(ring):
+    ring.begin(0.005, MOMENTS)
+    thread, waited = _waiting(ring)
+    time.sleep(0.05)
+    before = kernel.scheduling(thread.native_id)
+    ctypes.PyDLL(None).usleep(200_000)  # keeps the GIL
+    after = kernel.scheduling(thread.native_id)
+    if before is None or after is None:
+        pytest.skip("the kernel does not tell how often a thread ran")
+    thread.join(30)
+
+    assert after.runs - before.runs >= 10
+    assert len(waited) == 1
+
+
+def test_it_goes_by_the_clock_of_the_kernel_not_by_what_a_test_takes_for_the_time(ring, monkeypatch):
+    for name in ("time", "time_ns", "clock_gettime", "clock_gettime_ns", "monotonic"):
+        monkeypatch.setattr(time, name, lambda *_: 0)
+    ring.begin(0.05, 2)
+
+    assert 0.09 < _took(ring) < 15
+
+
+def test_a_signal_counts_for_a_moment(ring):
+    before = signal.signal(signal.SIGUSR1, lambda *_: None)
     try:
-        ring.wait(0.01)
-        assert not ring.set(0.0)
-        ring.close()
-
-        assert os.read(number, 100) == b"eight by"
+        ring.begin(60.0, 3)
+        thread, waited = _waiting(ring)
+        for _ in range(300):
+            if not thread.is_alive():
+                break
+            time.sleep(0.02)
+            signal.pthread_kill(thread.ident, signal.SIGUSR1)
     finally:
-        for descriptor in (number, reading, writing):
-            os.close(descriptor)
+        signal.signal(signal.SIGUSR1, before)
+
+    assert len(waited) == 1
 
 
-@pytest.mark.parametrize("make", [lambda: _other_timer(0, 0), lambda: os.memfd_create("other")])
-def test_a_file_that_got_its_number_is_not_closed(ring, make):
-    number, other = ring._descriptor, make()
-    os.dup2(other, number)
-    ring.close()
+def test_what_it_needs_lives_while_somebody_waits():
+    made = Alarm()
+    made.begin(0.05, 4)
+    thread, waited = _waiting(made)
+    time.sleep(0.05)
+    del made
+    gc.collect()
+    spoil = [bytes(1024) for _ in range(1000)]
+    thread.join(30)
 
-    os.close(number)
-    os.close(other)
-
-
-def test_a_timer_of_the_application_that_got_its_number_goes_on(ring):
-    number = ring._descriptor
-    other = _other_timer(50, 7)
-    os.dup2(other, number)
-    try:
-        assert not ring.set(0.01)
-        ring.close()
-
-        kernel = alarm._kernel()
-        value = kernel.value()
-        assert kernel.gettime(number, value) == 0
-        assert (round(value[2] + value[3] / 1e9, -1), list(value[:2])) == (50, [7, 0])
-    finally:
-        os.close(number)
-        os.close(other)
+    assert len(waited) == 1
+    assert 0.19 < waited[0] < 15
+    assert len(spoil) == 1000
 
 
-def test_forked_child_gives_up_the_alarm_of_its_parent_and_leaves_it_set():
-    runs = Runs()
-    runs.open()
-    ring = runs._alarm
-    number = ring._descriptor
-    ring.set(0.3)
+def test_forked_child_makes_one_of_its_own(ring):
+    ring.begin(60.0, 1)
+    thread, waited = _waiting(ring)
+    time.sleep(0.05)
     pid = os.fork()
     if pid == 0:
-        try:
-            runs.forget()
-            os.fstat(number)
-        except OSError:
-            os._exit(7)
-        os._exit(1)
+        made = Alarm()
+        made.begin(0.02, 2)
+        made.wait()
+        os._exit(7)
     _, status = os.waitpid(pid, 0)
 
     assert os.waitstatus_to_exitcode(status) == 7
-    assert _took(ring, 30) < 15
-    runs.close()
+    assert not waited
+    ring.ring()
+    thread.join(30)
+    assert len(waited) == 1
+
+
+@pytest.mark.parametrize("missing", ["platform", "library"])
+def test_elsewhere_there_is_none(monkeypatch, missing):
+    if missing == "platform":
+        monkeypatch.setattr(sys, "platform", "darwin")
+    else:
+
+        class Musl:
+            """Its ``lfind`` reads the number once."""
+
+            lfind = types.SimpleNamespace()
+            sem_timedwait = ctypes.CDLL(None).sem_timedwait
+
+            def __init__(self, name):
+                pass
+
+        monkeypatch.setattr(ctypes, "CDLL", Musl)
+    alarm._library.cache_clear()
+    try:
+        with pytest.raises(OSError, match="no such alarm on this platform"):
+            Alarm()
+    finally:
+        alarm._library.cache_clear()

@@ -137,3 +137,20 @@ def test_ticks_that_were_on_time_are_not_counted_as_waits(monkeypatch):
         counters.lateness.woke_up(0.1 * number, 0.1 * number)
 
     assert counters.wake_up(1.0, 1.1, queued=0.0, runs=2).stopped_s == pytest.approx(0.1)
+
+
+@pytest.mark.parametrize(("runs", "stopped_s"), [(42, 0.1), (60, 0.0)])
+def test_wake_ups_that_did_without_the_gil_are_not_counted_as_waits_for_it(monkeypatch, runs, stopped_s):
+    counters = Counters(monkeypatch)
+    counters.lateness.woke_up_before(40)
+
+    assert counters.wake_up(1.0, 1.1, queued=0.0, runs=runs).stopped_s == pytest.approx(stopped_s)
+
+
+@pytest.mark.parametrize(("runs", "stopped_s", "gil_s"), [(40, 0.0, 0.0), (42, 0.1, 0.0), (60, 0.0, 0.1)])
+def test_nor_are_those_before_a_wake_up_that_has_not_come(monkeypatch, runs, stopped_s, gil_s):
+    counters = Counters(monkeypatch)
+    counters.now = kernel.Scheduling(counters.now.queued_s, counters.now.runs + runs)
+    delay = counters.lateness.explain_missing(1.0, 1.1, 0.0, 40)
+
+    assert (delay.stopped_s, delay.gil_s) == (pytest.approx(stopped_s), pytest.approx(gil_s))

@@ -6,12 +6,14 @@ import asyncio
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
+from types import SimpleNamespace
 
 import pytest
 
 from otel_loopblock import kernel
 from otel_loopblock.monitor import LoopThread, Monitor
 from otel_loopblock.registry import Registry, registry
+from otel_loopblock.runs import WakeUp
 from otel_loopblock.samples import Reading, Scheduling
 from otel_loopblock.watchdog import Watchdog
 
@@ -177,3 +179,32 @@ def test_dead_monitors_are_not_listed_for_long():
 
     assert len(fresh._monitors) < 100
     assert [monitor.loop() for monitor in fresh.monitors()] == [kept]
+
+
+def test_wake_ups_within_a_wait_are_told_and_after_one_without_a_look_there_is_a_new_baseline(monkeypatch):
+    watchdog = Watchdog(SimpleNamespace(unseen=bool, monitors=list))
+    waits = iter([WakeUp(1.0, 1.0, 64, False), WakeUp(2.0, 2.5, 9, True)])
+    told = []
+
+    def wait(is_wanted):
+        woken = next(waits, None)
+        watchdog._stopping = woken is None
+        return woken or WakeUp(3.0, 3.0, 1, False)
+
+    monkeypatch.setattr(watchdog.runs, "can_wait", lambda now: True)
+    monkeypatch.setattr(watchdog.runs, "wait", wait)
+    for name in ("begin", "woke_up_before", "woke_up"):
+        monkeypatch.setattr(watchdog.lateness, name, lambda *given, name=name: told.append((name, *given)))
+    watchdog._watch()
+
+    assert told[:4] == [("begin", 1.0), ("woke_up_before", 8), ("woke_up", 2.0, 2.5), ("begin", 2.5)]
+
+
+def test_deferred_work_need_not_be_done_at_once(monkeypatch):
+    watchdog = Watchdog(registry)
+    watchdog._running = True
+    rung = []
+    monkeypatch.setattr(watchdog.runs, "ring", lambda soon=False: rung.append(soon))
+    watchdog.defer(list)
+
+    assert rung == [True]

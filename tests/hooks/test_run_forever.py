@@ -15,6 +15,7 @@ from otel_loopblock import alarm
 from otel_loopblock.monitor import Monitor
 from otel_loopblock.registry import registry
 from otel_loopblock.runs import Runs
+from otel_loopblock.samples import Delay
 from otel_loopblock.testing import detect_blocking
 from tests.conftest import LOOPS
 
@@ -279,7 +280,7 @@ def test_loop_with_a_run_forever_that_calls_the_original_is_looked_at(telemetry)
 
 
 def test_without_an_alarm_the_watchdog_ticks(telemetry, run, monkeypatch, looks):
-    monkeypatch.setattr(alarm, "_kernel", lambda: None)
+    monkeypatch.setattr(alarm, "_library", lambda: None)
     telemetry.instrument()
 
     async def main():
@@ -292,28 +293,26 @@ def test_without_an_alarm_the_watchdog_ticks(telemetry, run, monkeypatch, looks)
     assert _calls(telemetry) == ["time.sleep"]
 
 
-@pytest.mark.parametrize("reused", [False, True])
-def test_descriptor_that_the_application_closes_is_missed_once(telemetry, loop, monkeypatch, reused):
-    monkeypatch.setattr("otel_loopblock.runs.LONGEST_WAIT_S", 0.05)
-    telemetry.instrument()
-    loop.run_until_complete(moment())
-    runs = registry.watchdog.runs
-    _until(lambda: runs._waiting)
-    number = runs._alarm._descriptor
-    reading, writing = os.pipe()
-    os.close(number)
-    if reused:
-        os.dup2(reading, number)
-        os.write(writing, b"of the application")
-    _until(lambda: runs._alarm is None)
-    loop.run_until_complete(block())
+def test_block_at_whose_end_the_watchdog_has_not_come_knows_how_often_it_woke_up_before(
+    telemetry, loop, monkeypatch
+):
+    told = []
 
-    assert _calls(telemetry) == ["time.sleep"]
-    if reused:
-        assert os.read(number, 100) == b"of the application"
-        os.close(number)
-    os.close(reading)
-    os.close(writing)
+    def explain_missing(due, now, loop_queued_s, before):
+        told.append(before)
+        return Delay(due, now, 0.0, 0.0, 0.0)
+
+    async def late_evidence():
+        loop._loopblock_monitor.evidence(time.perf_counter() + 1.0)  # as if all of it were late by a second
+
+    telemetry.instrument(threshold_ms=10)
+    monkeypatch.setattr(registry.watchdog.lateness, "explain_missing", explain_missing)
+    for _ in range(5):  # one wait may have ended just now
+        loop.run_until_complete(moment())
+        time.sleep(0.03)
+        loop.run_until_complete(late_evidence())
+
+    assert max(told) >= 5
 
 
 @pytest.fixture
@@ -448,7 +447,7 @@ def test_next_loop_of_a_thread_is_served_by_the_monitor_of_the_one_before(detect
 
 def test_watchdog_that_rests_wakes_up_for_the_next_loop(monkeypatch):
     monkeypatch.setattr("otel_loopblock.watchdog.REST_AFTER_S", 0.0)
-    monkeypatch.setattr(alarm, "_kernel", lambda: None)
+    monkeypatch.setattr(alarm, "_library", lambda: None)
     with detect_blocking(raise_on_block=False) as detected:
         first, second = asyncio.new_event_loop(), asyncio.new_event_loop()
         monitor = _monitor_of(first)
