@@ -10,6 +10,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable
 from functools import lru_cache
+from time import perf_counter
 from typing import Any
 
 MOMENTS = 64
@@ -89,14 +90,18 @@ class Alarm:
         number = library.reference(self.number)
         self._arguments = (self._semaphore, self._moments, number, library.moment_size, library.timed_wait)
 
-    def begin(self, step_s: float, count: int) -> None:
+    def begin(self, step_s: float, count: int) -> float:
         """Lay down the moments of the next wait, and have it go off with the last one.
 
         Args:
             step_s: seconds until the first moment, and from each to the next.
             count: how many there are, :data:`MOMENTS` at most.
+
+        Returns:
+            ``perf_counter`` from when on they are counted; if anything, they come a little earlier.
         """
         self._library.clock(_CLOCK_REALTIME, self._now)
+        origin = perf_counter()
         now, step = self._now[0] * 1_000_000_000 + self._now[1], max(1, int(step_s * 1e9))
         self._moments[: 2 * count] = [
             part
@@ -104,6 +109,7 @@ class Alarm:
             for part in divmod(moment, 1_000_000_000)
         ]
         self.number.value = count
+        return origin
 
     def wait(self) -> None:
         """Wait, without the GIL, until it goes off or somebody rings; for one thread.

@@ -277,13 +277,16 @@ def _idle_cause(m: Measurements, rest: float, running: float, cpu: float, late: 
     assert m.process_cpu_s is not None
     if m.call_waits or late < 0.35 * running:
         return "wait"
+    # A thread that waits for the GIL wakes up at each switch interval; one that waits for data does not.
+    waits = rest / m.switch_interval_s
     if m.process_cpu_s - cpu >= 0.4 * running:
-        # A thread that waits for the GIL wakes up at each switch interval; one that waits for data does not.
-        fought = m.runs is None or m.runs >= 0.3 * rest / m.switch_interval_s
-        return "gil_contention" if fought else "wait"
+        return "gil_contention" if m.runs is None or m.runs >= 0.3 * waits else "wait"
     # The GIL was taken and nobody computed: C code that waits, and keeps it. Or all stood still, where
     # that cannot be told apart.
-    return "gil_held" if m.gil_taken else "unknown"
+    if not m.gil_taken:
+        return "unknown"
+    # Another thread's code, if this one wanted the GIL all the time. C code may wake up often, too.
+    return "gil_contention" if m.runs is not None and 0.7 * waits <= m.runs <= 1.5 * waits else "gil_held"
 
 
 def _is_free(m: Measurements) -> bool:

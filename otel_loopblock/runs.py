@@ -179,12 +179,12 @@ class Runs:
                 from then on will ring.
         """
         alarm = self._alarm
-        now = perf_counter()
         if alarm is None:
+            now = perf_counter()
             return WakeUp(now, now, 0, True)
         step_s = LONGEST_WAIT_S if self._quiet else self.tick_s
         last = max(1, min(MOMENTS, int(LONGEST_WAIT_S / step_s)))
-        alarm.begin(step_s, last)
+        now = alarm.begin(step_s, last)
         self._moments = moments = _Moments(now, 1.0 / step_s, last, alarm.number)
         self._waiting = True
         try:

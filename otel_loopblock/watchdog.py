@@ -184,6 +184,7 @@ class Watchdog:
         registry = self._registry
         check_at = 0.0
         now = ran_at = perf_counter()
+        self.lateness.begin(now)  # what there is may be of a thread before this one
         monitors: list[Monitor] = []
         while not self._stopping:
             tick = self.tick_s

@@ -32,6 +32,7 @@ class FakeAlarm:
         self._value = last
         self.begun.append((step, last))
         assert len(self.begun) < 100, "it waits for ever"
+        return self.origin
 
     @property
     def at(self):

@@ -197,7 +197,23 @@ def test_wake_ups_within_a_wait_are_told_and_after_one_without_a_look_there_is_a
         monkeypatch.setattr(watchdog.lateness, name, lambda *given, name=name: told.append((name, *given)))
     watchdog._watch()
 
-    assert told[:4] == [("begin", 1.0), ("woke_up_before", 8), ("woke_up", 2.0, 2.5), ("begin", 2.5)]
+    assert told[0][0] == "begin"  # for the thread that has just begun
+    assert told[1:5] == [("begin", 1.0), ("woke_up_before", 8), ("woke_up", 2.0, 2.5), ("begin", 2.5)]
+
+
+def test_counters_of_the_thread_before_are_not_those_of_the_next_one(monkeypatch):
+    monkeypatch.setattr(kernel, "scheduling", lambda thread: Scheduling(0.0, thread))
+    watchdog = Watchdog(registry)
+    watchdog.lateness.begin(1.0)  # this thread's
+    watchdog.start()
+    thread = watchdog._thread.native_id
+    deadline = time.monotonic() + 30
+    while watchdog.lateness._thread != thread and time.monotonic() < deadline:
+        time.sleep(0.005)
+    watchdog.stop(30)
+
+    assert watchdog.lateness._thread == thread
+    assert watchdog.lateness._before == Scheduling(0.0, thread)
 
 
 def test_deferred_work_need_not_be_done_at_once(monkeypatch):

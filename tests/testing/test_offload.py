@@ -145,7 +145,6 @@ def test_offloaded_work_that_keeps_the_gil_is_told_apart(loop_factory):
             assert_offloaded(offloads, loop_factory=loop_factory)
         return "kept the GIL; use a process" in str(raised.value)
 
-    # About 1 of 100 times neither the probe nor the watchdog is seen to have waited for the GIL.
     assert any(told() for _ in range(TRIES))
     assert any(refused() for _ in range(TRIES))
 
