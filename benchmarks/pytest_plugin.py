@@ -1,6 +1,7 @@
 """The pytest plugin on a suite of 1,000 async tests: what it costs, and what it finds.
 
-    python benchmarks/pytest_plugin.py [--suite loop|service] [--rounds 30] [--tests 1000] [--blocks 100]
+    python benchmarks/pytest_plugin.py [--suite loop|service] [--loop asyncio|uvloop] [--rounds 30]
+                                       [--tests 1000] [--blocks 100]
 
 First the suite, without a block in it, with and without --loopblock. Machines become faster and slower by
 several per cent within seconds, so two processes take turns, 50 tests each, while the other one stands still:
@@ -182,6 +183,17 @@ SERVICE_BODIES = (
 """,
 )
 
+UVLOOP = """
+
+import uvloop
+import pytest
+
+
+@pytest.fixture(scope="module")
+def event_loop_policy():
+    return uvloop.EventLoopPolicy()
+"""
+
 SUITES = {"loop": (HEAD, "", BODIES), "service": (SERVICE_HEAD, "client", SERVICE_BODIES)}
 """Head of each module, fixtures and bodies of its tests."""
 
@@ -204,14 +216,28 @@ BLOCKS = (
 """Each waits for a given time, or computes for a given CPU time, on lines of its own."""
 
 
-def write_suite(folder: Path, suite: str, tests: int, blocks: int, seed: int) -> dict[str, tuple[int, int]]:
+class Suite(NamedTuple):
+    """Which tests there are."""
+
+    name: str
+    """Of :data:`SUITES`."""
+    loop: str
+    """``asyncio`` or ``uvloop``."""
+    tests: int
+    """How many."""
+
+
+def write_suite(folder: Path, suite: Suite, blocks: int, seed: int) -> dict[str, tuple[int, int]]:
     """Write the suite.
 
     Returns:
         For each planted block the test's id and the first and last line that may be blamed.
     """
     choice = random.Random(seed)
-    head, fixtures, bodies = SUITES[suite]
+    head, fixtures, bodies = SUITES[suite.name]
+    tests = suite.tests
+    if suite.loop == "uvloop":
+        head += UVLOOP
     planted = set(choice.sample(range(tests), blocks))
     lines: dict[str, tuple[int, int]] = {}
     (folder / "pytest.ini").write_text(INI)
@@ -299,7 +325,7 @@ class Turns:
         return Parts(loaded - self._started, before_tests, turns, ended - last)
 
 
-def cost(suite: str, rounds: int, tests: int) -> Table:
+def cost(suite: Suite, rounds: int) -> Table:
     """Seconds with and without the plugin."""
     pairs: list[tuple[Parts, Parts]] = []
     choice = random.Random(1)
@@ -307,22 +333,21 @@ def cost(suite: str, rounds: int, tests: int) -> Table:
         folders = [Path(name) / part for part in ("without", "plugin_")]
         for folder in folders:
             folder.mkdir()
-            write_suite(folder, suite, tests, 0, seed=1)
+            write_suite(folder, suite, 0, seed=1)
             end(start(folder, "--loopblock"))  # compiles
             (folder / "conftest.py").write_text(CONFTEST)
         for turn in track(range(-1, rounds), "with and without, in turns"):
             both = [lambda: Turns(folders[0]), lambda: Turns(folders[1], "--loopblock")]
             order = choice.sample((0, 1), 2)
             runs = {which: both[which]() for which in order}
-            for _ in range(0, tests, AT_ONCE):
+            for _ in range(0, suite.tests, AT_ONCE):
                 for which in choice.sample((0, 1), 2):
                     runs[which].go_on()
             measured = {which: runs[which].end() for which in order}
             if turn >= 0:  # the first compiles the conftest.py
                 pairs.append((measured[0], measured[1]))
-    table = Table(
-        "", "without", "--loopblock", "ratio", title=f"{tests} async tests ({suite}), {rounds} rounds"
-    )
+    title = f"{suite.tests} async tests ({suite.name}, {suite.loop}), {rounds} rounds"
+    table = Table("", "without", "--loopblock", "ratio", title=title)
     resampled = sorted(ratio(choice.choices(pairs, k=rounds)) for _ in range(400))
     for title, base, added in parts(pairs):
         table.add_row(f"{title}, s", f"{base:.3f}", f"{base + added:.3f}", f"{1 + added / base:.4f}")
@@ -353,13 +378,13 @@ def ratio(pairs: list[tuple[Parts, Parts]]) -> float:
     return 1 + sum(added for *_, added in found) / sum(base for _, base, _ in found)
 
 
-def findings(suite: str, tests: int, blocks: int) -> Table:
+def findings(suite: Suite, blocks: int) -> Table:
     """Which planted blocks failed their test, with their own line, and who else failed."""
     table = Table("", "failed", "with its line", "innocent failed", "not counted", title=f"{blocks} planted")
     for title, options in (("one process", ()), ("-n 2", ("-n", "2"))):
         with tempfile.TemporaryDirectory() as name:
             folder = Path(name)
-            lines = write_suite(folder, suite, tests, blocks, seed=2)
+            lines = write_suite(folder, suite, blocks, seed=2)
             end(start(folder, "--loopblock", "--loopblock-report=report.json", *options))
             report = json.loads((folder / "report.json").read_text())
         failed = [block for block in report["blocks"] if block["fails"]]
@@ -377,7 +402,7 @@ def findings(suite: str, tests: int, blocks: int) -> Table:
             title,
             f"{len(guilty)} of {blocks}",
             f"{len(own)}",
-            f"{len(innocent)} of {tests - blocks}",
+            f"{len(innocent)} of {suite.tests - blocks}",
             str(len(report["blocks"]) - len(failed)),
         )
     return table
@@ -387,15 +412,17 @@ def main() -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("--suite", choices=sorted(SUITES), default="loop")
+    parser.add_argument("--loop", choices=("asyncio", "uvloop"), default="asyncio")
     parser.add_argument("--rounds", type=int, default=30)
     parser.add_argument("--tests", type=int, default=1000)
     parser.add_argument("--blocks", type=int, default=100)
     args = parser.parse_args()
     console = Console()
+    suite = Suite(args.suite, args.loop, args.tests)
     if args.rounds:
-        console.print(cost(args.suite, args.rounds, args.tests))
+        console.print(cost(suite, args.rounds))
     if args.blocks:
-        console.print(findings(args.suite, args.tests, args.blocks))
+        console.print(findings(suite, args.blocks))
 
 
 if __name__ == "__main__":

@@ -49,7 +49,16 @@ class LoopThread:
     ``pthread_getcpuclockid`` crashes the process.
     """
 
-    __slots__ = ("baseline", "clock", "id", "loop_class", "monitor", "native_id", "thread")
+    __slots__ = (
+        "baseline",
+        "clock",
+        "id",
+        "loop_attributes",
+        "loop_class",
+        "monitor",
+        "native_id",
+        "thread",
+    )
 
     def __init__(self) -> None:
         self.id = threading.get_ident()
@@ -63,6 +72,7 @@ class LoopThread:
         self.monitor: Monitor | None = None
         """That of its last loop, where it can serve the next one as well, if that is of the same"""
         self.loop_class: type | None = None
+        self.loop_attributes: tuple[tuple[str, Any], ...] = ()
 
 
 class Monitor:
@@ -158,7 +168,7 @@ class Monitor:
         took; and to make a monitor costs more than to time the callbacks of such a loop.
 
         Args:
-            loop: the other one, which begins to run.
+            loop: the other one, which begins to run or is about to.
             now: ``perf_counter``.
 
         Returns:
@@ -168,7 +178,7 @@ class Monitor:
         if (before is not None and not before.is_closed()) or self.state or self.following or self.beating:
             return False
         if before is not None and getattr(before, ATTRIBUTE, None) is self:
-            delattr(before, ATTRIBUTE)
+            self.registry.detach(self)
         self.loop = weakref.ref(loop)
         self.started = 0.0
         self.threshold = self.registry.threshold_s

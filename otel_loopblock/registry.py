@@ -103,7 +103,7 @@ class Registry:
             if not self.listeners:
                 self._hooks.remove()
                 for monitor in self.monitors():
-                    self._detach(monitor)
+                    self.detach(monitor)
                 self._monitors = []
                 self._here = threading.local()  # with the monitors that threads keep for their next loops
                 self.watchdog.stop()
@@ -172,34 +172,48 @@ class Registry:
             self.loop_runs(loop)
             return monitor
 
-    def succeed(self, loop: asyncio.AbstractEventLoop, now: float) -> None:
+    def succeed(self, loop: asyncio.AbstractEventLoop, now: float) -> bool:
         """Have the monitor of the loop that this thread has run before serve ``loop``, if it can.
 
         Args:
-            loop: one that has none and begins to run, on this thread.
+            loop: one that has none and begins to run, or is about to, on this thread.
             now: ``perf_counter``.
+
+        Returns:
+            Whether it does: ``loop`` has all that hooks left on the one before.
         """
         try:
             thread: LoopThread = self._here.thread
         except AttributeError:
-            return
+            return False
         monitor = thread.monitor
         if monitor is None or type(loop) is not thread.loop_class or monitor.thread_id != thread.id:
-            return
+            return False
         with self._lock:
             if self.heartbeat_interval_s > 0 or not self.listeners or not monitor.serve(loop, now):
-                return
+                return False
             setattr(loop, ATTRIBUTE, monitor)
+            for name, value in thread.loop_attributes:
+                setattr(loop, name, value)
             if not monitor.listed:
                 self._list(monitor)
         if self.watching:
             self.watchdog.start(loop)
+        return True
 
-    def may_succeed(self, loop: asyncio.AbstractEventLoop, monitor: Monitor) -> None:
-        """Keep the monitor of ``loop`` for the next loop of this thread, where only blocks are looked for."""
+    def may_succeed(
+        self, loop: asyncio.AbstractEventLoop, monitor: Monitor, *attributes: tuple[str, Any]
+    ) -> None:
+        """Keep the monitor of ``loop`` for the next loop of this thread, where only blocks are looked for.
+
+        Args:
+            loop: that runs, on this thread.
+            monitor: its monitor.
+            *attributes: what else hooks have left on it, name and value: the next one gets the same.
+        """
         if self.heartbeat_interval_s == 0:
             thread = self.thread()
-            thread.monitor, thread.loop_class = monitor, type(loop)
+            thread.monitor, thread.loop_class, thread.loop_attributes = monitor, type(loop), attributes
 
     def _list(self, monitor: Monitor) -> None:
         if len(self._monitors) >= self._room:
@@ -254,7 +268,8 @@ class Registry:
                 return True
         return False
 
-    def _detach(self, monitor: Monitor) -> None:
+    def detach(self, monitor: Monitor) -> None:
+        """Take from its loop what hooks have left on it."""
         loop = monitor.loop()
         if loop is not None:
             self._hooks.leave(loop)
@@ -266,7 +281,7 @@ class Registry:
         self._lock = threading.RLock()
         self.watchdog.forget()
         for monitor in self.monitors():
-            self._detach(monitor)
+            self.detach(monitor)
         self._monitors = []
         self._here = threading.local()
 

@@ -1,7 +1,7 @@
 """The watchdog: one daemon thread per process that looks at callbacks while they are long.
 
 It also does what must not happen on a loop's thread: deferred work of the listeners (metrics, logs,
-spans) is handed to it. It sleeps while no loop runs, or none for longer than half of a threshold
+spans) is handed to it. It sleeps while no loop runs, or none for longer than a quarter of a threshold
 (:mod:`~otel_loopblock.runs`), and starts again in a forked child with the first loop there.
 """
 

@@ -87,6 +87,10 @@ def _call(callback: Callable[..., Any], *args: Any) -> Any:
 
 
 def _attach(loop: Any, registry: Registry) -> Callable[..., Any]:
+    # One that runs may do so on another thread.
+    if not loop.is_running() and registry.succeed(loop, perf_counter()):
+        run: Callable[..., Any] = getattr(loop, RUN)
+        return run
     monitor = registry.attach(loop, "uvloop")
     if monitor is None:
         return _call
@@ -103,11 +107,13 @@ def _begin(loop: Any, monitor: Monitor, registry: Registry) -> Callable[..., Any
             if getattr(loop, ATTRIBUTE, None) is monitor and getattr(loop, RUN, None) is not run:
                 if monitor.thread_id != threading.get_ident():
                     monitor.enter_thread()
+                run_direct = _make_run(monitor, TURNS_DIRECT)
                 setattr(loop, RUN, run)
-                setattr(loop, RUN_DIRECT, _make_run(monitor, TURNS_DIRECT))
+                setattr(loop, RUN_DIRECT, run_direct)
                 monitor.queue_of = _queue_of
                 heartbeat.start(loop, monitor)
                 registry.loop_runs(loop)
+                registry.may_succeed(loop, monitor, (RUN, run), (RUN_DIRECT, run_direct))
         except Exception:
             guard.failed("begin to monitor a uvloop loop")
         return run(callback, *args)
@@ -149,7 +155,8 @@ def _make_call_at(original: Any, attach: Callable[[Any], Callable[..., Any]]) ->
         try:
             run = self._loopblock_run_direct
         except AttributeError:
-            run = attach(self)
+            attach(self)
+            run = getattr(self, RUN_DIRECT, _call)
         return original(self, when, run, callback, *args, context=context)
 
     return call_at
@@ -160,7 +167,8 @@ def _make_add_reader(original: Any, attach: Callable[[Any], Callable[..., Any]])
         try:
             run = self._loopblock_run_direct
         except AttributeError:
-            run = attach(self)
+            attach(self)
+            run = getattr(self, RUN_DIRECT, _call)
         return original(self, source, run, callback, *args)
 
     return add_reader

@@ -422,13 +422,18 @@ def _monitor_of(loop):
 
 
 @pytest.fixture
+def new_loop(loop_kind):
+    return LOOPS[loop_kind]
+
+
+@pytest.fixture
 def detected():
     with detect_blocking(raise_on_block=False) as detected:
         yield detected
 
 
-def test_next_loop_of_a_thread_is_served_by_the_monitor_of_the_one_before(detected):
-    first, second = asyncio.new_event_loop(), asyncio.new_event_loop()
+def test_next_loop_of_a_thread_is_served_by_the_monitor_of_the_one_before(detected, new_loop):
+    first, second = new_loop(), new_loop()
     monitor = _monitor_of(first)
     first.close()
     assert registry.monitors() == []  # as the watchdog asks between them
@@ -436,7 +441,7 @@ def test_next_loop_of_a_thread_is_served_by_the_monitor_of_the_one_before(detect
     assert _monitor_of(second) is monitor
     assert monitor.loop() is second
     assert registry.monitors() == [monitor]
-    assert not hasattr(first, "_loopblock_monitor")
+    assert not [name for name in vars(first) if "loopblock" in name]
     second.run_until_complete(block())
     second.close()
 
@@ -445,11 +450,11 @@ def test_next_loop_of_a_thread_is_served_by_the_monitor_of_the_one_before(detect
     assert (found.cause, found.samples > 0) == ("wait", True)
 
 
-def test_watchdog_that_rests_wakes_up_for_the_next_loop(monkeypatch):
+def test_watchdog_that_rests_wakes_up_for_the_next_loop(monkeypatch, new_loop):
     monkeypatch.setattr("otel_loopblock.watchdog.REST_AFTER_S", 0.0)
     monkeypatch.setattr(alarm, "_library", lambda: None)
     with detect_blocking(raise_on_block=False) as detected:
-        first, second = asyncio.new_event_loop(), asyncio.new_event_loop()
+        first, second = new_loop(), new_loop()
         monitor = _monitor_of(first)
         first.close()
         _until(lambda: registry.watchdog._resting and not registry.monitors())
@@ -462,8 +467,8 @@ def test_watchdog_that_rests_wakes_up_for_the_next_loop(monkeypatch):
     assert (found.call, found.samples > 0) == ("time.sleep", True)
 
 
-def test_loop_beside_one_that_is_open_has_a_monitor_of_its_own(detected):
-    first, second = asyncio.new_event_loop(), asyncio.new_event_loop()
+def test_loop_beside_one_that_is_open_has_a_monitor_of_its_own(detected, new_loop):
+    first, second = new_loop(), new_loop()
 
     assert _monitor_of(second) is not _monitor_of(first)
     assert len(registry.monitors()) == 2
@@ -471,7 +476,7 @@ def test_loop_beside_one_that_is_open_has_a_monitor_of_its_own(detected):
     second.close()
 
 
-def test_loops_of_other_threads_and_types_have_monitors_of_their_own(detected):
+def test_loops_of_other_threads_and_types_have_monitors_of_their_own(detected, new_loop):
     found = []
 
     def run_one(make):
@@ -479,8 +484,8 @@ def test_loops_of_other_threads_and_types_have_monitors_of_their_own(detected):
         found.append(_monitor_of(loop))
         loop.close()
 
-    run_one(asyncio.new_event_loop)
-    thread = threading.Thread(target=run_one, args=(asyncio.new_event_loop,))
+    run_one(new_loop)
+    thread = threading.Thread(target=run_one, args=(new_loop,))
     thread.start()
     thread.join()
     run_one(type("Own", (asyncio.SelectorEventLoop,), {"__module__": __name__}))
@@ -489,9 +494,9 @@ def test_loops_of_other_threads_and_types_have_monitors_of_their_own(detected):
     assert found[2].loop_type == f"{__name__}.Own"
 
 
-def test_monitor_that_somebody_keeps_something_for_serves_no_other_loop(detected):
+def test_monitor_that_somebody_keeps_something_for_serves_no_other_loop(detected, new_loop):
     for attribute, value in (("state", {"listener": 1}), ("following", (object(),)), ("beating", True)):
-        first, second = asyncio.new_event_loop(), asyncio.new_event_loop()
+        first, second = new_loop(), new_loop()
         monitor = _monitor_of(first)
         setattr(monitor, attribute, value)
         first.close()
@@ -499,9 +504,9 @@ def test_monitor_that_somebody_keeps_something_for_serves_no_other_loop(detected
         second.close()
 
 
-def test_where_lag_is_measured_each_loop_has_a_monitor_of_its_own(telemetry):
+def test_where_lag_is_measured_each_loop_has_a_monitor_of_its_own(telemetry, new_loop):
     telemetry.instrument(heartbeat_interval_ms=20)
-    first, second = asyncio.new_event_loop(), asyncio.new_event_loop()
+    first, second = new_loop(), new_loop()
     monitor = _monitor_of(first)
     first.close()
 
@@ -511,8 +516,8 @@ def test_where_lag_is_measured_each_loop_has_a_monitor_of_its_own(telemetry):
     second.close()
 
 
-def test_monitors_are_not_kept_once_nobody_listens():
-    loop = asyncio.new_event_loop()
+def test_monitors_are_not_kept_once_nobody_listens(new_loop):
+    loop = new_loop()
     with detect_blocking():
         monitor = weakref.ref(_monitor_of(loop))
     loop.close()
@@ -521,8 +526,8 @@ def test_monitors_are_not_kept_once_nobody_listens():
     assert monitor() is None
 
 
-def test_run_that_began_a_moment_after_another_reads_no_clocks(detected, monkeypatch):
-    loop = asyncio.new_event_loop()
+def test_run_that_began_a_moment_after_another_reads_no_clocks(detected, monkeypatch, new_loop):
+    loop = new_loop()
     monitor = _monitor_of(loop)
     monitor.stale_from = time.perf_counter() + 1000
     reading = monitor.reading
@@ -536,3 +541,70 @@ def test_run_that_began_a_moment_after_another_reads_no_clocks(detected, monkeyp
     assert monitor.reading.at > reading.at
     assert monitor.stale_from > monitor.reading.at
     loop.close()
+
+
+@pytest.mark.parametrize("first_is", ["call_later", "add_reader", "call_soon_threadsafe"])
+def test_first_callback_of_the_next_loop_may_be_a_timer_or_a_reader(detected, loop_kind, new_loop, first_is):
+    monitor = _monitor_of(first := new_loop())
+    first.close()
+    loop = new_loop()
+    reading, writing = os.pipe()
+    os.write(writing, b"there")
+
+    def callback():
+        time.sleep(BLOCK_S)
+        loop.remove_reader(reading)
+        loop.stop()
+
+    arguments = {"call_later": (0.001,), "add_reader": (reading,)}.get(first_is, ())
+    getattr(loop, first_is)(*arguments, callback)
+    loop.run_forever()
+
+    assert loop._loopblock_monitor is monitor
+    assert [found.call for found in detected.blocks] == ["time.sleep"]
+    assert monitor.turns == (1 if (loop_kind, first_is) == ("uvloop", "call_soon_threadsafe") else 2)
+    loop.close()
+    os.close(reading)
+    os.close(writing)
+
+
+def test_next_loop_may_run_in_another_thread_than_what_was_scheduled_on_it(detected, new_loop):
+    _monitor_of(first := new_loop())
+    first.close()
+    loop, last = new_loop(), new_loop()
+    loop.call_soon(lambda: (time.sleep(BLOCK_S), loop.stop()))
+    thread = threading.Thread(target=loop.run_forever)
+    thread.start()
+    thread.join(30)
+
+    assert loop._loopblock_monitor.thread_id == thread.ident
+    loop.close()
+    assert _monitor_of(last).thread_id == threading.get_ident()
+    last.close()
+    (found,) = detected.blocks
+    assert (found.call, found.thread_id, found.samples > 0) == ("time.sleep", thread.ident, True)
+
+
+def test_running_loop_on_which_another_thread_schedules_first_is_not_taken_for_its_own(new_loop):
+    loop, go = new_loop(), threading.Event()
+
+    async def main():
+        go.set()
+        while not stop.is_set():
+            await asyncio.sleep(0.005)
+
+    stop = threading.Event()
+    thread = threading.Thread(target=lambda: loop.run_until_complete(main()))
+    thread.start()
+    go.wait(30)
+    with detect_blocking(raise_on_block=False) as detected:
+        _monitor_of(first := new_loop())
+        first.close()
+        done = threading.Event()
+        loop.call_soon_threadsafe(lambda: (time.sleep(BLOCK_S), done.set()))
+        done.wait(30)
+        assert loop._loopblock_monitor.thread_id == thread.ident
+        stop.set()
+        thread.join(30)
+    loop.close()
+    assert [(found.call, found.thread_id) for found in detected.blocks] == [("time.sleep", thread.ident)]
