@@ -46,10 +46,14 @@ class Lateness:
         """Count wake-ups of the thread that did not need the GIL, before the one that comes now."""
         self._wake_ups += max(0, times)
 
-    def begin(self, now: float) -> None:
-        """Take a baseline, while nothing is long."""
+    def begin_thread(self, now: float) -> None:
+        """Take the first baseline of a thread, without giving up the GIL: a block may have begun with it."""
         self._thread = threading.get_native_id()
         self._rebase(kernel.scheduling(self._thread), now)
+
+    def begin(self, now: float) -> None:
+        """Take a baseline, while nothing is long."""
+        self.begin_thread(now)
         if now - self._limit_at >= THROTTLING_S:
             self._limit, self._limit_at = kernel.throttling(), now
 

@@ -184,7 +184,7 @@ class Watchdog:
         registry = self._registry
         check_at = 0.0
         now = ran_at = perf_counter()
-        self.lateness.begin(now)  # what there is may be of a thread before this one
+        self.lateness.begin_thread(now)  # what there is may be of the thread before
         monitors: list[Monitor] = []
         while not self._stopping:
             tick = self.tick_s

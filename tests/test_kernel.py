@@ -154,3 +154,12 @@ def test_nor_are_those_before_a_wake_up_that_has_not_come(monkeypatch, runs, sto
     delay = counters.lateness.explain_missing(1.0, 1.1, 0.0, 40)
 
     assert (delay.stopped_s, delay.gil_s) == (pytest.approx(stopped_s), pytest.approx(gil_s))
+
+
+def test_thread_that_has_just_begun_reads_no_file_for_which_it_gives_up_the_gil(monkeypatch):
+    counters = Counters(monkeypatch)
+    monkeypatch.setattr(kernel, "throttling", lambda: pytest.fail("read"))
+    counters.lateness = Lateness()
+    counters.lateness.begin_thread(0.0)
+
+    assert counters.wake_up(1.0, 1.1, queued=0.0, runs=20).asked

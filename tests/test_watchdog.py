@@ -193,11 +193,11 @@ def test_wake_ups_within_a_wait_are_told_and_after_one_without_a_look_there_is_a
 
     monkeypatch.setattr(watchdog.runs, "can_wait", lambda now: True)
     monkeypatch.setattr(watchdog.runs, "wait", wait)
-    for name in ("begin", "woke_up_before", "woke_up"):
+    for name in ("begin_thread", "begin", "woke_up_before", "woke_up"):
         monkeypatch.setattr(watchdog.lateness, name, lambda *given, name=name: told.append((name, *given)))
     watchdog._watch()
 
-    assert told[0][0] == "begin"  # for the thread that has just begun
+    assert told[0][0] == "begin_thread"
     assert told[1:5] == [("begin", 1.0), ("woke_up_before", 8), ("woke_up", 2.0, 2.5), ("begin", 2.5)]
 
 
