@@ -134,7 +134,8 @@ class Runs:
                 return False
             origin, per_s, last, number = moments
             step = int((since - origin) * per_s + 1.0)  # that of the next moment, counted from 1
-            number.value = min(step + ticks - 1, last)
+            # A wait may have begun since: below 0 the library would read on beyond the last moment.
+            number.value = max(1, min(step + ticks - 1, last))
             self.put_off_from = origin + step / per_s
             if self._moments is moments:
                 # It waits by the time of day: set back, that would keep it asleep.
@@ -194,7 +195,7 @@ class Runs:
             oldest = self._oldest(0.0)
             if oldest:
                 self.put_off(oldest)
-            if is_wanted():
+            if is_wanted() or self._has_run_long(now):
                 return WakeUp(now, now, 0, True)
             alarm.wait()
             return self._woken(moments)

@@ -422,3 +422,21 @@ def test_forked_child_waits_for_nobody(awake, clock):
     assert not awake.can_wait(clock.now)
     awake.put_off(clock.now)
     awake.ring()
+
+
+def test_a_loop_that_began_long_before_the_wait_does_not_set_a_number_below_one(awake, clock):
+    def begins_late():
+        began = clock.now - 40 * TICK  # its thread lost the GIL between that and this
+        awake.began[1] = began
+        awake.put_off(began)
+        assert awake._alarm.value == 1
+
+    awake._alarm.meanwhile = [begins_late]
+    assert awake.wait(lambda: False).wanted
+
+
+def test_it_does_not_wait_for_a_loop_that_came_to_run_long_before_it_could(awake, clock):
+    awake.began[1] = clock.now - 40 * TICK
+    began = clock.now
+
+    assert awake.wait(lambda: False) == WakeUp(began, began, 0, True)
