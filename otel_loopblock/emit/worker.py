@@ -1,0 +1,176 @@
+"""The thread that does what must not happen on a loop's thread: explaining, rendering, exporting.
+
+One daemon thread of the emitter. It starts with the first work and sleeps while there is none. A slow
+exporter holds up nothing but this thread: neither a loop, nor the watchdog, nor for long the end.
+"""
+
+from __future__ import annotations
+
+import atexit
+import os
+import threading
+from collections import deque
+from collections.abc import Callable
+from queue import Empty, Full, SimpleQueue
+from typing import TypeAlias
+from weakref import WeakSet
+
+from otel_loopblock import guard
+
+THREAD_NAME = "otel-loopblock-worker"
+
+MAX_DEFERRED = 2_000
+"""Work items that wait; what comes beyond that is dropped. Each may keep some 10 kB of samples."""
+
+STOP_S = 1.0
+"""How long the end of it, and so that of the process, waits for what is pending."""
+
+Work: TypeAlias = Callable[[], None]
+
+
+class Worker:
+    """Does deferred work in the order in which it comes; once stopped, it stays so.
+
+    Work comes from loops' threads in the middle of anything: also from a finalizer or a signal handler that
+    interrupts the very same call. So nothing on that way waits for a lock, and the queue is one whose ``put``
+    is reentrant.
+    """
+
+    def __init__(self) -> None:
+        self.dropped = 0
+        """Work items that were not done: too many, too late, or without a thread."""
+        self._stopped = False
+        self._begin()
+        _workers.add(self)
+
+    def _begin(self) -> None:
+        self._queue: SimpleQueue[Work | None] = SimpleQueue()
+        self._unfinished: deque[None] = deque()  # one for each item in the queue or being done
+        self._thread: threading.Thread | None = None
+        self._starting = threading.Lock()
+
+    @property
+    def pending(self) -> int:
+        """How many work items wait or are being done."""
+        return len(self._unfinished)
+
+    def defer(self, work: Work) -> None:
+        """Have ``work`` done on the thread, or drop it where too much waits. Any thread; never raises."""
+        if self._stopped:
+            self.dropped += 1
+            return
+        if len(self._unfinished) >= MAX_DEFERRED:
+            self.dropped += 1
+            try:
+                raise Full(f"{MAX_DEFERRED} work items wait for the thread {THREAD_NAME}")
+            except Full:
+                guard.failed("deliver telemetry as fast as it comes")
+            return
+        self._put(work)
+
+    def drain(self, timeout_s: float = STOP_S) -> bool:
+        """Wait until all that was deferred before is done; whether it was in time."""
+        if not self._unfinished:
+            return True
+        if self._stopped or self._thread is threading.current_thread():
+            return False
+        done = threading.Event()
+        self._put(done.set)
+        return done.wait(timeout_s)
+
+    def stop(self, timeout_s: float = STOP_S) -> None:
+        """Do what is pending, for so long at most; count what is left, and end the thread.
+
+        Called from a work item it returns at once, and the rest is done after it.
+        """
+        self._stopped = True
+        _workers.discard(self)
+        self._queue.put(None)
+        thread = self._thread
+        if thread is None or thread is threading.current_thread():
+            return
+        thread.join(timeout_s)
+        if thread.is_alive():
+            self._discard()
+            self._queue.put(None)
+
+    def forget(self) -> None:
+        """In a forked child: the thread is not there, and what waits is the parent's to deliver."""
+        self.dropped = 0
+        self._begin()
+
+    def _put(self, work: Work) -> None:
+        self._unfinished.append(None)
+        self._queue.put(work)
+        if self._thread is None:
+            self._start()
+
+    def _start(self) -> None:
+        # Whoever has the lock starts the thread; it may be this very thread, interrupted.
+        if not self._starting.acquire(blocking=False):
+            return
+        try:
+            if self._thread is None:
+                thread = threading.Thread(
+                    target=self._run, args=(self._queue, self._unfinished), name=THREAD_NAME, daemon=True
+                )
+                thread.start()
+                self._thread = thread
+                _deliver_first_at_exit()
+        except Exception:  # no more threads to be had, or the interpreter is shutting down
+            guard.failed("start a thread for telemetry")
+            self._discard()
+        finally:
+            self._starting.release()
+
+    def _discard(self) -> None:
+        """Drop all that waits."""
+        while True:
+            try:
+                work = self._queue.get_nowait()
+            except Empty:
+                return
+            if work is not None:
+                self._unfinished.pop()
+                self.dropped += 1
+
+    def _run(self, queue: SimpleQueue[Work | None], unfinished: deque[None]) -> None:
+        while True:
+            work = queue.get()
+            if work is None:
+                return
+            try:
+                work()
+            except BaseException:  # SystemExit as well: an exporter must not end this thread
+                guard.failed("emit telemetry")
+            finally:
+                unfinished.pop()
+            del work  # it would live on until the next one comes
+
+
+_workers: WeakSet[Worker] = WeakSet()
+"""Those that have not been stopped."""
+
+
+def _deliver_first_at_exit() -> None:
+    # Handlers run last in, first out, and providers register theirs when they are made: by the first work of
+    # ours they are there, whether instrumented before or after.
+    try:
+        atexit.unregister(_exiting)  # compares with all that others have registered
+    except Exception:
+        guard.failed("move the delivery at exit")
+    atexit.register(_exiting)
+
+
+def _exiting() -> None:
+    for worker in list(_workers):
+        worker.stop()
+
+
+def _forked() -> None:
+    for worker in list(_workers):
+        worker.forget()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_forked)
