@@ -111,7 +111,7 @@ class Seen(NamedTuple):
 
 
 class Stacks:
-    """Reads sampled stacks, and remembers what it read: by the watchdog's thread, for the loop's.
+    """Reads sampled stacks, and remembers what it read: on the worker's thread, mostly.
 
     Args:
         is_own: tells the application's own code.

@@ -1,7 +1,7 @@
 """The listener that makes telemetry: an event, span or log event per stretch, metrics per callback.
 
-On the loop's thread it is only noted what was blocked, and for whom; all that takes time is handed to the
-watchdog's thread.
+On the loop's thread it is only noted what was blocked, and for whom; all that takes time is handed to a
+thread of its own (:mod:`~otel_loopblock.emit.worker`).
 """
 
 from __future__ import annotations
@@ -35,6 +35,7 @@ from otel_loopblock.emit.limits import Distinct
 from otel_loopblock.emit.metrics import SCOPE, instruments
 from otel_loopblock.emit.reports import Reports
 from otel_loopblock.emit.victims import Ahead, Culprit, Victims, read_ahead
+from otel_loopblock.emit.worker import Worker
 from otel_loopblock.samples import Evidence, Target
 from otel_loopblock.stack import OwnCode, Stacks
 from otel_loopblock.version import __version__
@@ -91,7 +92,7 @@ class Emitter:
 
     Args:
         config: the options.
-        registry: knows the monitors, and has the thread that deferred work is done on.
+        registry: knows the monitors.
         tracer_provider: for spans of our own; the global one, looked up when needed, for ``None``.
         meter_provider: likewise for metrics.
         logger_provider: likewise for log events.
@@ -112,6 +113,8 @@ class Emitter:
         self.heartbeat_interval_s = config.heartbeat_interval_ms / 1000
         self.watchdog = config.watchdog
         self.max_samples = config.max_samples
+        self.worker = Worker()
+        """Has the thread that deferred work is done on."""
         self._config = config
         self._registry = registry
         stacks = Stacks(OwnCode(config.app_paths), table.lookup, config.stack_depth)
@@ -127,7 +130,7 @@ class Emitter:
         self._hang_after_s = config.hang_after_ms / 1000
         self._reports = Reports(
             config,
-            registry.watchdog.defer,
+            self.worker.defer,
             stacks=stacks,
             instruments=self._instruments,
             tracer=tracer,
@@ -135,7 +138,7 @@ class Emitter:
         )
         self._delays = Delays(
             config,
-            registry.watchdog.defer,
+            self.worker.defer,
             instruments=self._instruments,
             functions=self._functions,
             routes=self._routes,
@@ -148,8 +151,9 @@ class Emitter:
         self._instruments.monitors = self._registry.monitors
 
     def end(self) -> None:
-        """Let the gauges observe nothing any more."""
+        """Let the gauges observe nothing any more, and deliver what is pending, for a second at most."""
         self._instruments.monitors = tuple
+        self.worker.stop()
 
     # -- called by the registry and the hooks ---------------------------------------------------
 
@@ -197,7 +201,7 @@ class Emitter:
                 traces.add(each[0].get_span_context().trace_id)
             victims.blame(Culprit(observed, started, ended, charged, carrier, traces))
             monitor.follow(ended, victims)
-        self._registry.watchdog.defer(lambda: self._record(charged, observed.block, ended - started))
+        self.worker.defer(lambda: self._record(charged, observed.block, ended - started))
 
     def callback_running(self, monitor: Monitor, started: float, now: float) -> None:
         """Note the span of a long callback; report one that does not come back, while it lasts.
@@ -302,7 +306,7 @@ class Emitter:
     def _observed(self, monitor: Monitor, evidence: Evidence, stretch: Stretch, target: Target) -> Observed:
         return Observed(monitor, evidence, stretch.began, stretch.ended, target, self._explainer)
 
-    # -- on the watchdog's thread -------------------------------------------------------------------
+    # -- on the worker's thread ---------------------------------------------------------------------
 
     def _record(self, span: Span, block: Block, duration_s: float) -> None:
         function = self._functions(block.culprit.function) if block.culprit is not None else None

@@ -117,7 +117,7 @@ class Reports:
         return opened.get_span_context() if opened is not None else span.get_span_context()
 
     def add_ongoing(self, span: Span, observed: Observed) -> None:
-        """Report a callback that still runs; on the watchdog's thread.
+        """Report a callback that still runs; on the watchdog's thread, which must not export.
 
         Args:
             span: the one that was seen to be current, or an invalid one.
@@ -126,13 +126,17 @@ class Reports:
         if self.is_ignored(observed) or not self._may_report():
             return
         late = self._attributes(observed)
-        # Its span will not end before the block does, if ever: only what is sent on its own is seen now.
-        if self._as_event or self._as_span:
-            parent = parent_for(span, observed.started_unix_ns)
-            self._end_span(self._start_span(observed, parent), observed, late)
-        if self._as_log_event:
-            self._emit_log_event(observed, span, late)
-        self._write_line(observed.block, span)
+
+        def later() -> None:
+            # Its span will not end before the block does, if ever: only what is sent on its own is seen now.
+            if self._as_event or self._as_span:
+                parent = parent_for(span, observed.started_unix_ns)
+                self._end_span(self._start_span(observed, parent), observed, late)
+            if self._as_log_event:
+                self._emit_log_event(observed, span, late)
+            self._write_line(observed.block, span)
+
+        self._defer(later)
 
     def is_ignored(self, observed: Observed) -> bool:
         """Whether the user wants no report of such a block; only that has it explained at once."""

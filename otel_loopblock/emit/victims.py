@@ -1,7 +1,7 @@
 """Finds the requests that a block made wait: reads what waited as spans, each request once per block.
 
 At most so many are annotated, in a limited time, on the loop's thread, because a request that had to wait
-often ends in the very step that it waited for. The rest is counted on the watchdog's thread.
+often ends in the very step that it waited for. The rest is counted on the worker's thread.
 """
 
 from __future__ import annotations

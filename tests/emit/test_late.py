@@ -187,7 +187,7 @@ def test_no_block_is_explained_on_the_loops_thread(telemetry, run, monkeypatch):
 
     assert len(telemetry.events()) == 3
     assert len(telemetry.spans("event_loop.blocked")) == 1
-    assert set(explained_on[:3]) == {"otel-loopblock-watchdog"}
+    assert set(explained_on[:3]) == {"otel-loopblock-worker"}
 
 
 # -- many at once --------------------------------------------------------------------------------------------
