@@ -19,7 +19,7 @@ from otel_loopblock import guard, kernel
 from otel_loopblock.hooks import Hooks
 from otel_loopblock.monitor import ATTRIBUTE, LoopThread, Monitor
 from otel_loopblock.samples import Reading, Target
-from otel_loopblock.watchdog import Watchdog
+from otel_loopblock.watchdog import Watchdog, wait_for
 
 IDLE_TICKS = 2
 """Ticks in which a thread may have done anything but compute while its scheduler's counters still serve."""
@@ -96,7 +96,11 @@ class Registry:
                     self._hooks.beat(monitor)
 
     def remove(self, listener: Listener) -> None:
-        """Tell ``listener`` no more; the last one takes the hooks away and ends the thread."""
+        """Tell ``listener`` no more; the last one takes the hooks away and ends the thread.
+
+        It may still be told what a thread has begun to tell.
+        """
+        ended: threading.Thread | None = None
         with self._lock:
             self.listeners = tuple(other for other in self.listeners if other is not listener)
             self._adjust()
@@ -106,12 +110,13 @@ class Registry:
                     self.detach(monitor)
                 self._monitors = []
                 self._here = threading.local()  # with the monitors that threads keep for their next loops
-                self.watchdog.stop()
+                ended = self.watchdog.end()
             else:
                 for monitor in self.monitors():
                     monitor.state.pop(listener, None)
                 if not self.watching:
-                    self.watchdog.stop()
+                    ended = self.watchdog.end()
+        wait_for(ended)  # without the lock: a loop of another thread may want it
 
     def _adjust(self) -> None:
         listeners = self.listeners
@@ -286,7 +291,7 @@ class Registry:
         self._here = threading.local()
 
     def exiting(self) -> None:
-        """At interpreter exit: deliver what is left, while exporters still work."""
+        """At interpreter exit: no thread of ours runs while the interpreter is taken down."""
         self.watchdog.stop()
 
 

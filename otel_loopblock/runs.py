@@ -152,14 +152,14 @@ class Runs:
             self._alarm = None
 
     def close(self) -> None:
-        """Give it back."""
+        """Give it back; whoever still waits for it is no concern of the next one to wait."""
         self._alarm = self._moments = None
+        self._waiting = False
+        self.put_off_from = inf
 
     def forget(self) -> None:
         """In a forked child: the watchdog is not there, nor are the other threads in which loops run."""
         self.close()
-        self._waiting = False
-        self.put_off_from = inf
         self.began.clear()
 
     def can_wait(self, now: float) -> bool:
@@ -198,10 +198,14 @@ class Runs:
             if is_wanted() or self._has_run_long(now):
                 return WakeUp(now, now, 0, True)
             alarm.wait()
+            if self._moments is not moments:
+                now = perf_counter()
+                return WakeUp(now, now, 0, True)
             return self._woken(moments)
         finally:
-            self._waiting = False
-            self.put_off_from = inf
+            if self._moments is moments:
+                self._waiting = False
+                self.put_off_from = inf
 
     def _woken(self, moments: _Moments) -> WakeUp:
         now, due = perf_counter(), _due(moments)

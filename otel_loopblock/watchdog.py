@@ -1,8 +1,7 @@
 """The watchdog: one daemon thread per process that looks at callbacks while they are long.
 
-It also does what must not happen on a loop's thread: deferred work of the listeners (metrics, logs,
-spans) is handed to it. It sleeps while no loop runs, or none for longer than a quarter of a threshold
-(:mod:`~otel_loopblock.runs`), and starts again in a forked child with the first loop there.
+It sleeps while no loop runs, or none for longer than a quarter of a threshold (:mod:`~otel_loopblock.runs`),
+and starts again in a forked child with the first loop there.
 """
 
 from __future__ import annotations
@@ -10,11 +9,9 @@ from __future__ import annotations
 import sys
 import threading
 import time
-from collections import deque
-from collections.abc import Callable
 from time import perf_counter
 from types import CodeType, FrameType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from otel_loopblock import guard, kernel
 from otel_loopblock.lateness import Lateness
@@ -41,12 +38,22 @@ LONG_TICK_S = 0.02
 MAX_DEPTH = 200
 """Frames walked per look: deeper recursion is cut at the outer end."""
 
-MAX_DEFERRED = 10_000
-"""Work items waiting for the thread; beyond that the caller does its own."""
+STOP_S = 0.2
+"""How long whoever ends the thread waits for it: a look takes less, and a loop may stand still meanwhile."""
+
+RETRY_S = 1.0
+"""How long the thread leaves it alone after it could not watch."""
 
 _COLLECTOR = "otel_loopblock.hooks.collector"
 
 THREAD_NAME = "otel-loopblock-watchdog"
+
+
+class _Life(NamedTuple):
+    """One thread. Each has its own sign to end: the start of the next one cannot revive a late one."""
+
+    thread: threading.Thread
+    over: threading.Event
 
 
 class Watchdog:
@@ -58,17 +65,13 @@ class Watchdog:
 
     def __init__(self, registry: Registry) -> None:
         self._registry = registry
-        self._thread: threading.Thread | None = None
+        self._life: _Life | None = None
+        """The thread that looks; ``None`` without one, also while one that was told to end still does."""
         self._wake = threading.Event()
         self._resting = False
         self._changed = False
         """Whether a loop may have begun to run since they were looked through."""
-        self._running = False
-        """Whether there is the thread; to ask that itself takes a lock."""
-        self._stopping = False
-        self._lock = threading.Lock()
-        self._deferred: deque[Callable[[], None]] = deque()
-        self._doing: deque[None] = deque()  # one for each thread that does deferred work
+        self._lock = threading.RLock()  # a signal handler may end what it has interrupted the start of
         self._last_place: tuple[object, ...] | None = None
         self._last_frames: tuple[tuple[RawFrame, ...], str | None] = ((), None)
         self.lateness = Lateness()
@@ -92,108 +95,82 @@ class Watchdog:
             loop: the one that there is now. It can wait if it was seen to begin to run, or does not run yet.
         """
         self._changed = True  # before it is asked whether it rests: it asks the other way round
-        if self._running:
+        if self._life is not None:
             if self._resting:
                 self._wake.set()
             elif loop is None or (loop not in self.runs and loop.is_running()):
                 self.runs.ring()
             return
         with self._lock:
-            if self._running:
+            if self._life is not None:
                 return
-            self._stopping = False
             self.runs.open()
-            thread = threading.Thread(target=self._run, name=THREAD_NAME, daemon=True)
-            self._running = True
+            self._wake, self._resting = threading.Event(), False
+            over = threading.Event()
+            thread = threading.Thread(target=self._run, args=(over,), name=THREAD_NAME, daemon=True)
+            self._life = _Life(thread, over)
             try:
                 thread.start()
             except RuntimeError:  # the interpreter is shutting down
-                self._running = False
+                self._life = None
                 self.runs.close()
-                return
-            self._thread = thread
 
-    def stop(self, timeout_s: float = 2.0) -> None:
-        """Stop the thread, wait for it, and do the work that was deferred."""
-        thread = self._thread
-        self._stopping = True
-        self._wake.set()
-        self.runs.ring()
-        if thread is not None and thread is not threading.current_thread():
-            thread.join(timeout_s)
-        self._thread = None
-        self._running = False
-        self.runs.close()
-        self.drain()
+    def end(self) -> threading.Thread | None:
+        """Tell the thread to end, and do not wait for it; returns the one that was told."""
+        with self._lock:
+            life, self._life = self._life, None
+            if life is None:
+                return None
+            life.over.set()
+            self._wake.set()
+            self.runs.ring()
+            self.runs.close()
+        return life.thread
+
+    def stop(self, timeout_s: float | None = None) -> None:
+        """End the thread and wait for it, :data:`STOP_S` by default."""
+        wait_for(self.end(), timeout_s)
 
     def forget(self) -> None:
         """In a forked child: the thread is not there, its locks may be held for ever."""
-        self._thread = None
-        self._running = False
+        self._life = None
         self.runs.forget()
         self._wake = threading.Event()
         self._resting = False
-        self._lock = threading.Lock()
-        self._stopping = False
-        self._deferred = deque()
-        self._doing = deque()
+        self._lock = threading.RLock()
         self.lateness = Lateness()
-
-    # -- deferred work ------------------------------------------------------------------------
-
-    def defer(self, work: Callable[[], None]) -> None:
-        """Have ``work`` done on the watchdog's thread, at once where there is none."""
-        if not self._running or self._stopping or len(self._deferred) >= MAX_DEFERRED:
-            _do(work)
-        else:
-            self._deferred.append(work)
-            self.runs.ring(soon=True)
-
-    @property
-    def pending(self) -> bool:
-        """Whether deferred work is waiting or being done."""
-        return bool(self._deferred or self._doing)
-
-    def drain(self) -> None:
-        """Do the deferred work that there is."""
-        deferred = self._deferred
-        while deferred:
-            self._doing.append(None)  # before it leaves the queue: it is pending all the time
-            try:
-                _do(deferred.popleft())
-            except IndexError:  # another thread was faster
-                return
-            finally:
-                self._doing.pop()
 
     # -- the thread ---------------------------------------------------------------------------
 
-    def _run(self) -> None:
+    def _run(self, over: threading.Event) -> None:
         try:
-            while not self._stopping:
+            while not over.is_set():
                 try:
-                    self._watch()
+                    self._watch(over)
                 except Exception:
                     guard.failed("watch the loops")
-                    time.sleep(1.0)
+                    over.wait(RETRY_S)
         finally:
-            if self._thread is threading.current_thread():  # not one that could not wait for this one to end
-                self._running = False
+            with self._lock:
+                if self._life is not None and self._life.over is over:  # else another one has begun
+                    self._life = None
 
-    def _watch(self) -> None:
+    def _watch(self, over: threading.Event) -> None:
         registry = self._registry
         check_at = 0.0
         now = ran_at = perf_counter()
         self.lateness.begin_thread(now)  # what there is may be of the thread before
         monitors: list[Monitor] = []
-        while not self._stopping:
+        while not over.is_set():
             tick = self.tick_s
             told = self._can_be_told(now)
             # Counted from the last wake-up: a look that took long was one that lost the GIL.
             due = now + tick
             if told:
                 monitors = []
-                due, now, moments, wanted = self.runs.wait(self._is_wanted)
+                due, now, moments, wanted = self.runs.wait(lambda: self._changed or over.is_set())
+                if over.is_set():  # the clocks and counters may be another thread's by now
+                    return
                 if not wanted:
                     self.lateness.begin(now)
                     continue
@@ -203,9 +180,11 @@ class Watchdog:
                 time.sleep(tick)
                 now = perf_counter()
             else:  # a listener with a lower threshold may come meanwhile
-                self._rest(tick)
+                self._rest(tick, over)
                 now = perf_counter()
                 due = min(due, now)
+            if over.is_set():
+                return
             if now >= check_at or self._changed:
                 # Before looking: a loop attached from here on is looked at at the next tick.
                 self._changed = False
@@ -214,18 +193,15 @@ class Watchdog:
                     ran_at = now
                     check_at = now + 20 * tick
                 elif now - ran_at > REST_AFTER_S and not told:
-                    self.drain()
                     self.lateness.forget()
-                    self._rest(STANDSTILL_S if monitors else 60.0)
+                    self._rest(STANDSTILL_S if monitors else 60.0, over)
                     now = perf_counter()
                     continue
-            self._look(monitors, due, now)
+            self._look(monitors, due, now, over)
+            if over.is_set():
+                return
             if told and not monitors:
                 self.lateness.begin(now)
-            if self._deferred:
-                self.drain()
-                self.lateness.forget()
-                now = perf_counter()
 
     def _can_be_told(self, now: float) -> bool:
         """Whether the alarm will go off before any loop has run for too long without a look."""
@@ -238,22 +214,23 @@ class Watchdog:
             self._changed = True
         return False
 
-    def _is_wanted(self) -> bool:
-        return self._stopping or self._changed or bool(self._deferred)
-
-    def _rest(self, seconds: float) -> None:
+    def _rest(self, seconds: float, over: threading.Event) -> None:
         """Sleep; a loop that is attached, or the end, interrupts."""
+        wake = self._wake  # before reading ``over``: the next thread has another one
         self._resting = True
-        if not self._changed and not self._stopping:
-            self._wake.wait(seconds)
-        self._resting = False
-        self._wake.clear()
+        if not self._changed and not over.is_set():
+            wake.wait(seconds)
+        if not over.is_set():
+            self._resting = False
+            wake.clear()
 
-    def _look(self, monitors: list[Monitor], due: float, now: float) -> None:
+    def _look(self, monitors: list[Monitor], due: float, now: float, over: threading.Event) -> None:
         # A function of its own: no name in the frame of the thread keeps a monitor, while it rests.
         process_cpu = time.process_time()
         self.lateness.woke_up(due, now)
         for monitor in monitors:
+            if over.is_set():
+                return
             if monitor.poll is not None:
                 monitor.poll(monitor)
             self._tick(monitor, due, now, process_cpu)
@@ -340,6 +317,12 @@ class Watchdog:
         return self._last_frames
 
 
+def wait_for(thread: threading.Thread | None, timeout_s: float | None = None) -> None:
+    """Wait for a thread that was told to end, :data:`STOP_S` by default; never for the caller's own."""
+    if thread is not None and thread is not threading.current_thread() and thread.is_alive():
+        thread.join(STOP_S if timeout_s is None else timeout_s)
+
+
 def _is_ours(frame: FrameType) -> bool:
     return (frame.f_globals.get("__name__") or "").startswith("otel_loopblock.hooks.")
 
@@ -369,10 +352,3 @@ def _others(frames: dict[int, FrameType], loop_thread: int) -> tuple[RawFrame, .
         for ident, frame in list(frames.items())[:64]
         if ident != loop_thread and ident != own
     )
-
-
-def _do(work: Callable[[], None]) -> None:
-    try:
-        work()
-    except Exception:
-        guard.failed("emit telemetry")

@@ -1,4 +1,4 @@
-"""Work that a loop's thread leaves to the watchdog's."""
+"""The watchdog's thread: its life, its rests, its clocks."""
 
 from __future__ import annotations
 
@@ -16,44 +16,6 @@ from otel_loopblock.registry import Registry, registry
 from otel_loopblock.runs import WakeUp
 from otel_loopblock.samples import Reading, Scheduling
 from otel_loopblock.watchdog import Watchdog
-
-
-def test_deferred_work_is_pending_until_every_thread_has_done_its_part():
-    watchdog = Watchdog(registry)
-    begun, go_on = threading.Event(), threading.Event()
-
-    def slow():
-        begun.set()
-        go_on.wait(30)
-
-    watchdog._deferred.append(slow)
-    other = threading.Thread(target=watchdog.drain)
-    other.start()
-    begun.wait(30)
-    watchdog._deferred.append(int)
-    watchdog.drain()
-
-    assert watchdog.pending
-    go_on.set()
-    other.join(30)
-    assert not watchdog.pending
-
-
-def test_work_that_fails_is_counted_and_the_rest_is_done(caplog):
-    from otel_loopblock import guard
-
-    watchdog = Watchdog(registry)
-    done = []
-
-    def fail():
-        raise LookupError("ours")
-
-    watchdog.defer(fail)  # no thread runs: at once
-    watchdog.defer(lambda: done.append(1))
-
-    assert done == [1]
-    assert guard.failures.pop("emit telemetry") == 1
-    assert not watchdog.pending
 
 
 def test_watchdog_that_rests_looks_at_a_loop_that_comes(monkeypatch):
@@ -120,7 +82,7 @@ def test_loop_that_came_is_looked_for_though_another_keeps_the_watchdog_from_wai
 def test_watchdog_that_rests_can_be_stopped():
     watchdog = Watchdog(registry)
     watchdog.start()
-    thread = watchdog._thread
+    thread = watchdog._life.thread
     time.sleep(0.05)
     watchdog.stop(timeout_s=30)
 
@@ -183,19 +145,21 @@ def test_dead_monitors_are_not_listed_for_long():
 
 def test_wake_ups_within_a_wait_are_told_and_after_one_without_a_look_there_is_a_new_baseline(monkeypatch):
     watchdog = Watchdog(SimpleNamespace(unseen=bool, monitors=list))
+    over = threading.Event()
     waits = iter([WakeUp(1.0, 1.0, 64, False), WakeUp(2.0, 2.5, 9, True)])
     told = []
 
     def wait(is_wanted):
         woken = next(waits, None)
-        watchdog._stopping = woken is None
+        if woken is None:
+            over.set()
         return woken or WakeUp(3.0, 3.0, 1, False)
 
     monkeypatch.setattr(watchdog.runs, "can_wait", lambda now: True)
     monkeypatch.setattr(watchdog.runs, "wait", wait)
     for name in ("begin_thread", "begin", "woke_up_before", "woke_up"):
         monkeypatch.setattr(watchdog.lateness, name, lambda *given, name=name: told.append((name, *given)))
-    watchdog._watch()
+    watchdog._watch(over)
 
     assert told[0][0] == "begin_thread"
     assert told[1:5] == [("begin", 1.0), ("woke_up_before", 8), ("woke_up", 2.0, 2.5), ("begin", 2.5)]
@@ -206,7 +170,7 @@ def test_counters_of_the_thread_before_are_not_those_of_the_next_one(monkeypatch
     watchdog = Watchdog(registry)
     watchdog.lateness.begin(1.0)  # this thread's
     watchdog.start()
-    thread = watchdog._thread.native_id
+    thread = watchdog._life.thread.native_id
     deadline = time.monotonic() + 30
     while watchdog.lateness._thread != thread and time.monotonic() < deadline:
         time.sleep(0.005)
@@ -214,13 +178,3 @@ def test_counters_of_the_thread_before_are_not_those_of_the_next_one(monkeypatch
 
     assert watchdog.lateness._thread == thread
     assert watchdog.lateness._before == Scheduling(0.0, thread)
-
-
-def test_deferred_work_need_not_be_done_at_once(monkeypatch):
-    watchdog = Watchdog(registry)
-    watchdog._running = True
-    rung = []
-    monkeypatch.setattr(watchdog.runs, "ring", lambda soon=False: rung.append(soon))
-    watchdog.defer(list)
-
-    assert rung == [True]

@@ -326,15 +326,8 @@ def waiting(telemetry, loop, monkeypatch):
     return registry.watchdog
 
 
-def test_deferred_work_is_done_while_the_watchdog_waits(waiting):
-    done = threading.Event()
-    waiting.defer(done.set)
-
-    assert done.wait(30)
-
-
 def test_watchdog_that_waits_can_be_stopped(waiting):
-    thread = waiting._thread
+    thread = waiting._life.thread
     waiting.stop(30)
 
     assert not thread.is_alive()
