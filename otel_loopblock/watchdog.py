@@ -231,9 +231,12 @@ class Watchdog:
         for monitor in monitors:
             if over.is_set():
                 return
-            if monitor.poll is not None:
-                monitor.poll(monitor)
-            self._tick(monitor, due, now, process_cpu)
+            try:
+                if monitor.poll is not None:
+                    monitor.poll(monitor)
+                self._tick(monitor, due, now, process_cpu)
+            except Exception:  # the other loops are looked at nevertheless
+                guard.failed("look at a loop")
 
     def _tick(self, monitor: Monitor, due: float, now: float, process_cpu: float) -> None:
         started = monitor.started
@@ -288,7 +291,10 @@ class Watchdog:
             watch.throttling_due_s = 4 * queued_between(watch.baseline, reading)
             watch.throttled = self.lateness.throttled()
         for listener in self._registry.listeners:
-            listener.callback_running(monitor, started, now)
+            try:
+                listener.callback_running(monitor, started, now)
+            except Exception:
+                guard.failed("tell of a running callback")
 
     def _stack(self, frame: FrameType) -> tuple[tuple[RawFrame, ...], str | None]:
         # Our own frames between the application's and a method of the loop are nobody's culprit.

@@ -8,8 +8,10 @@ import time
 
 import pytest
 
+from otel_loopblock import guard
 from otel_loopblock.registry import registry
 from otel_loopblock.watchdog import THREAD_NAME
+from tests.conftest import LOOPS
 
 
 class Listener:
@@ -53,6 +55,7 @@ def listening():
         registry.add(listener)
         return listener
 
+    guard.failures.clear()
     yield listen
     for listener in registry.listeners:
         registry.remove(listener)
@@ -148,3 +151,56 @@ def test_nobody_waits_for_the_lock_while_a_watchdog_ends(listening, hang, run, m
     assert took < 1.0
     hang.set()
     remover.join(30)
+
+
+def test_listener_that_raises_takes_no_look_from_another(listening, loop_kind):
+    def fail():
+        raise RuntimeError("not ours")
+
+    def looks():
+        healthy.told["running"] = 0
+        loop = LOOPS[loop_kind]()
+        loop.run_until_complete(blocks(10))
+        loop.close()
+        return healthy.told["running"]
+
+    failing = listening(fail)
+    healthy = listening()
+    beside = looks()
+    registry.remove(failing)
+    alone = looks()
+
+    assert failing.told["blocked"] == 10
+    assert healthy.told["blocked"] == 20
+    assert beside >= 0.7 * alone > 10
+    assert guard.failures["report a block"] == 10
+    assert guard.failures["tell of a running callback"] >= failing.told["running"]
+    guard.failures.clear()
+
+
+def test_loop_that_cannot_be_looked_at_takes_no_look_from_another(listening, monkeypatch):
+    listener, watchdog = listening(), registry.watchdog
+    broken, sound = asyncio.new_event_loop(), asyncio.new_event_loop()
+    look, done = watchdog._tick, threading.Event()
+
+    def fail(monitor, *args):
+        if monitor.loop() is broken:
+            raise RuntimeError("ours")
+        look(monitor, *args)
+
+    def run_broken():
+        while not done.is_set():
+            broken.run_until_complete(blocks())
+
+    monkeypatch.setattr(watchdog, "_tick", fail)
+    thread = threading.Thread(target=run_broken)
+    thread.start()
+    sound.run_until_complete(blocks(5))
+    done.set()
+    thread.join()
+    for loop in (broken, sound):
+        loop.close()
+
+    assert listener.told["running"] > 10
+    assert guard.failures["look at a loop"] > 1
+    guard.failures.clear()
