@@ -1,5 +1,9 @@
 """Replaces attributes and puts back the very objects that were there.
 
+Somebody else may have put a wrapper over ours by then, or may put ours back later. So ours stays where it is
+not on top, and every wrapper asks :attr:`Patches.active` first: once the patches are undone it only calls the
+original, for good.
+
 What is put in place are plain functions, because a wrapt proxy costs 730 ns per call where a function costs
 120. wrapt tells when a module has been imported. It is imported itself only when such a module is: that takes
 as long as to import all the rest here, and most test suites have neither uvloop nor an SDK.
@@ -7,9 +11,12 @@ as long as to import all the rest here, and most test suites have neither uvloop
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
+import functools
 import importlib
 import importlib.util
+import inspect
 import sys
 from collections.abc import Callable, Sequence
 from importlib.machinery import ModuleSpec
@@ -24,10 +31,14 @@ _MISSING = object()
 class Patches:
     """The replacements made since :meth:`Hooks.install`, undone in reverse order."""
 
+    # Wrappers read "active" at each call: nothing is cheaper that all of them can share than a slot.
+    __slots__ = ("_awaited", "_undo", "active")
+
     def __init__(self) -> None:
         self._undo: list[Callable[[], object]] = []
         self._awaited = _Awaited()
         self.active = True
+        """Whether the wrappers do anything. ``False`` is for good: new patches have a flag of their own."""
 
     def replace(self, target: Any, name: str, make: Callable[[Any], Any]) -> None:
         """Replace ``target.name`` by ``make(original)``.
@@ -35,7 +46,7 @@ class Patches:
         Args:
             target: a module, a class, or the name of a module.
             name: the attribute; may be dotted below a module (``Span.end``).
-            make: gets the original function, returns what takes its place.
+            make: gets the original function, returns what takes its place; that is made to look like it.
 
         Raises:
             AttributeError: when there is no such attribute.
@@ -44,14 +55,26 @@ class Patches:
         *path, attribute = name.split(".")
         for part in path:
             parent = getattr(parent, part)
-        replacement = make(getattr(parent, attribute))
-        # An inherited attribute has no place of its own: it is restored by deleting ours.
+        original = getattr(parent, attribute)
+        replacement = make(original)
+        # Of a class method the function inside is what can be made to look like the other's.
+        alike(getattr(original, "__func__", original), getattr(replacement, "__func__", replacement))
+        self.put(parent, attribute, replacement)
+
+    def put(self, parent: Any, attribute: str, replacement: Any) -> None:
+        """Set ``parent.attribute``; :meth:`restore` puts back what ``parent`` had itself, if anything."""
         own = vars(parent).get(attribute, _MISSING)
         setattr(parent, attribute, replacement)
-        if own is _MISSING:
-            self.undo_with(lambda: delattr(parent, attribute))
-        else:
-            self.undo_with(lambda: setattr(parent, attribute, own))
+
+        def undo() -> None:
+            if vars(parent).get(attribute) is not replacement:  # somebody else's is on top
+                return
+            if own is _MISSING:  # it was inherited
+                delattr(parent, attribute)
+            else:
+                setattr(parent, attribute, own)
+
+        self.undo_with(undo)
 
     def undo_with(self, undo: Callable[[], object]) -> None:
         """Have ``undo()`` called by :meth:`restore`."""
@@ -83,6 +106,19 @@ class Patches:
                 undo()
             except Exception:
                 guard.failed("put back what was patched")
+
+
+def alike(original: Any, wrapper: Any) -> Any:
+    """Have ``wrapper`` say of itself what ``original`` says: name, documentation, signature, attributes."""
+    marks = dict(vars(wrapper))
+    functools.update_wrapper(wrapper, original)
+    vars(wrapper).update(marks)  # the original may be a wrapper of ours that does nothing any more
+    if inspect.iscoroutinefunction(original):
+        if sys.version_info >= (3, 12):
+            inspect.markcoroutinefunction(wrapper)
+        else:  # asyncio believes this, inspect looks at the code and cannot be told
+            wrapper._is_coroutine = getattr(asyncio.coroutines, "_is_coroutine", None)
+    return wrapper
 
 
 class _Awaited:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import importlib.util
+import inspect
 import subprocess
 import sys
 
@@ -34,6 +35,22 @@ def module(tmp_path, monkeypatch):
 
 def double(original):
     return lambda: 2 * original()
+
+
+def test_class_method_in_the_place_of_another_looks_like_it(patches):
+    class Backend:
+        @classmethod
+        def run(cls, work: int = 0) -> int:
+            """Do it."""
+            return work
+
+    before = str(inspect.signature(Backend.run))
+    patches.replace(
+        Backend, "run", lambda run: classmethod(lambda cls, *args, **kwargs: run(*args, **kwargs) + 1)
+    )
+
+    assert Backend.run(work=41) == 42
+    assert (str(inspect.signature(Backend.run)), Backend.run.__doc__) == (before, "Do it.")
 
 
 def test_all_who_wait_for_a_module_are_told(patches, module):
