@@ -3,18 +3,21 @@
 The methods are replaced on the class of each protocol that a factory makes, once per class: a
 protocol with ``__slots__`` cannot take them, an instance would be kept alive by its own wrappers, and
 a protocol that takes over a transport later (``set_protocol``) is seen if its class was seen before.
+
+A method is replaced in the class that defines it: a copy in a subclass would hide what the application does
+to the base later. What is no plain, static or class method (a mock, say) is left as it is, and not timed.
 """
 
 from __future__ import annotations
 
 import asyncio
-import functools
 from collections.abc import Callable
 from time import perf_counter
-from types import MethodType
+from types import MethodDescriptorType, MethodType
 from typing import TYPE_CHECKING, Any
 
 from otel_loopblock import guard
+from otel_loopblock.hooks.patches import alike
 from otel_loopblock.monitor import Monitor
 
 if TYPE_CHECKING:
@@ -52,6 +55,9 @@ FACTORY_FIRST = (
 )
 """Methods of a loop that take a protocol factory first; ``start_tls`` takes a protocol."""
 
+FACTORY_NAMES = ("protocol_factory", "proto_factory")
+"""What they call it."""
+
 TURNS = 2
 """Until what came during a call has woken its tasks: libuv works off what it has received already, then
 the loop runs its queue, and only then more is received."""
@@ -62,19 +68,39 @@ MAX_CLASSES = 1000
 
 def install(patches: Patches, registry: Registry, loop_class: Any) -> None:
     """Have the methods of ``loop_class`` that make transports tell us the protocols' classes."""
-    seen: set[type] = set()
+    seen: set[int] = set()
+    classes: list[type] = []  # keeps them, so that an id stays that of its class; some have no hash
+    replaced: set[tuple[int, str]] = set()
 
     def cover(protocol: Any) -> None:
         kind = type(protocol)
-        if kind in seen or len(seen) >= MAX_CLASSES or not patches.active:
+        if id(kind) in seen or len(classes) >= MAX_CLASSES or not patches.active:
             return
-        seen.add(kind)
+        seen.add(id(kind))
+        classes.append(kind)
         try:
             for name in METHODS:
-                if callable(getattr(kind, name, None)):
-                    patches.replace(kind, name, lambda original: _make_method(original, registry))
+                time_method(kind, name)
         except Exception:  # a class implemented in C cannot be changed: the watchdog is all there is
             guard.failed(f"time the protocol {kind.__module__}.{kind.__qualname__}")
+
+    def time_method(kind: type, name: str) -> None:
+        owner = next((each for each in kind.__mro__ if name in vars(each)), None)
+        if owner is None or owner.__module__ == "asyncio.protocols":  # these do nothing
+            return
+        timed = _timed(vars(owner)[name], registry, patches) if (id(owner), name) not in replaced else None
+        if timed is None:
+            return
+        # Nobody can change a class in C, so a copy in the subclass next to it hides nothing.
+        for each in reversed(kind.__mro__):
+            if owner in each.__mro__:
+                try:
+                    patches.put(each, name, timed)
+                    replaced.add((id(each), name))
+                    return
+                except (AttributeError, TypeError):
+                    if each is kind:
+                        raise
 
     def covering(factory: Any) -> Any:
         def make_protocol(*args: Any, **kwargs: Any) -> Any:
@@ -84,18 +110,23 @@ def install(patches: Patches, registry: Registry, loop_class: Any) -> None:
 
         return make_protocol if callable(factory) else factory
 
+    # The original says what is missing or too much, so that its name for it is the one that is read.
     def make_transporter(original: Any) -> Callable[..., Any]:
-        @functools.wraps(original, updated=())
-        def transporter(self: Any, protocol_factory: Any, *args: Any, **kwargs: Any) -> Any:
-            return original(self, covering(protocol_factory), *args, **kwargs)
+        def transporter(self: Any, *args: Any, **kwargs: Any) -> Any:
+            if patches.active:
+                if args:
+                    args = (covering(args[0]), *args[1:])
+                for name in FACTORY_NAMES:
+                    if name in kwargs:
+                        kwargs[name] = covering(kwargs[name])
+            return original(self, *args, **kwargs)
 
         return transporter
 
     def make_start_tls(original: Any) -> Callable[..., Any]:
-        @functools.wraps(original, updated=())
-        def start_tls(self: Any, transport: Any, protocol: Any, *args: Any, **kwargs: Any) -> Any:
-            cover(protocol)
-            return original(self, transport, protocol, *args, **kwargs)
+        def start_tls(self: Any, *args: Any, **kwargs: Any) -> Any:
+            cover(args[1] if len(args) > 1 else kwargs.get("protocol"))
+            return original(self, *args, **kwargs)
 
         return start_tls
 
@@ -105,26 +136,48 @@ def install(patches: Patches, registry: Registry, loop_class: Any) -> None:
     patches.replace(loop_class, "start_tls", make_start_tls)
 
 
-def _make_method(original: Callable[..., Any], registry: Registry) -> Callable[..., Any]:
+def _timed(attribute: Any, registry: Registry, patches: Patches) -> Any:
+    """What takes the place of an attribute of a class; ``None`` where it is none of the known kinds."""
+    if isinstance(attribute, (staticmethod, classmethod)):
+        function = attribute.__func__
+        return type(attribute)(_make_method(function, registry, patches)) if _is_function(function) else None
+    return _make_method(attribute, registry, patches) if _is_function(attribute) else None
+
+
+def _is_function(value: Any) -> bool:
+    """Whether calling it with an instance is what calling it on the instance does; also of C and Cython."""
+    kind = type(value)
+    return kind is MethodDescriptorType or (hasattr(kind, "__get__") and hasattr(kind, "__code__"))
+
+
+def _make_method(original: Callable[..., Any], registry: Registry, patches: Patches) -> Callable[..., Any]:
     running_loop = asyncio._get_running_loop
 
-    def method(self: Any, *args: Any) -> Any:
+    def method(*args: Any, **kwargs: Any) -> Any:
+        if not patches.active:
+            return original(*args, **kwargs)
         try:
             monitor: Monitor = running_loop()._loopblock_monitor  # type: ignore[union-attr]
         except AttributeError:
-            return original(self, *args)
+            return original(*args, **kwargs)
         # Called from a callback (every call on asyncio; super() and the like on uvloop): that one is timed.
         if monitor.started != 0.0:
-            return original(self, *args)
+            return original(*args, **kwargs)
         monitor.started = started = perf_counter()
         try:
-            return original(self, *args)
+            return original(*args, **kwargs)
         finally:
             ended = perf_counter()
             if ended - monitor.started >= monitor.threshold:
-                monitor.callback_ended(ended, MethodType(original, self), None, TURNS)
+                monitor.callback_ended(ended, _called(original, args), None, TURNS)
             monitor.busy += ended - started
             monitor.started = 0.0
 
     registry.runners.add(method.__code__)
-    return functools.wraps(original, updated=())(method)
+    wrapper: Callable[..., Any] = alike(original, method)
+    return wrapper
+
+
+def _called(function: Callable[..., Any], args: tuple[Any, ...]) -> Callable[..., Any]:
+    """What the transport called; its protocol tells whose connection it was."""
+    return MethodType(function, args[0]) if args and args[0] is not None else function
