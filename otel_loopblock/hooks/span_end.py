@@ -38,7 +38,9 @@ def install(patches: Patches, registry: Registry, sdk: Any) -> None:
     def make(original: Any) -> Any:
         running_loop = asyncio._get_running_loop
 
-        def end(self: Any, end_time: int | None = None) -> None:
+        def end(self: Any, *args: Any, **kwargs: Any) -> Any:
+            if not patches.active:
+                return original(self, *args, **kwargs)
             # A span that ends on another thread than the loop's has no running loop, and is left alone.
             loop = running_loop()
             if loop is not None:
@@ -48,8 +50,8 @@ def install(patches: Patches, registry: Registry, sdk: Any) -> None:
                 elif monitor.started != 0.0:
                     now = perf_counter()
                     if now - monitor.started >= registry.threshold_s:
-                        charge(monitor, self, now, end_time)
-            original(self, end_time)
+                        charge(monitor, self, now, args[0] if args else kwargs.get("end_time"))
+            return original(self, *args, **kwargs)
 
         return end
 

@@ -31,8 +31,10 @@ def install(patches: Patches, registry: object, sdk: Any) -> None:
     def make(original: Any) -> Any:
         running_loop = asyncio._get_running_loop
 
-        def start(self: Any, start_time: int | None = None, parent_context: Any = None) -> None:
-            original(self, start_time, parent_context)
+        def start(self: Any, *args: Any, **kwargs: Any) -> Any:
+            result = original(self, *args, **kwargs)
+            if not patches.active:
+                return result
             try:
                 parent = self.parent
                 if parent is None or parent.is_remote:
@@ -43,11 +45,12 @@ def install(patches: Patches, registry: object, sdk: Any) -> None:
                         for aftermath in monitor.following:
                             aftermath.span_started(self, task)
                 else:
-                    above = trace.get_current_span(parent_context)
+                    above = trace.get_current_span(args[1] if len(args) > 1 else kwargs.get("parent_context"))
                     if above.get_span_context() == parent:
                         setattr(self, ROOT, getattr(above, ROOT, above))
             except Exception:
                 guard.failed("follow a span to its root")
+            return result
 
         return start
 

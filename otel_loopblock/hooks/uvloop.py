@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import asyncio
 import functools
+import inspect
+import signal
 import threading
 from collections.abc import Callable
 from time import perf_counter
@@ -51,22 +53,28 @@ def install(patches: Patches, registry: Registry, uvloop: Any) -> None:
             guard.failed("attach to a uvloop loop")
             return _call
 
-    for name, make in (
-        ("call_soon", _make_call_soon),
-        ("call_soon_threadsafe", _make_call_soon),
-        ("call_later", _make_call_at),
-        ("call_at", _make_call_at),
-        ("add_reader", _make_add_reader),
-        ("add_writer", _make_add_reader),
-        ("add_signal_handler", _make_add_reader),
+    def attach_direct(loop: Any) -> Callable[..., Any]:
+        attach(loop)
+        run: Callable[..., Any] = getattr(loop, RUN_DIRECT, _call)
+        return run
+
+    for name, make, attaching in (
+        ("call_soon", _make_call_soon, attach),
+        ("call_soon_threadsafe", _make_call_soon, attach),
+        ("call_later", _make_call_later, attach_direct),
+        ("call_at", _make_call_at, attach_direct),
+        ("add_reader", _make_add_reader, attach_direct),
+        ("add_writer", _make_add_reader, attach_direct),
+        ("add_signal_handler", _make_add_signal_handler, attach_direct),
     ):
-        patches.replace(uvloop.Loop, name, functools.partial(make, attach=attach))
+        patches.replace(uvloop.Loop, name, functools.partial(make, attach=attaching, patches=patches))
     protocols.install(patches, registry, uvloop.Loop)
 
 
 def is_hooked(loop: asyncio.AbstractEventLoop) -> bool:
     """Whether ``loop`` is one whose scheduling methods are ours."""
-    return hasattr(type(loop).call_soon, RUN)
+    patches: Patches | None = getattr(type(loop).call_soon, RUN, None)
+    return patches is not None and patches.active
 
 
 def cover(loop: asyncio.AbstractEventLoop, registry: Registry) -> None:
@@ -139,41 +147,80 @@ def _make_run(monitor: Monitor, turns: int) -> Callable[..., Any]:
     return run
 
 
-def _make_call_soon(original: Any, attach: Callable[[Any], Callable[..., Any]]) -> Callable[..., Any]:
+# What follows takes the place of uvloop's methods, with the names of their parameters. Once "patches" are
+# undone each calls the original alone: a loop may carry the runner of a wrapper put over this one later.
+
+
+def _make_call_soon(
+    original: Any, attach: Callable[[Any], Callable[..., Any]], patches: Patches
+) -> Callable[..., Any]:
     def call_soon(self: Any, callback: Any, *args: Any, context: Any = None) -> Any:
+        if not patches.active:
+            return original(self, callback, *args, context=context)
         try:
             run = self._loopblock_run
         except AttributeError:
             run = attach(self)
         return original(self, run, callback, *args, context=context)
 
-    return _marked(call_soon)
+    setattr(call_soon, RUN, patches)
+    return call_soon
 
 
-def _make_call_at(original: Any, attach: Callable[[Any], Callable[..., Any]]) -> Callable[..., Any]:
-    def call_at(self: Any, when: Any, callback: Any, *args: Any, context: Any = None) -> Any:
+def _make_call_later(
+    original: Any, attach: Callable[[Any], Callable[..., Any]], patches: Patches
+) -> Callable[..., Any]:
+    def call_later(self: Any, delay: Any, callback: Any, *args: Any, context: Any = None) -> Any:
+        if not patches.active:
+            return original(self, delay, callback, *args, context=context)
         try:
             run = self._loopblock_run_direct
         except AttributeError:
-            attach(self)
-            run = getattr(self, RUN_DIRECT, _call)
+            run = attach(self)
+        return original(self, delay, run, callback, *args, context=context)
+
+    return call_later
+
+
+def _make_call_at(
+    original: Any, attach: Callable[[Any], Callable[..., Any]], patches: Patches
+) -> Callable[..., Any]:
+    def call_at(self: Any, when: Any, callback: Any, *args: Any, context: Any = None) -> Any:
+        if not patches.active:
+            return original(self, when, callback, *args, context=context)
+        try:
+            run = self._loopblock_run_direct
+        except AttributeError:
+            run = attach(self)
         return original(self, when, run, callback, *args, context=context)
 
     return call_at
 
 
-def _make_add_reader(original: Any, attach: Callable[[Any], Callable[..., Any]]) -> Callable[..., Any]:
-    def add_reader(self: Any, source: Any, callback: Any, *args: Any) -> Any:
+def _make_add_reader(
+    original: Any, attach: Callable[[Any], Callable[..., Any]], patches: Patches
+) -> Callable[..., Any]:
+    def add_reader(self: Any, fileobj: Any, callback: Any, *args: Any) -> Any:
+        if not patches.active:
+            return original(self, fileobj, callback, *args)
         try:
             run = self._loopblock_run_direct
         except AttributeError:
-            attach(self)
-            run = getattr(self, RUN_DIRECT, _call)
-        return original(self, source, run, callback, *args)
+            run = attach(self)
+        return original(self, fileobj, run, callback, *args)
 
     return add_reader
 
 
-def _marked(function: Callable[..., Any]) -> Callable[..., Any]:
-    setattr(function, RUN, True)
-    return function
+def _make_add_signal_handler(
+    original: Any, attach: Callable[[Any], Callable[..., Any]], patches: Patches
+) -> Callable[..., Any]:
+    add_reader = _make_add_reader(original, attach, patches)
+
+    def add_signal_handler(self: Any, sig: Any, callback: Any, *args: Any) -> Any:
+        # What the original refuses to call, it must see.
+        if sig == signal.SIGCHLD or asyncio.iscoroutine(callback) or inspect.iscoroutinefunction(callback):
+            return original(self, sig, callback, *args)
+        return add_reader(self, sig, callback, *args)
+
+    return add_signal_handler
