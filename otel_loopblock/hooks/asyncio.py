@@ -36,10 +36,12 @@ def install(patches: Patches, registry: Registry) -> None:
             return None
 
     def make(original: Callable[[Any], None]) -> Callable[[Any], None]:
-        run = _make_run(original, attach)
+        run = _make_run(original, attach, patches)
         registry.runners.add(run.__code__)
         # A callback that runs already when this is put in place has only asyncio's own frame around it.
-        registry.runners.add(original.__code__)
+        code = getattr(original, "__code__", None)
+        if code is not None:  # somebody else's wrapper may be no function
+            registry.runners.add(code)
         return run
 
     patches.replace("asyncio.events", "Handle._run", make)
@@ -73,11 +75,16 @@ def _queue_of(loop: asyncio.BaseEventLoop) -> Queue | None:
 
 
 def _make_run(
-    original: Callable[[Any], None], attach: Callable[[asyncio.AbstractEventLoop], Monitor | None]
+    original: Callable[[Any], None],
+    attach: Callable[[asyncio.AbstractEventLoop], Monitor | None],
+    patches: Patches,
 ) -> Callable[[Any], None]:
     # Runs for every callback: names are cells and locals, the monitor is one attribute away, two
-    # clock readings and a comparison are all that a callback under the threshold pays for.
+    # clock readings and a comparison are all that a callback under the threshold pays for. "active" is the
+    # slot of an object: the loop cannot tell, its monitor may be that of a wrapper put over this one later.
     def _run(self: Any) -> None:
+        if not patches.active:
+            return original(self)
         try:
             monitor = self._loop._loopblock_monitor
         except AttributeError:

@@ -6,6 +6,7 @@ A collection can start anywhere, with any lock held: nothing here may lock, log 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import gc
 from time import perf_counter
 from typing import TYPE_CHECKING, Any
@@ -23,6 +24,8 @@ def install(patches: Patches, registry: Registry) -> None:
     running_loop = asyncio._get_running_loop
 
     def collecting(phase: str, info: dict[str, Any]) -> None:
+        if not patches.active:  # somebody has kept it
+            return
         if phase == "start":
             registry.collecting_since = perf_counter()
             return
@@ -34,7 +37,8 @@ def install(patches: Patches, registry: Registry) -> None:
         registry.collecting_since = 0.0
 
     def leave() -> None:
-        gc.callbacks.remove(collecting)
+        with contextlib.suppress(ValueError):  # somebody has taken it out, or put something around it
+            gc.callbacks.remove(collecting)
         registry.collecting_since = 0.0
 
     gc.callbacks.append(collecting)

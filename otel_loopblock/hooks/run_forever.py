@@ -26,7 +26,7 @@ def install(patches: Patches, registry: Registry) -> None:
     """Hook asyncio's loops, and uvloop's now or when it is imported."""
 
     def make(original: Callable[[Any], None]) -> Callable[[Any], None]:
-        return _make_run_forever(original, registry)
+        return _make_run_forever(original, registry, patches)
 
     patches.replace("asyncio.base_events", "BaseEventLoop.run_forever", make)
     patches.when_imported("uvloop", lambda uvloop: patches.replace(uvloop.Loop, "run_forever", make))
@@ -34,15 +34,20 @@ def install(patches: Patches, registry: Registry) -> None:
 
 def sees(loop: asyncio.AbstractEventLoop) -> bool:
     """Whether this loop will be seen here when it begins to run."""
-    return hasattr(getattr(loop, "run_forever", None), _SEES)
+    patches: Patches | None = getattr(getattr(loop, "run_forever", None), _SEES, None)
+    return patches is not None and patches.active
 
 
-def _make_run_forever(original: Callable[[Any], None], registry: Registry) -> Callable[[Any], None]:
+def _make_run_forever(
+    original: Callable[[Any], None], registry: Registry, patches: Patches
+) -> Callable[[Any], None]:
     # A test of a suite comes by here several times: nothing is called that need not be each time.
     runs, succeed = registry.watchdog.runs, registry.succeed
     began = runs.began
 
     def run_forever(self: Any) -> None:
+        if not patches.active:
+            return original(self)
         try:
             began[id(self)] = now = perf_counter()
             if now >= runs.put_off_from:
@@ -59,5 +64,5 @@ def _make_run_forever(original: Callable[[Any], None], registry: Registry) -> Ca
         finally:
             began.pop(id(self), None)
 
-    setattr(run_forever, _SEES, True)
+    setattr(run_forever, _SEES, patches)
     return run_forever
