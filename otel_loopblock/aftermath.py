@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple, Protocol, TypeAlias
 
 from otel_loopblock import guard
 from otel_loopblock.arrival import TURNS_TO_READ, Arrivals
+from otel_loopblock.loops import is_closed
 
 if TYPE_CHECKING:
     from otel_loopblock.monitor import Monitor
@@ -219,7 +220,7 @@ class Aftermath:
     def _look_again(self) -> None:
         assert self._monitor is not None
         loop = self._monitor.loop()
-        if loop is None or loop.is_closed():
+        if loop is None or is_closed(loop):
             self._close()
         else:
             # Of an empty context: ours must not look like work of the request that blocked.

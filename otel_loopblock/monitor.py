@@ -17,6 +17,7 @@ from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
 from otel_loopblock import guard, kernel
+from otel_loopblock.loops import is_closed
 from otel_loopblock.runs import BASELINE_TICKS, FRESH_TICKS
 from otel_loopblock.samples import (
     Delay,
@@ -40,6 +41,8 @@ ATTRIBUTE = "_loopblock_monitor"
 
 MAX_COLLECTIONS = 64
 """Runs of the garbage collector kept per loop."""
+
+_own_attribute = object.__getattribute__
 
 
 class LoopThread:
@@ -175,9 +178,9 @@ class Monitor:
             Whether it can be: its own loop is closed, and nobody keeps anything of it.
         """
         before = self.loop()
-        if (before is not None and not before.is_closed()) or self.state or self.following or self.beating:
+        if (before is not None and not is_closed(before)) or self.state or self.following or self.beating:
             return False
-        if before is not None and getattr(before, ATTRIBUTE, None) is self:
+        if before is not None and monitor_of(before) is self:
             self.registry.detach(self)
         self.loop = weakref.ref(loop)
         self.started = 0.0
@@ -241,7 +244,7 @@ class Monitor:
     def running(self) -> bool:
         """Whether the loop runs, or may start to run again soon."""
         loop = self.loop()
-        return loop is not None and not loop.is_closed() and loop.is_running()
+        return loop is not None and not is_closed(loop) and loop.is_running()
 
     def evidence(self, now: float) -> Evidence:
         """What is known of the running callback; call it on the loop's thread.
@@ -399,6 +402,19 @@ class Monitor:
         if self.collections is None:
             self.collections = deque(maxlen=MAX_COLLECTIONS)
         self.collections.append((started, ended))
+
+
+def monitor_of(loop: object) -> Monitor | None:
+    """The monitor that ``loop`` carries.
+
+    What answers to every name, as a mock does, carries none. No code of the application is called: it may be
+    asked in the middle of anything.
+    """
+    try:
+        monitor = _own_attribute(loop, ATTRIBUTE)
+    except AttributeError:
+        return None
+    return monitor if type(monitor) is Monitor else None
 
 
 def task_of(callback: Callable[..., Any] | None) -> asyncio.Task[Any] | None:

@@ -7,6 +7,7 @@ when their time has come.
 from __future__ import annotations
 
 import asyncio
+import time
 import weakref
 from collections import deque
 from collections.abc import Sequence
@@ -14,13 +15,14 @@ from time import perf_counter
 from typing import Any
 
 from otel_loopblock.aftermath import MAX_TIMERS, Opening, Queued, Timer, Upcoming
+from otel_loopblock.loops import keeps_real_time
 from otel_loopblock.monitor import task_of
 
 
 def of(loop: asyncio.BaseEventLoop) -> AsyncioQueue | None:
-    """The queue of ``loop``; ``None`` when it has none of the known shape."""
+    """The queue of ``loop``; ``None`` when it has none of the known shape, or a clock of its own."""
     ready = getattr(loop, "_ready", None)
-    return AsyncioQueue(loop, ready) if isinstance(ready, deque) else None
+    return AsyncioQueue(loop, ready) if isinstance(ready, deque) and keeps_real_time(loop) else None
 
 
 class AsyncioQueue:
@@ -33,7 +35,7 @@ class AsyncioQueue:
 
     def __init__(self, loop: asyncio.BaseEventLoop, ready: deque[Any]) -> None:
         self.ready = ready
-        self._offset = perf_counter() - loop.time()
+        self._offset = perf_counter() - time.monotonic()
         self._loop = weakref.ref(loop)  # it keeps its monitor, which keeps this
 
     def read(self, handles: Sequence[Any]) -> list[Queued]:

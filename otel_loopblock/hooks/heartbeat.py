@@ -2,6 +2,11 @@
 
 Many short callbacks in a row block nobody for a threshold and still make everything late; only a
 timer sees that.
+
+A timer is seen by whoever counts timers, or moves a virtual clock from one to the next, or ends when there
+are none. So a loop has one only if its clock and its way to timers are asyncio's own or native: such a loop
+runs on without timers. A loop that only the probe sees has one once its clock was seen to follow the real
+one.
 """
 
 from __future__ import annotations
@@ -9,49 +14,105 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import threading
+import time
 from contextvars import Context
 from time import perf_counter
+from typing import NamedTuple
 
 from otel_loopblock import guard
-from otel_loopblock.monitor import ATTRIBUTE, Monitor
+from otel_loopblock.loops import has_own, keeps_real_time
+from otel_loopblock.monitor import Monitor, monitor_of
+
+_SCHEDULING = ("call_later", "call_at", "run_forever", "_run_once")
+"""Methods through which a loop sees its timers."""
+
+MEASURED_S = 0.02
+"""How long a clock is compared with the real one."""
+
+TOLERANCE = 0.25
+"""By how much of that the two may differ: a loop may keep the time in whole milliseconds."""
+
+
+class Clocks(NamedTuple):
+    """A loop's clock and the real one at the same moment."""
+
+    loop_s: float
+    real_s: float
+
+
+def read_clocks(loop: asyncio.AbstractEventLoop) -> Clocks:
+    """Both clocks now."""
+    return Clocks(loop.time(), time.monotonic())
 
 
 def start(loop: asyncio.AbstractEventLoop, monitor: Monitor) -> None:
     """Begin to measure, unless that was begun or nobody wants it; call it on the loop's thread."""
-    interval = monitor.registry.heartbeat_interval_s
-    if interval > 0 and not monitor.beating:
-        monitor.beating = True
-        # Of an empty context: a beat is no work of a request that happened to be the first to run.
-        loop.call_later(interval, _beat, monitor, perf_counter() + interval, context=Context())
+    if _is_wanted(monitor) and _is_plain(loop) and asyncio._get_running_loop() is loop:
+        _begin(loop, monitor)
+
+
+def start_if_real(loop: asyncio.AbstractEventLoop, monitor: Monitor, before: Clocks) -> bool:
+    """The same on a loop whose methods tell nothing; call it again until it says so.
+
+    Args:
+        loop: that one.
+        monitor: its monitor.
+        before: its clocks at an earlier moment.
+
+    Returns:
+        Whether it need not be called again.
+    """
+    passed_s = time.monotonic() - before.real_s
+    if passed_s < MEASURED_S:
+        return False
+    now = read_clocks(loop)
+    passed_s = now.real_s - before.real_s
+    if abs(now.loop_s - before.loop_s - passed_s) <= TOLERANCE * passed_s and _is_wanted(monitor):
+        _begin(loop, monitor)
+    return True
 
 
 def start_soon(monitor: Monitor) -> None:
     """Have measuring begin on a loop that has its monitor already; from any thread."""
     loop = monitor.loop()
-    if loop is not None and not monitor.beating:
+    if loop is not None and _is_wanted(monitor) and _is_plain(loop):
         with contextlib.suppress(RuntimeError):  # the loop was closed meanwhile
             loop.call_soon_threadsafe(start, loop, monitor, context=Context())
 
 
+def _is_wanted(monitor: Monitor) -> bool:
+    return monitor.registry.heartbeat_interval_s > 0 and not monitor.beating
+
+
+def _is_plain(loop: asyncio.AbstractEventLoop) -> bool:
+    return keeps_real_time(loop) and all(has_own(loop, name) for name in _SCHEDULING)
+
+
+def _begin(loop: asyncio.AbstractEventLoop, monitor: Monitor) -> None:
+    interval = monitor.registry.heartbeat_interval_s
+    # Of an empty context: a beat is no work of a request that happened to be the first to run.
+    loop.call_later(interval, _beat, monitor, perf_counter() + interval, context=Context())
+    monitor.beating = True
+
+
 def _beat(monitor: Monitor, due: float) -> None:
+    goes_on = False
     try:
         registry = monitor.registry
         loop = monitor.loop()
         interval = registry.heartbeat_interval_s
         # A monitor that its loop does not carry any more was detached: uninstrumented, or forked.
-        if (
-            loop is None
-            or interval <= 0
-            or not registry.listeners
-            or getattr(loop, ATTRIBUTE, None) is not monitor
-        ):
-            monitor.beating = False
-            return
-        now = perf_counter()
-        if threading.get_ident() != monitor.thread_id:
-            monitor.enter_thread()
-        for listener in registry.listeners:
-            listener.lag_measured(monitor, max(0.0, now - due))
-        loop.call_later(interval, _beat, monitor, now + interval)
+        if loop is not None and interval > 0 and registry.listeners and monitor_of(loop) is monitor:
+            now = perf_counter()
+            if threading.get_ident() != monitor.thread_id:
+                monitor.enter_thread()
+            for listener in registry.listeners:
+                try:
+                    listener.lag_measured(monitor, max(0.0, now - due))
+                except Exception:
+                    guard.failed("measure the lag of a loop")
+            loop.call_later(interval, _beat, monitor, now + interval)
+            goes_on = True
     except Exception:
-        guard.failed("measure the lag of a loop")
+        guard.failed("go on measuring the lag of a loop")
+    monitor.beating = goes_on
