@@ -17,7 +17,8 @@ from typing import Any, Protocol
 
 from otel_loopblock import guard, kernel
 from otel_loopblock.hooks import Hooks
-from otel_loopblock.monitor import ATTRIBUTE, LoopThread, Monitor
+from otel_loopblock.loops import is_closed, is_loop
+from otel_loopblock.monitor import ATTRIBUTE, LoopThread, Monitor, monitor_of
 from otel_loopblock.samples import Reading, Target
 from otel_loopblock.watchdog import Watchdog, wait_for
 
@@ -159,12 +160,12 @@ class Registry:
             kind: value of ``event_loop.type``.
 
         Returns:
-            The monitor; ``None`` when nobody listens or the loop refuses the attribute.
+            The monitor; ``None`` when nobody listens, it is no loop, or it refuses the attribute.
         """
         with self._lock:
-            if not self.listeners:
+            if not self.listeners or not is_loop(loop):
                 return None
-            known: Monitor | None = getattr(loop, ATTRIBUTE, None)
+            known = monitor_of(loop)
             if known is not None:
                 return known
             monitor = Monitor(loop, kind, self)
@@ -297,7 +298,7 @@ class Registry:
 
 def _is_open(monitor: Monitor) -> bool:
     loop = monitor.loop()
-    return loop is not None and not loop.is_closed()
+    return loop is not None and not is_closed(loop)
 
 
 registry = Registry()

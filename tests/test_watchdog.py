@@ -127,7 +127,7 @@ def test_threads_share_no_baseline(monkeypatch):
 
 
 def test_dead_monitors_are_not_listed_for_long():
-    class Looping:
+    class Looping(asyncio.AbstractEventLoop):
         def is_closed(self):
             return False
 

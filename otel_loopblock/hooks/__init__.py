@@ -16,7 +16,8 @@ from typing import TYPE_CHECKING, Any
 from otel_loopblock import guard
 from otel_loopblock.hooks import asyncio, collector, heartbeat, run_forever
 from otel_loopblock.hooks.patches import Patches
-from otel_loopblock.monitor import ATTRIBUTE, Monitor
+from otel_loopblock.loops import is_loop
+from otel_loopblock.monitor import ATTRIBUTE, Monitor, monitor_of
 
 if TYPE_CHECKING:
     from otel_loopblock.registry import Registry
@@ -81,7 +82,7 @@ class Hooks:
     def cover(self, loop: _asyncio.AbstractEventLoop) -> None:
         """See to it that a running loop is monitored from now on; call it on its thread."""
         try:
-            if getattr(loop, ATTRIBUTE, None) is not None:
+            if not is_loop(loop) or monitor_of(loop) is not None:
                 return
             from otel_loopblock.hooks import probe, running, uvloop  # here: few listeners come that late
 
@@ -92,7 +93,7 @@ class Hooks:
             else:
                 probe.cover(loop, self._registry)
                 return
-            monitor: Monitor | None = getattr(loop, ATTRIBUTE, None)
+            monitor = monitor_of(loop)
             if monitor is not None:
                 running.follow(loop, monitor)
         except Exception:

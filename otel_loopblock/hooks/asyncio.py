@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from otel_loopblock import guard
 from otel_loopblock.hooks import heartbeat
-from otel_loopblock.monitor import ATTRIBUTE, Monitor
+from otel_loopblock.monitor import Monitor, monitor_of
 
 if TYPE_CHECKING:
     from otel_loopblock.aftermath import Queue
@@ -28,9 +28,9 @@ those who asked for it, in the one after that run the tasks that these have woke
 def install(patches: Patches, registry: Registry) -> None:
     """Put a plain function in the place of ``Handle._run``."""
 
-    def attach(loop: asyncio.AbstractEventLoop) -> Monitor | None:
+    def attach(handle: Any) -> Monitor | None:
         try:
-            return cover(loop, registry)
+            return cover(handle._loop, registry)
         except Exception:
             guard.failed("attach to an asyncio loop")
             return None
@@ -49,7 +49,7 @@ def install(patches: Patches, registry: Registry) -> None:
 
 def cover(loop: asyncio.AbstractEventLoop, registry: Registry) -> Monitor | None:
     """Give a loop its monitor and start its heartbeat; call it on the loop's thread."""
-    monitor: Monitor | None = getattr(loop, ATTRIBUTE, None)
+    monitor = monitor_of(loop)
     if monitor is None:
         monitor = registry.attach(loop, loop_type(loop))
         if monitor is None:
@@ -76,19 +76,23 @@ def _queue_of(loop: asyncio.BaseEventLoop) -> Queue | None:
 
 def _make_run(
     original: Callable[[Any], None],
-    attach: Callable[[asyncio.AbstractEventLoop], Monitor | None],
+    attach: Callable[[Any], Monitor | None],
     patches: Patches,
 ) -> Callable[[Any], None]:
     # Runs for every callback: names are cells and locals, the monitor is one attribute away, two
-    # clock readings and a comparison are all that a callback under the threshold pays for. "active" is the
+    # clock readings and a few comparisons are all that a callback under the threshold pays for. "active" is the
     # slot of an object: the loop cannot tell, its monitor may be that of a wrapper put over this one later.
+    kind = Monitor
+
     def _run(self: Any) -> None:
         if not patches.active:
             return original(self)
         try:
             monitor = self._loop._loopblock_monitor
-        except AttributeError:
-            monitor = attach(self._loop)
+        except Exception:  # what an attribute that is missing raises is up to the application
+            monitor = None
+        if type(monitor) is not kind:
+            monitor = attach(self)
             if monitor is None:
                 return original(self)
         monitor.started = started = perf_counter()

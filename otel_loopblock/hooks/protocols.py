@@ -161,7 +161,7 @@ def _make_method(original: Callable[..., Any], registry: Registry, patches: Patc
         except AttributeError:
             return original(*args, **kwargs)
         # Called from a callback (every call on asyncio; super() and the like on uvloop): that one is timed.
-        if monitor.started != 0.0:
+        if type(monitor) is not Monitor or monitor.started != 0.0:
             return original(*args, **kwargs)
         monitor.started = started = perf_counter()
         try:

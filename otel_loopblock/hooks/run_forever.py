@@ -13,7 +13,7 @@ from time import perf_counter
 from typing import TYPE_CHECKING, Any
 
 from otel_loopblock import guard
-from otel_loopblock.monitor import ATTRIBUTE, Monitor
+from otel_loopblock.monitor import monitor_of
 
 if TYPE_CHECKING:
     from otel_loopblock.hooks.patches import Patches
@@ -52,7 +52,7 @@ def _make_run_forever(
             began[id(self)] = now = perf_counter()
             if now >= runs.put_off_from:
                 runs.put_off(now)
-            monitor: Monitor | None = getattr(self, ATTRIBUTE, None)
+            monitor = monitor_of(self)
             if monitor is None:
                 succeed(self, now)
             elif now >= monitor.stale_from or monitor.thread_id != get_ident():

@@ -13,7 +13,7 @@ from types import CodeType
 from typing import TYPE_CHECKING, Any
 
 from otel_loopblock import guard
-from otel_loopblock.monitor import ATTRIBUTE
+from otel_loopblock.monitor import monitor_of
 from otel_loopblock.samples import Target
 
 if TYPE_CHECKING:
@@ -38,7 +38,7 @@ def _passed(monitor: Monitor, began: float, busy: float, task: asyncio.Task[Any]
         watch = monitor.watch
         if (
             loop is None
-            or getattr(loop, ATTRIBUTE, None) is not monitor
+            or monitor_of(loop) is not monitor
             or code is None
             or watch is None
             or watch.started != began

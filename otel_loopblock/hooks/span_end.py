@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from otel_loopblock import guard
 from otel_loopblock.hooks import probe
+from otel_loopblock.monitor import monitor_of
 
 if TYPE_CHECKING:
     from otel_loopblock.hooks.patches import Patches
@@ -44,7 +45,7 @@ def install(patches: Patches, registry: Registry, sdk: Any) -> None:
             # A span that ends on another thread than the loop's has no running loop, and is left alone.
             loop = running_loop()
             if loop is not None:
-                monitor = getattr(loop, "_loopblock_monitor", None)
+                monitor = monitor_of(loop)
                 if monitor is None:
                     probe.found(loop, registry)
                 elif monitor.started != 0.0:

@@ -13,7 +13,7 @@ from opentelemetry import trace
 
 from otel_loopblock import guard
 from otel_loopblock.emit.context import ROOT
-from otel_loopblock.monitor import ATTRIBUTE, Monitor
+from otel_loopblock.monitor import monitor_of
 
 if TYPE_CHECKING:
     from otel_loopblock.hooks.patches import Patches
@@ -39,7 +39,7 @@ def install(patches: Patches, registry: object, sdk: Any) -> None:
                 parent = self.parent
                 if parent is None or parent.is_remote:
                     loop = running_loop()
-                    monitor: Monitor | None = getattr(loop, ATTRIBUTE, None)
+                    monitor = monitor_of(loop)
                     if monitor is not None and monitor.following:
                         task = asyncio.current_task(loop)
                         for aftermath in monitor.following:

@@ -1,0 +1,113 @@
+"""What is no loop, or answers to every name, is left alone: only what is a monitor is taken for one."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from unittest import mock
+
+import pytest
+
+from otel_loopblock.hooks import probe, protocols
+from otel_loopblock.hooks.patches import Patches
+from otel_loopblock.monitor import Monitor, monitor_of
+from otel_loopblock.registry import registry
+from tests.conftest import LOOPS
+
+MOCKS = {
+    "Mock": mock.Mock,
+    "MagicMock": mock.MagicMock,
+    "Mock of a loop": lambda: mock.Mock(spec=asyncio.AbstractEventLoop),
+    "MagicMock of asyncio's": lambda: mock.MagicMock(spec=asyncio.BaseEventLoop),
+    "mock that refuses": lambda: mock.NonCallableMagicMock(spec_set=asyncio.SelectorEventLoop),
+}
+
+
+@pytest.fixture(params=sorted(MOCKS))
+def stranger(request):
+    return MOCKS[request.param]()
+
+
+@pytest.fixture
+def running(stranger):
+    asyncio._set_running_loop(stranger)
+    yield stranger
+    asyncio._set_running_loop(None)
+
+
+def test_handle_of_a_mock_is_run_and_the_mock_sees_nothing_of_us(telemetry, stranger):
+    telemetry.instrument(heartbeat_interval_ms=5)
+    callback = mock.Mock()
+
+    handle = asyncio.Handle(callback, (1,), stranger)
+    stranger.reset_mock()
+    handle._run()
+
+    callback.assert_called_once_with(1)
+    assert stranger.mock_calls == []
+    assert registry.monitors() == []
+
+
+def test_span_that_starts_and_ends_under_a_mock_is_as_ever(telemetry, running):
+    telemetry.instrument()
+
+    with telemetry.tracer.start_as_current_span("GET /"):
+        pass
+
+    assert [span.name for span in telemetry.spans()] == ["GET /"]
+    assert running.mock_calls == []
+
+
+@pytest.mark.parametrize("stranger", ["Mock", "MagicMock"], indirect=True)
+def test_protocol_is_called_under_a_mock(telemetry, running):
+    running._loopblock_monitor.started = 0.0
+
+    class Echo(asyncio.Protocol):
+        def data_received(self, data):
+            return data
+
+    Echo.data_received = protocols._make_method(Echo.data_received, registry, Patches())
+
+    assert Echo().data_received(b"x") == b"x"
+
+
+def test_instrumenting_under_a_mock_asks_it_nothing(telemetry, running):
+    telemetry.instrument(heartbeat_interval_ms=5)
+    probe.found(running, registry)
+
+    assert running.mock_calls == []
+
+
+class Asked(asyncio.SelectorEventLoop):
+    """Has an answer for every name, and not the usual one."""
+
+    def __getattr__(self, name):
+        if name.startswith("_loopblock"):
+            raise LookupError(name)
+        raise AttributeError(name)
+
+
+def test_loop_that_raises_what_it_likes_for_a_missing_attribute_is_monitored(telemetry):
+    telemetry.instrument()
+
+    async def main():
+        with telemetry.tracer.start_as_current_span("GET /"):
+            time.sleep(0.03)
+
+    loop = Asked()
+    loop.run_until_complete(main())
+
+    assert type(monitor_of(loop)) is Monitor
+    loop.close()
+    assert len(telemetry.events()) == 1
+
+
+def test_loop_that_carries_something_else_is_given_a_monitor(telemetry, loop_kind):
+    loop = LOOPS[loop_kind]()
+    loop._loopblock_monitor = mock.MagicMock()
+    telemetry.instrument()
+
+    loop.run_until_complete(asyncio.sleep(0))
+
+    assert type(loop._loopblock_monitor) is Monitor
+    loop.close()
