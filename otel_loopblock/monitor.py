@@ -12,7 +12,6 @@ import contextlib
 import threading
 import time
 import weakref
-from collections import deque
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
@@ -150,7 +149,9 @@ class Monitor:
         """Timers that it may make wait, as far as the watchdog has looked for them."""
         self.following: tuple[Aftermath, ...] = ()
         """Those of callbacks that have ended, still looked at."""
-        self.collections: deque[tuple[float, float]] | None = None
+        self.collections: tuple[tuple[float, float], ...] = ()
+        """Runs of the garbage collector, oldest first: replaced, never changed, as one may come while another
+        thread, or this one, copies them."""
         self.state: dict[object, Any] = {}
         """What the listeners keep per loop, by listener."""
 
@@ -185,7 +186,8 @@ class Monitor:
         self.loop = weakref.ref(loop)
         self.started = 0.0
         self.threshold = self.registry.threshold_s
-        self.watch = self._queue = self.aftermath = self.foreseen = self.collections = None
+        self.watch = self._queue = self.aftermath = self.foreseen = None
+        self.collections = ()
         if now >= self.stale_from:
             self.begin_run(now)
         return True
@@ -292,7 +294,7 @@ class Monitor:
             queued = queued_between(self.baseline, end)
             before_due = watchdog.runs.moments_before()
             delays = (*delays, watchdog.lateness.explain_missing(due, now, queued, before_due))
-        return Evidence(looks, before, end, delays, tuple(self.collections or ()), baseline, throttled)
+        return Evidence(looks, before, end, delays, self.collections, baseline, throttled)
 
     def waiting(self, now: float) -> Iterator[Waiting]:
         """Who waits for the running callback; call it on the loop's thread, once, when it ends.
@@ -395,13 +397,11 @@ class Monitor:
         """Seconds in the garbage collector between two moments, with the run that may last; any thread."""
         since = self.registry.collecting_since
         lasting = max(0.0, now - max(since, began)) if since else 0.0
-        return lasting + collected_between(tuple(self.collections or ()), began, now)
+        return lasting + collected_between(self.collections, began, now)
 
     def garbage_collected(self, started: float, ended: float) -> None:
         """Note a run of the garbage collector on this thread (called from ``gc.callbacks``)."""
-        if self.collections is None:
-            self.collections = deque(maxlen=MAX_COLLECTIONS)
-        self.collections.append((started, ended))
+        self.collections = (*self.collections[1 - MAX_COLLECTIONS :], (started, ended))
 
 
 def monitor_of(loop: object) -> Monitor | None:

@@ -286,8 +286,10 @@ class Registry:
         """In a forked child: the watchdog's thread is gone; loops get new monitors when they run."""
         self._lock = threading.RLock()
         self.watchdog.forget()
-        for monitor in self.monitors():
-            self.detach(monitor)
+        for ref in self._monitors:  # whether they are closed is not asked: that may be the application's code
+            monitor = ref()
+            if monitor is not None:
+                self.detach(monitor)
         self._monitors = []
         self._here = threading.local()
 

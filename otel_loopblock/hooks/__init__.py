@@ -76,7 +76,7 @@ class Hooks:
         """Take from a loop what hooks have left on it."""
         uvloop = sys.modules.get(f"{__name__}.uvloop")
         for name in (ATTRIBUTE, *(uvloop.LOOP_ATTRIBUTES if uvloop is not None else ())):
-            with contextlib.suppress(AttributeError):
+            with contextlib.suppress(Exception):  # whatever the application says to that
                 delattr(loop, name)
 
     def cover(self, loop: _asyncio.AbstractEventLoop) -> None:
