@@ -94,6 +94,7 @@ class Monitor:
         "busy",
         "clock",
         "collections",
+        "ended",
         "following",
         "foreseen",
         "listed",
@@ -115,6 +116,9 @@ class Monitor:
 
     def __init__(self, loop: asyncio.AbstractEventLoop, loop_type: str, registry: Registry) -> None:
         self.started = 0.0
+        self.ended = 0.0
+        """``started`` of the last callback over the threshold that has come to its end, whether that has been
+        reported yet or not."""
         self.busy = 0.0
         self.threshold = registry.threshold_s
         """How long a callback must run that the hooks tell of it: 0 while an aftermath wants all of them."""
@@ -329,7 +333,21 @@ class Monitor:
 
         until = now + 3 * lasted  # found again each time that it has lasted twice as long
         foreseen = self.foreseen = Foreseen(started, until, queue.upcoming(until))
+        if self.is_over(started):  # nobody asks for it any more: it must not be kept until the next block
+            self.foreseen = None
+            return None
         return foreseen
+
+    def is_over(self, started: float) -> bool:
+        """Whether the callback that began then has come to its end.
+
+        What another thread leaves for that moment may come too late to be fetched: leave it, then ask, and if
+        so drop it.
+
+        Args:
+            started: ``perf_counter`` at the callback's start.
+        """
+        return self.started != started or self.ended == started
 
     def follow(self, ended: float, follower: Follower) -> None:
         """Tell ``follower`` who else had to wait for the callback that just ended.
@@ -374,6 +392,7 @@ class Monitor:
             aftermath.callback_ended(callback)
         if ended - started < self.registry.threshold_s:
             return
+        self.ended = started  # before the listeners fetch what was left for them
         try:
             self.turns = turns
             if threading.get_ident() != self.thread_id:

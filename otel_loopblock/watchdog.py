@@ -291,6 +291,8 @@ class Watchdog:
             watch.throttling_due_s = 4 * queued_between(watch.baseline, reading)
             watch.throttled = self.lateness.throttled()
         for listener in self._registry.listeners:
+            if monitor.is_over(started):
+                return
             try:
                 listener.callback_running(monitor, started, now)
             except Exception:

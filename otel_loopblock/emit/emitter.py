@@ -189,6 +189,7 @@ class Emitter:
         victims = self._look_for_victims(monitor, running, started, ended)
         if not (running.reported and running.charges.cover(started, ended, self.threshold_s)):
             self._report_rest(running, monitor, Stretch(started, ended), target, current_span(python_context))
+        running.seen = []  # it holds spans
         reported, running.reported = running.reported, []
         charged, observed, carrier = reported[0]
         for each in reported:
@@ -212,24 +213,23 @@ class Emitter:
         if now - started >= self.threshold_s:  # it will have made others wait, and these be looked for
             foreseen = monitor.foresee(started, now)
             if foreseen is not None:
-                ahead = read_ahead(foreseen.timers)
-                if (
-                    monitor.started == started
-                ):  # else nobody would ask for it, nor drop it, until the next block
-                    running.ahead = started, ahead
+                running.ahead = started, read_ahead(foreseen.timers)
+                if monitor.is_over(started):  # nobody asks for it any more
+                    running.ahead = _NOTHING_AHEAD
         if running.seen_callback != started:
             running.seen_callback, running.seen, running.hang_due = started, [], self._hang_after_s
+        seen = running.seen  # this list, not the one that takes its place when the callback is over
         hangs = 0 < running.hang_due <= now - started
-        if not hangs and len(running.seen) >= MAX_SEEN:
+        if not hangs and len(seen) >= MAX_SEEN:
             return
         runner = blocks.runner_frame(monitor)
         target = blocks.running_target(monitor, runner)
         span = span_read_from(context_of(target, runner))
         del runner
-        if monitor.started != started:
+        if monitor.is_over(started):  # the span may be that of another callback
             return
-        if is_valid(span) and len(running.seen) < MAX_SEEN:
-            running.seen.append((now, span))
+        if is_valid(span) and len(seen) < MAX_SEEN:
+            seen.append((now, span))
         if not hangs:
             return
         while running.hang_due <= now - started:

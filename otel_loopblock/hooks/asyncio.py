@@ -79,8 +79,8 @@ def _make_run(
     attach: Callable[[Any], Monitor | None],
     patches: Patches,
 ) -> Callable[[Any], None]:
-    # Runs for every callback: names are cells and locals, the monitor is one attribute away, two
-    # clock readings and a few comparisons are all that a callback under the threshold pays for. "active" is the
+    # Runs for every callback: names are cells and locals, the monitor is one attribute away, two clock
+    # readings and a few comparisons are all that a callback under the threshold pays for. "active" is the
     # slot of an object: the loop cannot tell, its monitor may be that of a wrapper put over this one later.
     kind = Monitor
 
