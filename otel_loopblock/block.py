@@ -6,16 +6,16 @@ Samples go in, one frozen :class:`Block` comes out; everything that emits reads 
 from __future__ import annotations
 
 import asyncio
-import sys
 import time
 from collections.abc import Callable, Mapping
+from contextvars import Context
 from dataclasses import dataclass, field
 from time import perf_counter
-from types import FrameType
 
 from otel_loopblock import advice
 from otel_loopblock.advice.known import ONLY_WAITING
 from otel_loopblock.cause import Cause, Judgement, judge, measure
+from otel_loopblock.frames import locals_in, module_of
 from otel_loopblock.monitor import Monitor, task_of
 from otel_loopblock.naming import qualified_name
 from otel_loopblock.samples import Evidence, Look, RawFrame, Target
@@ -205,23 +205,21 @@ class Explainer:
         )
 
 
-def running_target(monitor: Monitor, runner: FrameType | None = None) -> Target:
-    """What the loop is calling right now: the task that runs, else the callback in the hook's frame."""
+def running_target(monitor: Monitor) -> Target:
+    """What the loop of this thread is calling right now, where that is a task."""
     loop = monitor.loop()
-    task = asyncio.current_task(loop) if loop is not None else None
-    callback = None
-    if task is None and runner is not None:
-        callback = runner.f_locals.get("callback", getattr(runner.f_locals.get("self"), "_callback", None))
-        task = task_of(callback)
-    return Target(callback, task)
+    return Target(None, asyncio.current_task(loop) if loop is not None else None)
 
 
-def runner_frame(monitor: Monitor) -> FrameType | None:
-    """The frame of our hook on the loop's thread, looked for from another."""
-    frame = sys._current_frames().get(monitor.thread_id)
-    while frame is not None and frame.f_code not in monitor.registry.runners:
-        frame = frame.f_back
-    return frame
+def running_elsewhere(monitor: Monitor) -> tuple[Target, Context | None]:
+    """What a loop in another thread is calling right now, and the context of its handle on asyncio."""
+    target = running_target(monitor)
+    found = locals_in(monitor.thread_id, monitor.registry.runners, ("callback", "self"))
+    callback, handle = found or (None, None)
+    context: Context | None = None
+    if isinstance(handle, asyncio.Handle):  # a protocol's attributes are the application's: not asked
+        callback, context = getattr(handle, "_callback", None), getattr(handle, "_context", None)
+    return Target(callback, task_of(callback)) if target.task is None else target, context
 
 
 def looks_within(evidence: Evidence, began: float, ended: float) -> tuple[Look, ...]:
@@ -259,9 +257,7 @@ def _from_target(target: Target) -> Named:
         code = getattr(inner, "cr_code", None) or getattr(inner, "gi_code", None)
         if code is None:
             return None, None
-        frame = getattr(inner, "cr_frame", None) or getattr(inner, "gi_frame", None)
-        module = frame.f_globals.get("__name__", "") if frame is not None else None
-        return Frame(qualified_name(code, module), code.co_filename, code.co_firstlineno), None
+        return Frame(qualified_name(code, module_of(inner)), code.co_filename, code.co_firstlineno), None
     callback = target.callback
     for _ in range(10):
         inner = getattr(callback, "func", None) if type(callback).__name__ == "partial" else None

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from otel_loopblock import guard
+from otel_loopblock.frames import codes_run
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,11 +73,8 @@ def _of_default(loop: asyncio.AbstractEventLoop) -> Pool | None:
         return Pool("default", len(workers), queue, None)  # its threads may wait elsewhere
     # The executor counts its idle threads, but up to Python 3.11 it counts too many after each backlog.
     # An idle one stands in the worker function itself: what it waits in is written in C.
-    frames = sys._current_frames()
-    idle = sum(
-        worker.ident in frames and frames[worker.ident].f_code is thread._worker.__code__
-        for worker in workers
-    )
+    codes = codes_run()
+    idle = sum(codes.get(worker.ident) is thread._worker.__code__ for worker in workers)
     busy = min(len(workers), len(workers) - idle + queue)
     return Pool("default", len(workers), queue, busy / executor._max_workers)
 

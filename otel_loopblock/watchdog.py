@@ -14,6 +14,7 @@ from types import CodeType, FrameType
 from typing import TYPE_CHECKING, NamedTuple
 
 from otel_loopblock import guard, kernel
+from otel_loopblock.frames import looking
 from otel_loopblock.lateness import Lateness
 from otel_loopblock.naming import called_name, line_number
 from otel_loopblock.runs import BASELINE_TICKS, Runs
@@ -72,8 +73,8 @@ class Watchdog:
         self._changed = False
         """Whether a loop may have begun to run since they were looked through."""
         self._lock = threading.RLock()  # a signal handler may end what it has interrupted the start of
-        self._last_place: tuple[object, ...] | None = None
-        self._last_frames: tuple[tuple[RawFrame, ...], str | None] = ((), None)
+        self._seen: tuple[tuple[RawFrame, ...], str | None] | None = None
+        """The stack seen last of the running callback, and the C call that its innermost frame is in."""
         self.lateness = Lateness()
         self.runs = Runs()
 
@@ -260,22 +261,24 @@ class Watchdog:
         watch = monitor.watch
         if watch is None or watch.started != started:
             watch = Watch(started, monitor.reading, self._registry.max_samples, monitor.baseline)
-            self._last_place = None
+            self._seen = None
         watch.ticked = now
         late = now - due
         wanted = watch.wanted
-        stack: tuple[RawFrame, ...] = ()
-        call: str | None = None
+        seen: tuple[tuple[RawFrame, ...], str | None] | None = None
         others: tuple[RawFrame, ...] = ()
         if wanted:
-            frames = sys._current_frames()
-            frame = frames.get(monitor.thread_id)
-            if frame is None:
-                return
-            stack, call = self._stack(frame)
-            others = _others(frames, monitor.thread_id) if late > 0.5 * self.tick_s else ()
-            del frame, frames
-            if monitor.started != started:  # it ended while we looked: this is the stack of another callback
+            before = self._seen
+            try:
+                with looking:
+                    others = self._look_at_threads(monitor.thread_id, others=late > 0.5 * self.tick_s)
+            except Exception:
+                guard.failed("look at a stack")
+                if self._seen is before:  # not even the stack was seen
+                    return
+            seen = self._seen
+            # If it ended while we looked, this is the stack of another callback.
+            if seen is None or monitor.started != started:
                 return
         reading = Reading(now, cpu, process_cpu, None, monitor.busy)
         if wanted or late > 0.5 * self.tick_s:
@@ -283,8 +286,8 @@ class Watchdog:
             if late > 0.5 * self.tick_s:
                 watch.note(self.lateness.explain(due, now, queued_between(monitor.baseline, reading)))
             monitor.baseline = reading
-        if wanted:
-            watch.add(Look(due, now, cpu, process_cpu, stack, call, others, reading.scheduling, monitor.busy))
+        if seen is not None:
+            watch.add(Look(due, now, cpu, process_cpu, *seen, others, reading.scheduling, monitor.busy))
             monitor.watch = watch
         # Last, because it gives up the GIL: the callback may end meanwhile.
         if queued_between(watch.baseline, reading) >= watch.throttling_due_s:
@@ -298,31 +301,27 @@ class Watchdog:
             except Exception:
                 guard.failed("tell of a running callback")
 
-    def _stack(self, frame: FrameType) -> tuple[tuple[RawFrame, ...], str | None]:
+    def _look_at_threads(self, loop_thread: int, *, others: bool) -> tuple[RawFrame, ...]:
+        """See the loop's stack; where ``others`` are wanted, return the innermost frames of other threads."""
+        frames = sys._current_frames()
+        frame = frames.get(loop_thread)
+        if frame is None:
+            self._seen = None
+            return ()
+        found = _others(frames, loop_thread) if others else ()
         # Our own frames between the application's and a method of the loop are nobody's culprit.
         hooked = False
         while _is_ours(frame) and frame.f_code not in self._registry.runners and frame.f_back is not None:
             hooked |= frame.f_globals.get("__name__") != _COLLECTOR  # that one was called by no line
             frame = frame.f_back
-        # A sleeping callback has the same innermost frame at the same instruction at every look.
-        caller = frame.f_back
-        place = (
-            id(frame),
-            frame.f_code,
-            frame.f_lasti,
-            id(caller),
-            caller.f_lasti if caller is not None else 0,
-        )
-        if place == self._last_place:
-            return self._last_frames
-        try:
-            call = None if hooked else called_name(frame)
-        except Exception:
-            guard.failed("name a call")
-            call = None
-        self._last_frames = (walk(frame, self._registry.runners), call)
-        self._last_place = place
-        return self._last_frames
+        seen = self._seen
+        stack = walk(frame, self._registry.runners, seen[0] if seen is not None else ())
+        # A sleeping callback has the same stack at every look.
+        if seen is None or stack != seen[0]:
+            self._seen = stack, None  # if naming the call fails
+            if not hooked:
+                self._seen = stack, called_name(frame)
+        return found
 
 
 def wait_for(thread: threading.Thread | None, timeout_s: float | None = None) -> None:
@@ -335,19 +334,26 @@ def _is_ours(frame: FrameType) -> bool:
     return (frame.f_globals.get("__name__") or "").startswith("otel_loopblock.hooks.")
 
 
-def walk(frame: FrameType | None, runners: set[CodeType]) -> tuple[RawFrame, ...]:
+def walk(
+    frame: FrameType | None, runners: set[CodeType], before: tuple[RawFrame, ...] = ()
+) -> tuple[RawFrame, ...]:
     """The stack from the loop's callback inwards, outermost first.
 
     Args:
         frame: the innermost frame.
         runners: the code of our hooks; what is outside them is the loop, not the callback.
+        before: an earlier stack; what has not moved since is taken from it, as line numbers take long.
     """
     found: list[RawFrame] = []
+    known = reversed(before)
     while frame is not None and len(found) < MAX_DEPTH:
-        code = frame.f_code
+        code, lasti = frame.f_code, frame.f_lasti
         if code in runners:
             break
-        found.append((code, frame.f_lasti, line_number(frame), frame.f_globals.get("__name__") or ""))
+        raw = next(known, None)
+        if raw is None or raw[0] is not code or raw[1] != lasti:
+            raw = (code, lasti, line_number(frame), frame.f_globals.get("__name__") or "")
+        found.append(raw)
         frame = frame.f_back
     found.reverse()
     return tuple(found)

@@ -86,8 +86,8 @@ def test_span_seen_too_late_is_not_kept(telemetry, within, ends, monkeypatch):
     def look(monitor, running):
         (emitter,) = registry.listeners
         started = monitor.started
-        found = blocks.runner_frame
-        monkeypatch.setattr(blocks, "runner_frame", lambda monitor: (found(monitor), ends(monitor))[0])
+        found = blocks.running_elsewhere
+        monkeypatch.setattr(blocks, "running_elsewhere", lambda monitor: (found(monitor), ends(monitor))[0])
         with telemetry.tracer.start_as_current_span("GET /"):
             _elsewhere(emitter.callback_running, monitor, started, started + 1.0)
         assert running.seen == []

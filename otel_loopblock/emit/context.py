@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextvars
 import gc
 from contextvars import ContextVar
-from types import FrameType
 from typing import Any
 
 import opentelemetry.context
 from opentelemetry import trace
 from opentelemetry.context import Context
 from opentelemetry.trace import NonRecordingSpan, Span, SpanContext
-
-from otel_loopblock.samples import Target
 
 ROOT = "_loopblock_root"
 """Where a span keeps its local root (see hooks/span_start.py); a local root keeps nothing."""
@@ -67,23 +65,12 @@ def span_read_from(context: contextvars.Context | None) -> Span:
     return trace.get_current_span(found) if found is not None else trace.INVALID_SPAN
 
 
-def context_of(target: Target, runner: FrameType | None) -> contextvars.Context | None:
-    """The context that a running callback runs in, looked for from another thread.
-
-    Args:
-        target: what the loop called.
-        runner: the frame of our hook, whose ``self`` is the handle on asyncio.
-    """
-    if runner is not None:
-        handle = runner.f_locals.get("self")
-        context = getattr(handle, "_context", None)
-        if isinstance(context, contextvars.Context):
-            return context
-    if target.task is not None:
-        # Task.get_context() is there from 3.12 on; what a C task refers to can be asked on all.
-        for referent in gc.get_referents(target.task):
-            if isinstance(referent, contextvars.Context):
-                return referent
+def context_of(task: asyncio.Task[Any]) -> contextvars.Context | None:
+    """The context that a task runs in, looked for from another thread."""
+    # Task.get_context() is there from 3.12 on; what a C task refers to can be asked on all.
+    for referent in gc.get_referents(task):
+        if isinstance(referent, contextvars.Context):
+            return referent
     return None
 
 

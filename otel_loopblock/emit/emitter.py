@@ -222,10 +222,10 @@ class Emitter:
         hangs = 0 < running.hang_due <= now - started
         if not hangs and len(seen) >= MAX_SEEN:
             return
-        runner = blocks.runner_frame(monitor)
-        target = blocks.running_target(monitor, runner)
-        span = span_read_from(context_of(target, runner))
-        del runner
+        target, python_context = blocks.running_elsewhere(monitor)
+        if python_context is None and target.task is not None:
+            python_context = context_of(target.task)
+        span = span_read_from(python_context)
         if monitor.is_over(started):  # the span may be that of another callback
             return
         if is_valid(span) and len(seen) < MAX_SEEN:

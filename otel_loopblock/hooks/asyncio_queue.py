@@ -15,6 +15,7 @@ from time import perf_counter
 from typing import Any
 
 from otel_loopblock.aftermath import MAX_TIMERS, Opening, Queued, Timer, Upcoming
+from otel_loopblock.frames import local
 from otel_loopblock.loops import keeps_real_time
 from otel_loopblock.monitor import task_of
 
@@ -69,7 +70,7 @@ class AsyncioQueue:
         if getattr(coroutine, "__name__", "") != "_accept_connection2":
             return None
         frame = coroutine.cr_frame
-        accepted = frame.f_locals.get("conn") if frame is not None else None
+        accepted = local(frame, "conn") if frame is not None else None
         return Opening(3, accepted.fileno() if accepted is not None else -1)
 
     def upcoming(self, until: float) -> list[Upcoming]:

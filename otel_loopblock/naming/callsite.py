@@ -15,6 +15,7 @@ from functools import lru_cache
 from types import BuiltinFunctionType, CodeType, FrameType, FunctionType, MethodType, ModuleType
 from typing import Any, NamedTuple
 
+from otel_loopblock.frames import local
 from otel_loopblock.naming.public import public
 
 MAX_SCANNED = 20_000
@@ -275,13 +276,15 @@ def _operator(code: CodeType, before: list[_Instruction]) -> _Chain | None:
     return _Chain(root[0], "operator", (method,)) if root is not None else None
 
 
+_NOT_READ = object()
+
+
 def _root(frame: FrameType, chain: _Chain) -> tuple[bool, Any]:
     name = chain.root
     if chain.kind != "global":
-        # Only here: up to 3.12 this makes a snapshot that lives as long as the frame.
-        local = frame.f_locals
-        if name in local:
-            return True, local[name]
+        value = local(frame, name, _NOT_READ)
+        if value is not _NOT_READ:
+            return True, value
         if chain.kind == "local":
             return False, None
     for scope in (frame.f_globals, frame.f_builtins):

@@ -38,7 +38,7 @@ class Builder:
 
 def target_elsewhere(monitor: Monitor) -> Target:
     """What a loop in another thread is calling right now."""
-    return blocks.running_target(monitor, blocks.runner_frame(monitor))
+    return blocks.running_elsewhere(monitor)[0]
 
 
 def target_here(monitor: Monitor) -> Target:

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from otel_loopblock.frames import locals_in
 from otel_loopblock.registry import registry
 from otel_loopblock.testing.detection import Detection
 from otel_loopblock.testing.record import ATTRIBUTE, NOT_COVERED, Record
@@ -31,9 +32,6 @@ _FIXTURE_CODE: frozenset[CodeType] = frozenset(
     if (method := getattr(pytest.FixtureDef, name, None)) is not None
 )
 """What sets a fixture up and tears it down; ``self`` is the fixture's definition."""
-
-_MAX_DEPTH = 1000
-"""Frames looked through for a fixture."""
 
 
 class Judge:
@@ -118,16 +116,11 @@ class Judge:
 
     def _fixture_at_work(self) -> str | None:
         """The innermost fixture that is being set up or torn down, if it is shared with other tests."""
-        frame = sys._current_frames().get(self._shared.thread_id)
-        for _ in range(_MAX_DEPTH):
-            if frame is None:
-                break
-            if frame.f_code in _FIXTURE_CODE:
-                fixturedef: pytest.FixtureDef[object] = frame.f_locals["self"]
-                scope = fixturedef.scope
-                return None if scope == "function" else f"{scope} fixture {fixturedef.argname}"
-            frame = frame.f_back
-        return None
+        found = locals_in(self._shared.thread_id, _FIXTURE_CODE, ("self",))
+        fixturedef = found[0] if found is not None else None
+        if fixturedef is None or fixturedef.scope == "function":
+            return None
+        return f"{fixturedef.scope} fixture {fixturedef.argname}"
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_runtest_setup(self) -> None:
