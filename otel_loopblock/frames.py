@@ -1,8 +1,11 @@
 """Looks at frames of running threads without harm to the application.
 
-CPython 3.11 makes a frame object for each frame that is asked for. Making one may
+Two things can go wrong. CPython 3.11 makes a frame object for each frame that is asked for. Making one may
 start the garbage collector, whose finalizers may give up the GIL. The other thread runs on, and the new
 object points into memory that is gone: the process crashes. :data:`looking` keeps the collector off.
+
+Up to 3.12 ``f_locals`` is a snapshot that stays in the frame and keeps alive what the application has
+deleted. :func:`local` takes it out again.
 
 Nothing here may log: a logging handler is somebody else's code.
 """
@@ -10,10 +13,12 @@ Nothing here may log: a logging handler is somebody else's code.
 from __future__ import annotations
 
 import gc
+import inspect
 import os
 import sys
 import traceback
 from collections.abc import Sequence, Set
+from sys import getrefcount
 from threading import RLock
 from types import CodeType, FrameType, TracebackType
 from typing import Any
@@ -128,6 +133,41 @@ def _module_of(coroutine: Any) -> str | None:
     return frame.f_globals.get("__name__", "") if frame is not None else None
 
 
+_PROXIES = sys.version_info >= (3, 13)
+"""Whether ``f_locals`` reads and writes the variables themselves."""
+
+_FUNCTION = inspect.CO_OPTIMIZED | inspect.CO_NEWLOCALS
+
+_SHOW_LOCALS = frozenset({"locals", "vars", "dir", "eval", "exec", "f_locals"})
+"""Names in a function that may have asked for its snapshot itself: to read it would change what it holds."""
+
+_FRAME_ONLY = 2
+"""``getrefcount`` of a snapshot that only its frame holds; the argument is the other reference."""
+
+
 def local(frame: FrameType, name: str, default: Any = None) -> Any:
-    """A local variable of a frame; up to Python 3.12 a snapshot of all of them stays in the frame."""
-    return frame.f_locals.get(name, default)
+    """A local variable of a function's frame, on any thread.
+
+    Up to Python 3.12 it is not read where that could be seen: in the frame of a module or a class; where a
+    tracer is at work (what is missing in its snapshot is deleted from the frame); where the function itself,
+    or somebody else, has the snapshot.
+
+    Args:
+        frame: a running or suspended one.
+        name: of the variable.
+        default: returned where it has no value or is not read.
+    """
+    if _PROXIES:
+        return frame.f_locals.get(name, default)
+    code = frame.f_code
+    if code.co_flags & _FUNCTION != _FUNCTION or not _SHOW_LOCALS.isdisjoint(code.co_names):
+        return default
+    blank = dict.fromkeys((*code.co_varnames, *code.co_cellvars, *code.co_freevars))
+    if name not in blank or frame.f_trace is not None or getrefcount(frame.f_locals) > _FRAME_ONLY:
+        return default
+    # No call from here on: between calls 3.11 and 3.12 let no other thread run. The names stay, as whoever
+    # asks for the snapshot next gets a fresh one anyway.
+    snapshot = frame.f_locals
+    found = snapshot[name] if name in snapshot else default  # noqa: SIM401
+    snapshot |= blank
+    return found

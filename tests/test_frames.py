@@ -1,7 +1,8 @@
-"""Frames of other threads: no crash, and the application's collector as it was."""
+"""Frames of other threads: no crash, no trace left in the application."""
 
 from __future__ import annotations
 
+import asyncio
 import gc
 import os
 import subprocess
@@ -14,7 +15,9 @@ from pathlib import Path
 import pytest
 
 from otel_loopblock import frames
-from otel_loopblock.frames import Looking
+from otel_loopblock.frames import Looking, local, locals_in
+
+SNAPSHOTS = pytest.mark.skipif(sys.version_info >= (3, 13), reason="f_locals is no snapshot there")
 
 
 @pytest.fixture
@@ -223,3 +226,190 @@ def test_watchdog_that_cannot_name_a_call_keeps_the_stack_and_logs_outside(telem
     assert guard.failures.pop("look at a stack") >= 1
     assert set(inside) == {0}
     assert event.attributes["code.function.name"].endswith("main")
+
+
+# -- local variables --------------------------------------------------------------------------------
+
+
+class Parked:
+    """A thread that runs a function up to its ``wait()``; look at its frame meanwhile."""
+
+    def __init__(self, function):
+        self._code, self._reached, self._go_on = function.__code__, threading.Event(), threading.Event()
+        self.result = None
+
+        def work():
+            self.result = function(self._wait)
+
+        self._thread = threading.Thread(target=work)
+        self._thread.start()
+        assert self._reached.wait(30)
+
+    def _wait(self):
+        self._reached.set()
+        self._go_on.wait(30)
+
+    def read(self, name):
+        found = locals_in(self._thread.ident, {self._code}, (name,))
+        return found[0] if found is not None else None
+
+    def end(self):
+        self._go_on.set()
+        self._thread.join(30)
+        return self.result
+
+
+def test_local_is_read_in_plain_cell_and_free_variables():
+    outer = Thing()
+
+    def work(wait):
+        plain, cell = 1, 2
+
+        def inner():
+            return cell, outer
+
+        wait()
+        return plain, inner
+
+    parked = Parked(work)
+    found = [parked.read(name) for name in ("plain", "cell", "outer", "missing")]
+    parked.end()
+
+    assert found == [1, 2, outer, None]
+
+
+def test_local_that_was_read_and_is_deleted_is_not_kept_alive():
+    def work(wait):
+        big = Thing()
+        gone = weakref.ref(big)
+        wait()
+        del big
+        return gone() is None
+
+    parked = Parked(work)
+    assert isinstance(parked.read("big"), Thing)
+
+    assert parked.end()
+
+
+@SNAPSHOTS
+def test_snapshot_that_the_application_holds_stays_as_it_is():
+    def work(wait):
+        first = 1
+        held = locals()
+        held["extra"] = 2
+        first = 3
+        wait()
+        del held["wait"]
+        return held, first
+
+    parked = Parked(work)
+    assert parked.read("first") is None
+    held, _ = parked.end()
+
+    assert held == {"first": 1, "extra": 2}
+
+
+@SNAPSHOTS
+def test_snapshot_that_somebody_else_holds_keeps_its_keys():
+    held = []
+
+    def show():
+        held.append(sys._getframe(1).f_locals)
+
+    def work(wait):
+        first = Thing()
+        show()
+        wait()
+        return first
+
+    parked = Parked(work)
+    assert parked.read("first") is None
+    first = parked.end()
+
+    assert held[0]["first"] is first
+
+
+@SNAPSHOTS
+def test_what_a_helper_put_into_the_locals_of_its_caller_stays_there():
+    def put(name, value):
+        sys._getframe(1).f_locals[name] = value
+
+    def get(name):
+        return sys._getframe(1).f_locals[name]
+
+    def work(wait):
+        first = 1
+        put("extra", 2)
+        wait()
+        return get("extra"), get("first"), first
+
+    parked = Parked(work)
+    assert parked.read("first") == 1
+
+    assert parked.end() == (2, 1, 1)
+
+
+def test_variables_survive_being_read_in_a_thread_that_is_traced():
+    code = """
+import sys, threading
+from otel_loopblock.frames import locals_in
+reading, read = threading.Event(), threading.Event()
+def trace(frame, event, argument):
+    if event == "line" and frame.f_code is work.__code__ and frame.f_locals and not reading.is_set():
+        reading.set()
+        read.wait(30)
+    return trace
+def work():
+    first = [1]
+    second = [2]
+    results.append((first, second))
+results = []
+def run():
+    sys.settrace(trace)
+    work()
+thread = threading.Thread(target=run)
+thread.start()
+reading.wait(30)
+locals_in(thread.ident, {work.__code__}, ("first",))
+read.set()
+thread.join(30)
+assert results == [([1], [2])], results
+"""
+    ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=20)
+
+    assert ran.returncode == 0, ran.stderr
+
+
+@SNAPSHOTS
+def test_namespace_of_a_class_is_not_touched(monkeypatch):
+    monkeypatch.setattr(frames, "_FRAME_ONLY", 1000)  # a metaclass may leave it to the frame alone
+    outer = 1
+
+    class Body:
+        value = outer
+        found = local(sys._getframe(), "outer")
+
+    assert (Body.value, Body.found) == (1, None)
+    assert not hasattr(Body, "outer")
+
+
+def test_local_object_that_blocked_and_was_deleted_is_not_kept_alive(telemetry, run):
+    telemetry.instrument(threshold_ms=10)
+    kept = []
+
+    async def main():
+        await asyncio.sleep(0.02)
+        big = Thing()
+        gone = weakref.ref(big)
+        lock = threading.Lock()
+        lock.acquire()
+        lock.acquire(True, 0.05)
+        del big
+        kept.append(gone() is not None)
+
+    run(main())
+    [span] = telemetry.spans("event_loop.blocked")
+
+    assert span.attributes["event_loop.block.call"] == "threading.Lock.acquire"
+    assert kept == [False]
