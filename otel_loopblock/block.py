@@ -11,13 +11,14 @@ from collections.abc import Callable, Mapping
 from contextvars import Context
 from dataclasses import dataclass, field
 from time import perf_counter
+from types import FunctionType
 
 from otel_loopblock import advice
 from otel_loopblock.advice.known import ONLY_WAITING
 from otel_loopblock.cause import Cause, Judgement, judge, measure
 from otel_loopblock.frames import locals_in, module_of
 from otel_loopblock.monitor import Monitor, task_of
-from otel_loopblock.naming import qualified_name
+from otel_loopblock.naming import is_ours, qualified_name
 from otel_loopblock.samples import Evidence, Look, RawFrame, Target
 from otel_loopblock.stack import Frame, OwnCode, Stacks, find
 
@@ -255,19 +256,23 @@ def _from_target(target: Target) -> Named:
                 break
             inner = below
         code = getattr(inner, "cr_code", None) or getattr(inner, "gi_code", None)
-        if code is None:
+        if code is None or is_ours(code):
             return None, None
         return Frame(qualified_name(code, module_of(inner)), code.co_filename, code.co_firstlineno), None
     callback = target.callback
     for _ in range(10):
         inner = getattr(callback, "func", None) if type(callback).__name__ == "partial" else None
         inner = inner or getattr(callback, "__func__", None)
+        if type(callback) is FunctionType and is_ours(callback.__code__):  # it may stand for another
+            inner = getattr(callback, "__wrapped__", None)
         if inner is None:
             break
         callback = inner
     code = getattr(callback, "__code__", None)
     module = getattr(callback, "__module__", None)
     if code is not None:
+        if is_ours(code):
+            return None, None
         return Frame(qualified_name(code, module), code.co_filename, code.co_firstlineno), None
     name = getattr(callback, "__qualname__", None)
     if isinstance(name, str):

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from otel_loopblock import guard, kernel
 from otel_loopblock.loops import is_closed
+from otel_loopblock.naming import is_our_callback
 from otel_loopblock.runs import BASELINE_TICKS, FRESH_TICKS
 from otel_loopblock.samples import (
     Delay,
@@ -376,7 +377,7 @@ class Monitor:
     def callback_ended(self, ended: float, callback: Any, context: Context | None, turns: int) -> None:
         """Report the callback that just ended over the threshold; a shorter one only aftermaths are told of.
 
-        Never raises.
+        One of ours is no block of the application's and is not reported. Never raises.
 
         Args:
             ended: ``perf_counter`` at its end.
@@ -390,7 +391,7 @@ class Monitor:
             return
         for aftermath in self.following:
             aftermath.callback_ended(callback)
-        if ended - started < self.registry.threshold_s:
+        if ended - started < self.registry.threshold_s or is_our_callback(callback):
             return
         self.ended = started  # before the listeners fetch what was left for them
         try:

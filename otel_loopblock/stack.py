@@ -17,7 +17,8 @@ from functools import lru_cache
 from types import CodeType
 from typing import Any, NamedTuple
 
-from otel_loopblock.naming import display_name, qualified_name
+from otel_loopblock.naming import display_name, is_ours, qualified_name
+from otel_loopblock.naming.ours import PACKAGE
 from otel_loopblock.samples import Look, RawFrame
 
 TRANSPARENT = frozenset(
@@ -28,7 +29,8 @@ TRANSPARENT = frozenset(
 MAX_STACKTRACE_CHARS = 16_384
 """An attribute value has no length limit by default: ours has."""
 
-_PACKAGE = os.path.dirname(os.path.abspath(__file__)) + os.sep
+_PASS_ON = ("otel_loopblock.hooks.", "otel_loopblock.testing.")
+"""Modules of ours that stand between the application and what it calls."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +62,8 @@ class OwnCode:
 
     Args:
         paths: folders or files that are the application's; when empty, whatever is not the standard
-            library, not in a site-packages folder, not import machinery and not this package.
+            library, not in a site-packages folder and not import machinery. What finds and reports blocks
+            is never the application's.
     """
 
     def __init__(self, paths: Sequence[str] = ()) -> None:
@@ -74,7 +77,7 @@ class OwnCode:
         if known is None:
             if len(self._known) > 10_000:
                 self._known.clear()
-            known = self._known[filename] = self._decide(filename)
+            known = self._known[filename] = not is_ours(code) and self._decide(filename)
         return known
 
     def _decide(self, filename: str) -> bool:
@@ -96,7 +99,7 @@ def _foreign_folders() -> tuple[str, ...]:
     folders.add(os.path.dirname(os.__file__))
     # A virtual environment's own tree is not the standard library's.
     folders.add(os.path.join(sys.base_prefix, "lib", f"python{sys.version_info[0]}.{sys.version_info[1]}"))
-    return (*(os.path.abspath(folder) + os.sep for folder in folders if folder), _PACKAGE)
+    return (*(os.path.abspath(folder) + os.sep for folder in folders if folder), PACKAGE)
 
 
 class Seen(NamedTuple):
@@ -207,21 +210,24 @@ def find(looks: Sequence[Look], began: float, stacks: Stacks) -> Place:
 
 
 def _culprit_index(frames: Sequence[RawFrame], is_own: OwnCode) -> int | None:
-    for index in range(len(frames) - 1, -1, -1):
+    inwards_out = [index for index in range(len(frames) - 1, -1, -1) if not is_ours(frames[index][0])]
+    for index in inwards_out:
         if is_own(frames[index][0]):
             return index
     # No line of the application's: the innermost line of a library that is not Python's own.
-    for index in range(len(frames) - 1, -1, -1):
+    for index in inwards_out:
         name = frames[index][3].partition(".")[0]
         if name not in sys.stdlib_module_names and name not in TRANSPARENT and name:
             return index
-    return len(frames) - 1 if frames else None
+    return inwards_out[0] if inwards_out else None
 
 
 def _call_below(look: Look, index: int, is_known: Callable[[str], object]) -> tuple[str | None, bool]:
     """The call that the frame at ``index`` is in, at the level a user recognises."""
     first: str | None = None
     for code, _, _, module in look.frames[index + 1 :]:
+        if is_ours(code) and not module.startswith(_PASS_ON):
+            return first, first is None  # what we call ourselves is no call of the application's
         if first is None and code.co_filename.startswith("<frozen importlib"):
             return "import", False
         if code.co_name in {"<module>", "<lambda>", "<genexpr>", "<listcomp>", "<dictcomp>", "<setcomp>"}:

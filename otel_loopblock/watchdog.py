@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from otel_loopblock import guard, kernel
 from otel_loopblock.frames import looking
 from otel_loopblock.lateness import Lateness
-from otel_loopblock.naming import called_name, line_number
+from otel_loopblock.naming import called_name, is_ours, line_number
 from otel_loopblock.runs import BASELINE_TICKS, Runs
 from otel_loopblock.samples import Look, RawFrame, Reading, Watch, queued_between
 
@@ -310,16 +310,16 @@ class Watchdog:
             return ()
         found = _others(frames, loop_thread) if others else ()
         # Our own frames between the application's and a method of the loop are nobody's culprit.
-        hooked = False
-        while _is_ours(frame) and frame.f_code not in self._registry.runners and frame.f_back is not None:
+        hooked, runners = False, self._registry.runners
+        while _is_hook(frame) and frame.f_code not in runners and frame.f_back is not None:
             hooked |= frame.f_globals.get("__name__") != _COLLECTOR  # that one was called by no line
             frame = frame.f_back
         seen = self._seen
-        stack = walk(frame, self._registry.runners, seen[0] if seen is not None else ())
+        stack = walk(frame, runners, seen[0] if seen is not None else ())
         # A sleeping callback has the same stack at every look.
         if seen is None or stack != seen[0]:
             self._seen = stack, None  # if naming the call fails
-            if not hooked:
+            if not hooked and (frame.f_code in runners or not is_ours(frame.f_code)):
                 self._seen = stack, called_name(frame)
         return found
 
@@ -330,7 +330,7 @@ def wait_for(thread: threading.Thread | None, timeout_s: float | None = None) ->
         thread.join(STOP_S if timeout_s is None else timeout_s)
 
 
-def _is_ours(frame: FrameType) -> bool:
+def _is_hook(frame: FrameType) -> bool:
     return (frame.f_globals.get("__name__") or "").startswith("otel_loopblock.hooks.")
 
 

@@ -36,6 +36,7 @@ from otel_loopblock.emit.metrics import SCOPE, instruments
 from otel_loopblock.emit.reports import Reports
 from otel_loopblock.emit.victims import Ahead, Culprit, Victims, read_ahead
 from otel_loopblock.emit.worker import Worker
+from otel_loopblock.naming import is_our_callback
 from otel_loopblock.samples import Evidence, Target
 from otel_loopblock.stack import OwnCode, Stacks
 from otel_loopblock.version import __version__
@@ -230,7 +231,7 @@ class Emitter:
             return
         if is_valid(span) and len(seen) < MAX_SEEN:
             seen.append((now, span))
-        if not hangs:
+        if not hangs or is_our_callback(target.callback):
             return
         while running.hang_due <= now - started:
             running.hang_due *= 2

@@ -17,6 +17,7 @@ from functools import lru_cache
 from time import perf_counter
 from typing import TYPE_CHECKING, Any
 
+from otel_loopblock.naming import is_our_callback
 from otel_loopblock.registry import registry
 from otel_loopblock.samples import MAX_SAMPLES, Evidence, Target
 
@@ -134,6 +135,8 @@ class Detection:
                 evidence, target = monitor.evidence(now), builder.target_here(monitor)
             else:
                 evidence, target = monitor.evidence_so_far(now), builder.target_elsewhere(monitor)
+                if is_our_callback(target.callback):
+                    continue
             self._charge(monitor, started, now, evidence, target)
 
     def settle(self) -> None:
