@@ -94,7 +94,10 @@ def _make_run(
         if type(monitor) is not kind:
             monitor = attach(self)
             if monitor is None:
-                return original(self)
+                try:
+                    return original(self)
+                finally:
+                    del self
         monitor.started = started = perf_counter()
         try:
             return original(self)
@@ -104,5 +107,7 @@ def _make_run(
                 monitor.callback_ended(ended, self._callback, self._context, TURNS)
             monitor.busy += ended - started
             monitor.started = 0.0
+            # The traceback of a task's exception keeps this frame, which would keep the task.
+            del self
 
     return _run

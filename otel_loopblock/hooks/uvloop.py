@@ -91,7 +91,10 @@ def _queue_of(loop: Any) -> Queue | None:
 
 def _call(callback: Callable[..., Any], *args: Any) -> Any:
     """The runner of a loop that could not be given a monitor."""
-    return callback(*args)
+    try:
+        return callback(*args)
+    finally:
+        del callback, args
 
 
 def _attach(loop: Any, registry: Registry) -> Callable[..., Any]:
@@ -124,7 +127,10 @@ def _begin(loop: Any, monitor: Monitor, registry: Registry) -> Callable[..., Any
                 registry.may_succeed(loop, monitor, (RUN, run), (RUN_DIRECT, run_direct))
         except Exception:
             guard.failed("begin to monitor a uvloop loop")
-        return run(callback, *args)
+        try:
+            return run(callback, *args)
+        finally:
+            del callback, args
 
     setattr(loop, RUN, enter)
     setattr(loop, RUN_DIRECT, enter)
@@ -143,6 +149,8 @@ def _make_run(monitor: Monitor, turns: int) -> Callable[..., Any]:
                 monitor.callback_ended(ended, callback, None, turns)
             monitor.busy += ended - started
             monitor.started = 0.0
+            # The traceback of a task's exception keeps this frame, which would keep the task.
+            del callback, args
 
     return run
 

@@ -305,6 +305,29 @@ def test_loop_goes_on_after_uninstrument_in_the_middle(telemetry, run):
     assert telemetry.spans() == []
 
 
+def test_task_that_failed_goes_as_early_as_without_us(telemetry, run):
+    telemetry.instrument()
+    told = []
+
+    async def fail():
+        raise ValueError
+
+    async def main():
+        asyncio.get_running_loop().set_exception_handler(
+            lambda loop, context: told.append(context["message"])
+        )
+        gc.disable()  # a cycle would be found
+        try:
+            asyncio.Task(fail())
+            await asyncio.sleep(0)
+            await asyncio.sleep(0)
+            return list(told)
+        finally:
+            gc.enable()
+
+    assert run(main()) == ["Task exception was never retrieved"]
+
+
 def test_monitor_dies_with_its_loop(telemetry, loop_kind):
     telemetry.instrument(heartbeat_interval_ms=10)
     loop = LOOPS[loop_kind]()
