@@ -1,0 +1,149 @@
+"""Runs one module of CPython's tests in a process of its own and writes what became of each test.
+
+Started as ``python -m tests.compat.child on|off FILE MODULE [TEST ...]`` by the Python under test. Switched
+on before asyncio's tests are imported, as ``opentelemetry-instrument`` would.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import signal
+import sys
+import unittest
+
+THRESHOLD_MS = 1.0
+HEARTBEAT_INTERVAL_MS = 5.0
+
+
+class Outcomes(unittest.TextTestResult):
+    """What became of each test: ``ok``, ``failed``, ``error`` or ``skipped``, and why."""
+
+    def __init__(self, *args, **kwargs):
+        super().__init__(*args, **kwargs)
+        self.outcomes = {}
+
+    def _note(self, test, outcome, why=""):
+        # A test with subtests fails once for each: the worst is kept.
+        known = self.outcomes.get(test.id())
+        if known is None or known[0] in ("ok", "skipped"):
+            self.outcomes[test.id()] = (outcome, why)
+
+    def addSuccess(self, test):
+        super().addSuccess(test)
+        self._note(test, "ok")
+
+    def addExpectedFailure(self, test, error):
+        super().addExpectedFailure(test, error)
+        self._note(test, "ok")
+
+    def addUnexpectedSuccess(self, test):
+        super().addUnexpectedSuccess(test)
+        self._note(test, "failed", "unexpected success")
+
+    def addSkip(self, test, reason):
+        super().addSkip(test, reason)
+        self._note(test, "skipped", reason)
+
+    def addFailure(self, test, error):
+        super().addFailure(test, error)
+        self._note(test, "failed", self._exc_info_to_string(error, test))
+
+    def addError(self, test, error):
+        super().addError(test, error)
+        self._note(test, "error", self._exc_info_to_string(error, test))
+
+    def addSubTest(self, test, subtest, error):
+        super().addSubTest(test, subtest, error)
+        if error is not None:
+            failed = issubclass(error[0], test.failureException)
+            self._note(test, "failed" if failed else "error", self._exc_info_to_string(error, test))
+
+
+class Nowhere:
+    """A span exporter that keeps nothing, and counts."""
+
+    def __init__(self):
+        self.count = 0
+
+    def export(self, spans):
+        from opentelemetry.sdk.trace.export import SpanExportResult
+
+        self.count += len(spans)
+        return SpanExportResult.SUCCESS
+
+    def shutdown(self):
+        pass
+
+    def force_flush(self, timeout_millis=30000):
+        return True
+
+
+class Package:
+    """The package, switched on: everything measured, nothing kept."""
+
+    def __init__(self):
+        from opentelemetry.sdk.metrics import MeterProvider
+        from opentelemetry.sdk.metrics.export import InMemoryMetricReader
+        from opentelemetry.sdk.trace import TracerProvider
+        from opentelemetry.sdk.trace.export import SimpleSpanProcessor
+
+        from otel_loopblock import LoopBlockInstrumentor, guard
+
+        # A line of ours in a test's output is no difference: the tests listen to the logger of asyncio.
+        logging.getLogger("otel_loopblock").addHandler(logging.NullHandler())
+        logging.getLogger("otel_loopblock").propagate = False
+        self.failures = guard.failures
+        self.exporter = Nowhere()
+        self.reader = InMemoryMetricReader()
+        provider = TracerProvider()
+        provider.add_span_processor(SimpleSpanProcessor(self.exporter))
+        LoopBlockInstrumentor().instrument(
+            tracer_provider=provider,
+            meter_provider=MeterProvider([self.reader]),
+            threshold_ms=THRESHOLD_MS,
+            heartbeat_interval_ms=HEARTBEAT_INTERVAL_MS,
+            log_interval_ms=0,
+        )
+
+    def _count(self, name):
+        data = self.reader.get_metrics_data()
+        return sum(
+            point.count
+            for resource in (data.resource_metrics if data else ())
+            for scope in resource.scope_metrics
+            for metric in scope.metrics
+            if metric.name == name
+            for point in metric.data.data_points
+        )
+
+    def account(self):
+        """How much it has done meanwhile, and what of it has failed."""
+        return {
+            "blocks": self._count("event_loop.block.duration"),
+            "beats": self._count("event_loop.lag"),
+            "failures": dict(self.failures),
+        }
+
+
+def main(switch, file, module, *tests):
+    """Run the tests and write the file; the exit code says nothing of them."""
+    # A job in the background ignores it; tests that interrupt themselves would then go on for ever.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    package = Package() if switch == "on" else None
+    loader = unittest.TestLoader()
+    names = tests or (module,)
+    suite = loader.loadTestsFromNames(names)
+    runner = unittest.TextTestRunner(resultclass=Outcomes, stream=sys.stderr, verbosity=0)
+    result = runner.run(suite)
+    found = {"outcomes": result.outcomes, "package": package.account() if package is not None else None}
+    with open(file, "w", encoding="utf-8") as written:
+        json.dump(found, written)
+    # Threads that a test has left behind must not keep the process.
+    sys.stderr.flush()
+    os._exit(0)
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])
