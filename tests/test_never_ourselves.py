@@ -29,8 +29,12 @@ from otel_loopblock.watchdog import Watchdog
 PACKAGE = os.path.dirname(otel_loopblock.__file__)
 
 
+THRESHOLD_MS = 100  # a busy machine keeps nobody from the CPU for so long
+LONG_S = 0.3
+
+
 def stall():
-    time.sleep(0.05)
+    time.sleep(LONG_S)
 
 
 class Slow:
@@ -40,7 +44,7 @@ class Slow:
 
     @property
     def registry(self):
-        time.sleep(0.05)
+        stall()
         raise LookupError  # caught and counted by whoever asks
 
 
@@ -55,9 +59,9 @@ def test_slow_heartbeat_is_no_block(telemetry, run, monkeypatch):
         beaten.append(lag_s)
 
     monkeypatch.setattr(emitter.Emitter, "lag_measured", measured)
-    telemetry.instrument(threshold_ms=10, heartbeat_interval_ms=5)
+    telemetry.instrument(threshold_ms=THRESHOLD_MS, heartbeat_interval_ms=5)
 
-    run(asyncio.sleep(0.2))
+    run(asyncio.sleep(LONG_S))
 
     assert beaten
     assert telemetry.spans() == []
@@ -68,17 +72,18 @@ def test_slow_look_for_victims_is_no_block(telemetry, run, monkeypatch):
     is_over, looked = aftermath.Aftermath._is_over, []
 
     def look_slowly(self, monitor):
-        time.sleep(0.03)
+        if not looked:
+            stall()
         looked.append(1)
         return is_over(self, monitor)
 
     monkeypatch.setattr(aftermath.Aftermath, "_is_over", look_slowly)
-    telemetry.instrument(threshold_ms=10)
+    telemetry.instrument(threshold_ms=THRESHOLD_MS)
 
     async def main():
         with telemetry.tracer.start_as_current_span("request"):
             stall()
-        await asyncio.sleep(0.2)
+        await asyncio.sleep(LONG_S)
 
     run(main())
 
@@ -89,11 +94,11 @@ def test_slow_look_for_victims_is_no_block(telemetry, run, monkeypatch):
 
 
 def test_callback_of_ours_that_hangs_is_not_reported_while_it_lasts(telemetry, run):
-    telemetry.instrument(threshold_ms=10, hang_after_ms=20)
+    telemetry.instrument(threshold_ms=THRESHOLD_MS, hang_after_ms=1.2 * THRESHOLD_MS)
 
     async def main():
         asyncio.get_running_loop().call_soon(heartbeat._beat, Slow(), 0.0)
-        await asyncio.sleep(0.1)
+        await asyncio.sleep(LONG_S)
 
     run(main())
 
@@ -115,11 +120,11 @@ def test_callback_of_ours_in_another_thread_is_no_block_when_a_detection_ends(ru
         asyncio.get_running_loop().call_soon(heartbeat._beat, Hangs(), 0.0)
         await asyncio.sleep(0.01)
 
-    with detect_blocking(threshold_ms=20, raise_on_block=False) as found:
+    with detect_blocking(threshold_ms=THRESHOLD_MS, raise_on_block=False) as found:
         thread = threading.Thread(target=run, args=(main(),))
         thread.start()
         begun.wait(30)
-        time.sleep(0.05)
+        stall()
     go_on.set()
     thread.join(30)
 
@@ -157,13 +162,13 @@ def test_what_stands_in_the_place_of_a_function_is_not_ours_and_named_by_it():
 
 
 def test_span_that_takes_long_to_end_is_a_block_also_as_a_callback(telemetry, run, monkeypatch):
-    telemetry.instrument(threshold_ms=10)
+    telemetry.instrument(threshold_ms=THRESHOLD_MS)
     monkeypatch.setattr(telemetry.tracer_provider._active_span_processor, "on_end", lambda span: stall())
     span = telemetry.tracer.start_span("slow to end")
 
     async def main():
         asyncio.get_running_loop().call_soon(span.end)
-        await asyncio.sleep(0.05)
+        await asyncio.sleep(LONG_S)
 
     run(main())
     monkeypatch.undo()
