@@ -13,7 +13,6 @@ from collections import deque
 from collections.abc import Callable
 from queue import Empty, Full, SimpleQueue
 from typing import TypeAlias
-from weakref import WeakSet
 
 from otel_loopblock import guard
 
@@ -93,6 +92,9 @@ class Worker:
         if thread.is_alive():
             self._discard()
             self._queue.put(None)
+        else:
+            # Kept by a cycle it would die, and run code, in a collection of the application's.
+            self._thread = None
 
     def forget(self) -> None:
         """In a forked child: the thread is not there, and what waits is the parent's to deliver."""
@@ -148,7 +150,7 @@ class Worker:
             del work  # it would live on until the next one comes
 
 
-_workers: WeakSet[Worker] = WeakSet()
+_workers: set[Worker] = set()
 """Those that have not been stopped."""
 
 
