@@ -7,7 +7,8 @@ The package is on with a threshold of 1 ms and a heartbeat of 5 ms; what it repo
 must have this package's dependencies, and ``test.test_asyncio``, which Debian ships separately. A test that
 comes out differently is run again three times, alone; one that then comes out the same once is called flaky.
 
-Exit code: 0, there is no difference; 1, there is, or something of the package has failed; 2, it could not be run.
+Exit code: 0, there is no difference; 1, there is, or something of the package has failed; 2, it could not be
+run.
 """
 
 from __future__ import annotations
