@@ -37,9 +37,9 @@ from rich.console import Console
 from rich.table import Table
 
 from otel_loopblock import LoopBlockInstrumentor
-from otel_loopblock.aftermath import Aftermath
+from otel_loopblock.delayed.aftermath import Aftermath
 from otel_loopblock.emit.emitter import Emitter
-from otel_loopblock.monitor import Monitor
+from otel_loopblock.watch.monitor import Monitor
 
 LOOPS = {"asyncio": asyncio.new_event_loop, "uvloop": uvloop.new_event_loop}
 BUDGET_US = 1000.0

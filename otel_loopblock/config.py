@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from otel_loopblock.samples import MAX_SAMPLES
+from otel_loopblock.watch.evidence import MAX_SAMPLES
 
 _logger = logging.getLogger("otel_loopblock")
 
@@ -104,7 +104,7 @@ def _sentences(value: object) -> Mapping[str, str]:
             raise _Rejected(allowed) from None
     if not isinstance(value, Mapping):
         raise _Rejected(allowed)
-    from otel_loopblock.advice import from_option  # here: the table is not needed to watch, and large
+    from otel_loopblock.explain.advice import from_option  # here: the table is not needed to watch, and large
 
     try:
         from_option(value)

@@ -7,12 +7,12 @@ from typing import Any
 
 from opentelemetry.instrumentation.instrumentor import BaseInstrumentor
 
-from otel_loopblock.advice import AdviceTable
 from otel_loopblock.config import Config
+from otel_loopblock.delayed import asyncio_queue, uvloop_queue  # noqa: F401 - the first block must not wait for these
 from otel_loopblock.emit.emitter import Emitter
-from otel_loopblock.hooks import asyncio_queue, uvloop_queue  # noqa: F401 - the first block must not wait for these
+from otel_loopblock.explain.advice import AdviceTable
 from otel_loopblock.package import _instruments
-from otel_loopblock.registry import registry
+from otel_loopblock.runtime import registry
 
 _PROVIDERS = ("tracer_provider", "meter_provider", "logger_provider")
 _OF_THE_LOADER = ("skip_dep_check", "raise_exception_on_conflict")

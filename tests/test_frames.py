@@ -212,8 +212,8 @@ def test_watchdog_that_cannot_name_a_call_keeps_the_stack_and_logs_outside(telem
         inside.append(frames.looking._count)
         guard.failures[part] += 1
 
-    monkeypatch.setattr("otel_loopblock.watchdog.called_name", fail)
-    monkeypatch.setattr("otel_loopblock.watchdog.guard.failed", failed)
+    monkeypatch.setattr("otel_loopblock.watch.watchdog.called_name", fail)
+    monkeypatch.setattr("otel_loopblock.watch.watchdog.guard.failed", failed)
     telemetry.instrument(threshold_ms=100)
 
     async def main():

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from otel_loopblock.demo.receiver import ReceiverProcess
+from otel_loopblock.local.receiver import ReceiverProcess
 from tests.service.running import Service
 
 BLOCK_S = float(os.environ.get("SCENARIO_BLOCK_S", "0.06"))

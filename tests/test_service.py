@@ -6,7 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from otel_loopblock.demo.receiver import ReceiverProcess
+from otel_loopblock.local.receiver import ReceiverProcess
 from tests.service.running import Service
 
 APP = "tests.service.scenarios:app"

@@ -20,10 +20,10 @@ import httpx
 from otel_loopblock.bench import telemetry
 from otel_loopblock.bench.client import TIMEOUT_S, Job, Outcome
 from otel_loopblock.bench.results import Latency, Run, Stage, Step
-from otel_loopblock.demo.environment import service_environment, uninstrumented_environment
-from otel_loopblock.demo.receiver import ReceiverProcess
-from otel_loopblock.demo.service import ServiceProcess
-from otel_loopblock.demo.telemetry import Metric
+from otel_loopblock.local.environment import service_environment, uninstrumented_environment
+from otel_loopblock.local.receiver import ReceiverProcess
+from otel_loopblock.local.service import ServiceProcess
+from otel_loopblock.local.telemetry import Metric
 
 Progress = Callable[[str, float], None]
 """Called with what is being done, and how many seconds of measuring have been done since the last call."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from otel_loopblock.demo.statistics import Histogram, quantile
+from otel_loopblock.local.statistics import Histogram, quantile
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

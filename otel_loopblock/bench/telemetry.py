@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 
 from otel_loopblock.bench.results import Blocks
-from otel_loopblock.demo.statistics import Histogram
-from otel_loopblock.demo.telemetry import Attributes, Metric, Point
+from otel_loopblock.local.statistics import Histogram
+from otel_loopblock.local.telemetry import Attributes, Metric, Point
 
 LAG = "event_loop.lag"
 BLOCK_DURATION = "event_loop.block.duration"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from otel_loopblock.demo.statistics import Histogram
+from otel_loopblock.local.statistics import Histogram
 
 
 def milliseconds(seconds: float) -> str:

@@ -20,7 +20,7 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 from otel_loopblock.bench import cells, html, terminal
 from otel_loopblock.bench.measurement import BadPlan, BenchError, Plan, measure
 from otel_loopblock.bench.results import Run, Step
-from otel_loopblock.demo.interruption import interruptible
+from otel_loopblock.local.interruption import interruptible
 
 FAILED, USAGE = 1, 2
 

@@ -12,10 +12,10 @@ from urllib.parse import urlsplit
 from rich.console import Console
 
 from otel_loopblock.demo import collector, session
-from otel_loopblock.demo.interruption import interruptible
 from otel_loopblock.demo.picture import save_svg
 from otel_loopblock.demo.promises import promises
 from otel_loopblock.demo.report import report
+from otel_loopblock.local.interruption import interruptible
 
 SEEN, NOT_SEEN = 0, 1
 """Exit codes; 2, for a wrong usage, is argparse's."""

@@ -7,10 +7,10 @@ import difflib
 import sys
 from collections.abc import Iterable
 
-from otel_loopblock.advice import AdviceTable, KnownCall
-from otel_loopblock.advice.known import COMPUTING, ONLY_WAITING
-from otel_loopblock.cause import Cause
 from otel_loopblock.config import Config
+from otel_loopblock.explain.advice import AdviceTable, KnownCall
+from otel_loopblock.explain.advice.known import COMPUTING, ONLY_WAITING
+from otel_loopblock.explain.cause import Cause
 
 FOUND, UNKNOWN = 0, 1
 """Exit codes; 2, for a wrong usage, is argparse's."""

@@ -48,7 +48,7 @@ def add_parser(subparsers: Any) -> None:
 def run(args: argparse.Namespace) -> int:
     """Measure, print the report, return the exit code."""
     # Imported here: it costs the other subcommands nothing.
-    from otel_loopblock.testing.parallelism import check, measure_parallelism
+    from otel_loopblock.testing.threads.parallelism import check, measure_parallelism
 
     try:
         positional, keywords = _arguments(args.args)

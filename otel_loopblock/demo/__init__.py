@@ -1,4 +1,4 @@
 """The demonstration: a service that blocks its loop, load for it, a receiver for its telemetry, and a report.
 
-Needs the extra ``demo``; :mod:`otel_loopblock.demo.receiver` needs only ``otlp``, and serves tests as well.
+Needs the extra ``demo``; :mod:`otel_loopblock.local.receiver` needs only ``otlp``, and serves tests as well.
 """

@@ -17,9 +17,9 @@ from opentelemetry.semconv.attributes.code_attributes import (
     CODE_STACKTRACE,
 )
 
-from otel_loopblock.demo.statistics import quantile
-from otel_loopblock.demo.telemetry import Attributes, Event, Span
 from otel_loopblock.emit import attributes as names
+from otel_loopblock.local.statistics import quantile
+from otel_loopblock.local.telemetry import Attributes, Event, Span
 
 DELAY = "event_loop.delay.max"
 CULPRIT_TRACE_ID = "event_loop.block.trace_id"

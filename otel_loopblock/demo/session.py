@@ -7,17 +7,18 @@ from contextlib import contextmanager, suppress
 
 from rich.console import Console
 
-from otel_loopblock.demo import interruption, load
+from otel_loopblock.demo import load
 from otel_loopblock.demo.endpoints import ENDPOINTS, INNOCENT
-from otel_loopblock.demo.environment import collector_settings, service_environment
 from otel_loopblock.demo.findings import Findings
 from otel_loopblock.demo.load import Load
 from otel_loopblock.demo.promises import LAG, Run
-from otel_loopblock.demo.receiver import ReceiverProcess
-from otel_loopblock.demo.service import ServiceProcess
-from otel_loopblock.demo.statistics import histogram_between
 from otel_loopblock.demo.steps import step
-from otel_loopblock.demo.telemetry import Metric, Span
+from otel_loopblock.local import interruption
+from otel_loopblock.local.environment import collector_settings, service_environment
+from otel_loopblock.local.receiver import ReceiverProcess
+from otel_loopblock.local.service import ServiceProcess
+from otel_loopblock.local.statistics import histogram_between
+from otel_loopblock.local.telemetry import Metric, Span
 
 APP = "otel_loopblock.demo.app:app"
 SERVICE_NAME = "otel-loopblock-demo"

@@ -10,8 +10,8 @@ from rich.table import Table
 from rich.text import Text
 
 from otel_loopblock.demo.findings import BlockSeen, DelaySeen, Row
-from otel_loopblock.demo.telemetry import Span
 from otel_loopblock.demo.wording import milliseconds
+from otel_loopblock.local.telemetry import Span
 
 SPAN, BLOCK, DELAY = "━", "█", "▒"
 SPAN_STYLE, BLOCK_STYLE, DELAY_STYLE = "cyan", "bold red", "yellow"

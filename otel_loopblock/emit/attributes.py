@@ -13,7 +13,7 @@ from opentelemetry.semconv.attributes.code_attributes import (
     CODE_STACKTRACE,
 )
 
-from otel_loopblock.block import Block
+from otel_loopblock.explain.block import Block
 
 if TYPE_CHECKING:
     from otel_loopblock.emit.victims import Culprit

@@ -16,10 +16,6 @@ from opentelemetry._logs import LoggerProvider
 from opentelemetry.metrics import MeterProvider
 from opentelemetry.trace import Span, SpanContext, TracerProvider
 
-from otel_loopblock import block as blocks
-from otel_loopblock.advice import AdviceTable
-from otel_loopblock.block import Block, Explainer, Observed
-from otel_loopblock.charge import Charges, Stretch
 from otel_loopblock.config import Config
 from otel_loopblock.emit import attributes
 from otel_loopblock.emit.context import (
@@ -36,14 +32,18 @@ from otel_loopblock.emit.metrics import SCOPE, instruments
 from otel_loopblock.emit.reports import Reports
 from otel_loopblock.emit.victims import Ahead, Culprit, Victims, read_ahead
 from otel_loopblock.emit.worker import Worker
+from otel_loopblock.explain import block as blocks
+from otel_loopblock.explain.advice import AdviceTable
+from otel_loopblock.explain.block import Block, Explainer, Observed
+from otel_loopblock.explain.stack import OwnCode, Stacks
+from otel_loopblock.explain.stretches import Charges, Stretch
 from otel_loopblock.naming import is_our_callback
-from otel_loopblock.samples import Evidence, Target
-from otel_loopblock.stack import OwnCode, Stacks
 from otel_loopblock.version import __version__
+from otel_loopblock.watch.evidence import Evidence, Target
 
 if TYPE_CHECKING:
-    from otel_loopblock.monitor import Monitor
-    from otel_loopblock.registry import Registry
+    from otel_loopblock.runtime import Registry
+    from otel_loopblock.watch.monitor import Monitor
 
 MAX_SEEN = 32
 """Looks at the current span per callback: they end where blocks are reported as hanging."""

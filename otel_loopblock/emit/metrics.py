@@ -16,11 +16,11 @@ from opentelemetry.metrics import CallbackOptions, Observation
 
 from otel_loopblock import guard
 from otel_loopblock.emit.attributes import EXECUTOR_TYPE, LOOP_TYPE
-from otel_loopblock.executors import Pool, pools_of
+from otel_loopblock.emit.executors import Pool, pools_of
 from otel_loopblock.version import __version__
 
 if TYPE_CHECKING:
-    from otel_loopblock.monitor import Monitor
+    from otel_loopblock.watch.monitor import Monitor
 
 SCOPE = "otel_loopblock"
 

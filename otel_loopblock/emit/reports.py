@@ -17,7 +17,6 @@ from opentelemetry import _logs, context, trace
 from opentelemetry._logs import LoggerProvider, LogRecord, SeverityNumber
 from opentelemetry.trace import Span, SpanContext, Tracer
 
-from otel_loopblock.block import Block, Observed
 from otel_loopblock.config import Config
 from otel_loopblock.emit import attributes, words
 from otel_loopblock.emit.attributes import Value
@@ -25,7 +24,8 @@ from otel_loopblock.emit.context import is_valid, parent_for, route_and_name
 from otel_loopblock.emit.late import LateAttributes, add_event
 from otel_loopblock.emit.limits import Interval, Rate
 from otel_loopblock.emit.metrics import SCOPE, Instruments
-from otel_loopblock.stack import Stacks
+from otel_loopblock.explain.block import Block, Observed
+from otel_loopblock.explain.stack import Stacks
 from otel_loopblock.version import __version__
 
 _logger = logging.getLogger("otel_loopblock")

@@ -16,9 +16,9 @@ from typing import Any, Final, NamedTuple, TypeAlias
 from opentelemetry.context import Context
 from opentelemetry.trace import SpanContext, SpanKind
 
-from otel_loopblock.aftermath import SHORTEST_S, Upcoming, Waiting
-from otel_loopblock.block import Observed
+from otel_loopblock.delayed.aftermath import SHORTEST_S, Upcoming, Waiting
 from otel_loopblock.emit.context import local_root, span_in, variable
+from otel_loopblock.explain.block import Observed
 
 MAX_LOOKS: Final = 250
 """Contexts looked at on the loop's thread per block."""

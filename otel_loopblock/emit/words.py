@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 
-from otel_loopblock.block import Block
+from otel_loopblock.explain.block import Block
 
 
 def milliseconds(seconds: float) -> str:

@@ -14,19 +14,19 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from otel_loopblock import guard
-from otel_loopblock.hooks import asyncio, collector, heartbeat, run_forever
+from otel_loopblock.hooks import asyncio, gc_pauses, heartbeat, run_forever
 from otel_loopblock.hooks.patches import Patches
-from otel_loopblock.loops import is_loop
-from otel_loopblock.monitor import ATTRIBUTE, Monitor, monitor_of
+from otel_loopblock.watch.facts import is_loop
+from otel_loopblock.watch.monitor import ATTRIBUTE, Monitor, monitor_of
 
 if TYPE_CHECKING:
-    from otel_loopblock.registry import Registry
+    from otel_loopblock.runtime import Registry
 
 
 _WITH = (
-    ("uvloop", "uvloop"),
-    ("opentelemetry.sdk.trace", "span_start"),
-    ("opentelemetry.sdk.trace", "span_end"),
+    ("uvloop", "otel_loopblock.hooks.uvloop"),
+    ("opentelemetry.sdk.trace", "otel_loopblock.emit.span_start"),
+    ("opentelemetry.sdk.trace", "otel_loopblock.emit.span_end"),
 )
 """A module, and the hook that is imported with it: most test suites have neither uvloop nor an SDK."""
 
@@ -41,7 +41,7 @@ class Hooks:
     def install(self) -> None:
         """Put the hooks in place. One that cannot be is left out, counted and logged."""
         patches = self._patches = Patches()
-        for hook in (asyncio, run_forever, collector):
+        for hook in (asyncio, run_forever, gc_pauses):
             try:
                 hook.install(patches, self._registry)
             except Exception:
@@ -51,7 +51,7 @@ class Hooks:
 
     def _installs(self, patches: Patches, name: str) -> Callable[[Any], None]:
         def imported(module: Any) -> None:
-            import_module(f"{__name__}.{name}").install(patches, self._registry, module)
+            import_module(name).install(patches, self._registry, module)
 
         return imported
 
@@ -84,17 +84,21 @@ class Hooks:
         try:
             if not is_loop(loop) or monitor_of(loop) is not None:
                 return
-            from otel_loopblock.hooks import probe, running, uvloop  # here: few listeners come that late
+            from otel_loopblock.hooks import (  # here: few listeners come that late
+                already_running,
+                unhooked,
+                uvloop,
+            )
 
             if isinstance(loop, _asyncio.BaseEventLoop):
                 asyncio.cover(loop, self._registry)
             elif uvloop.is_hooked(loop):
                 uvloop.cover(loop, self._registry)
             else:
-                probe.cover(loop, self._registry)
+                unhooked.cover(loop, self._registry)
                 return
             monitor = monitor_of(loop)
             if monitor is not None:
-                running.follow(loop, monitor)
+                already_running.follow(loop, monitor)
         except Exception:
             guard.failed("cover a running loop")

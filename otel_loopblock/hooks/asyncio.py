@@ -12,12 +12,12 @@ from typing import TYPE_CHECKING, Any
 
 from otel_loopblock import guard
 from otel_loopblock.hooks import heartbeat
-from otel_loopblock.monitor import Monitor, monitor_of
+from otel_loopblock.watch.monitor import Monitor, monitor_of
 
 if TYPE_CHECKING:
-    from otel_loopblock.aftermath import Queue
+    from otel_loopblock.delayed.aftermath import Queue
     from otel_loopblock.hooks.patches import Patches
-    from otel_loopblock.registry import Registry
+    from otel_loopblock.runtime import Registry
 
 
 TURNS = 2
@@ -69,7 +69,7 @@ def loop_type(loop: asyncio.AbstractEventLoop) -> str:
 
 
 def _queue_of(loop: asyncio.BaseEventLoop) -> Queue | None:
-    from otel_loopblock.hooks import asyncio_queue  # here: in tests nobody asks
+    from otel_loopblock.delayed import asyncio_queue  # here: in tests nobody asks
 
     return asyncio_queue.of(loop)
 

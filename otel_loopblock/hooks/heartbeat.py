@@ -20,8 +20,8 @@ from time import perf_counter
 from typing import NamedTuple
 
 from otel_loopblock import guard
-from otel_loopblock.loops import has_own, keeps_real_time
-from otel_loopblock.monitor import Monitor, monitor_of
+from otel_loopblock.watch.facts import has_own, keeps_real_time
+from otel_loopblock.watch.monitor import Monitor, monitor_of
 
 _SCHEDULING = ("call_later", "call_at", "run_forever", "_run_once")
 """Methods through which a loop sees its timers."""

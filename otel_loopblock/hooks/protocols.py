@@ -18,11 +18,11 @@ from typing import TYPE_CHECKING, Any
 
 from otel_loopblock import guard
 from otel_loopblock.hooks.patches import alike
-from otel_loopblock.monitor import Monitor
+from otel_loopblock.watch.monitor import Monitor
 
 if TYPE_CHECKING:
     from otel_loopblock.hooks.patches import Patches
-    from otel_loopblock.registry import Registry
+    from otel_loopblock.runtime import Registry
 
 METHODS = (
     "connection_made",

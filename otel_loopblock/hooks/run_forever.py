@@ -13,11 +13,11 @@ from time import perf_counter
 from typing import TYPE_CHECKING, Any
 
 from otel_loopblock import guard
-from otel_loopblock.monitor import monitor_of
+from otel_loopblock.watch.monitor import monitor_of
 
 if TYPE_CHECKING:
     from otel_loopblock.hooks.patches import Patches
-    from otel_loopblock.registry import Registry
+    from otel_loopblock.runtime import Registry
 
 _SEES = "_loopblock_sees_runs"
 

@@ -18,12 +18,12 @@ from typing import TYPE_CHECKING, Any
 
 from otel_loopblock import guard
 from otel_loopblock.hooks import heartbeat, protocols
-from otel_loopblock.monitor import ATTRIBUTE, Monitor
+from otel_loopblock.watch.monitor import ATTRIBUTE, Monitor
 
 if TYPE_CHECKING:
-    from otel_loopblock.aftermath import Queue
+    from otel_loopblock.delayed.aftermath import Queue
     from otel_loopblock.hooks.patches import Patches
-    from otel_loopblock.registry import Registry
+    from otel_loopblock.runtime import Registry
 
 RUN = "_loopblock_run"
 """Where a loop carries its runner of callbacks from its queue."""
@@ -84,7 +84,7 @@ def cover(loop: asyncio.AbstractEventLoop, registry: Registry) -> None:
 
 
 def _queue_of(loop: Any) -> Queue | None:
-    from otel_loopblock.hooks import uvloop_queue  # here: in tests nobody asks
+    from otel_loopblock.delayed import uvloop_queue  # here: in tests nobody asks
 
     return uvloop_queue.of(loop)
 

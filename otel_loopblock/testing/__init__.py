@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from otel_loopblock.testing.detect import detect_blocking
-    from otel_loopblock.testing.offload import OffloadReport, assert_offloaded, measure_offload
-    from otel_loopblock.testing.parallelism import (
+    from otel_loopblock.testing.threads.offload import OffloadReport, assert_offloaded, measure_offload
+    from otel_loopblock.testing.threads.parallelism import (
         ParallelismReport,
         assert_releases_gil,
         measure_parallelism,
@@ -31,13 +31,13 @@ __all__ = [
 
 _MODULES = {
     "EventLoopBlocked": "words",
-    "OffloadReport": "offload",
-    "ParallelismReport": "parallelism",
-    "assert_offloaded": "offload",
-    "assert_releases_gil": "parallelism",
+    "OffloadReport": "threads.offload",
+    "ParallelismReport": "threads.parallelism",
+    "assert_offloaded": "threads.offload",
+    "assert_releases_gil": "threads.parallelism",
     "detect_blocking": "detect",
-    "measure_offload": "offload",
-    "measure_parallelism": "parallelism",
+    "measure_offload": "threads.offload",
+    "measure_parallelism": "threads.parallelism",
 }
 
 

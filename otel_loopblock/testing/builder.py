@@ -8,12 +8,12 @@ from __future__ import annotations
 
 from functools import lru_cache
 
-from otel_loopblock import block as blocks
-from otel_loopblock.advice import AdviceTable
-from otel_loopblock.block import Block
-from otel_loopblock.monitor import Monitor
-from otel_loopblock.samples import Evidence, Target
-from otel_loopblock.stack import OwnCode, Stacks, to_frame
+from otel_loopblock.explain import block as blocks
+from otel_loopblock.explain.advice import AdviceTable
+from otel_loopblock.explain.block import Block
+from otel_loopblock.explain.stack import OwnCode, Stacks, to_frame
+from otel_loopblock.watch.evidence import Evidence, Target
+from otel_loopblock.watch.monitor import Monitor
 
 
 class Builder:

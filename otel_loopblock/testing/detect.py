@@ -10,8 +10,8 @@ from collections.abc import Callable, Iterable
 from types import TracebackType
 from typing import Any, ParamSpec, TypeVar, cast
 
-from otel_loopblock.block import Block
 from otel_loopblock.config import Config
+from otel_loopblock.explain.block import Block
 from otel_loopblock.testing.detection import Detection
 from otel_loopblock.testing.words import EventLoopBlocked, excuse
 

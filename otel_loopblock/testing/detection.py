@@ -18,14 +18,14 @@ from time import perf_counter
 from typing import TYPE_CHECKING, Any
 
 from otel_loopblock.naming import is_our_callback
-from otel_loopblock.registry import registry
-from otel_loopblock.samples import MAX_SAMPLES, Evidence, Target
+from otel_loopblock.runtime import registry
+from otel_loopblock.watch.evidence import MAX_SAMPLES, Evidence, Target
 
 if TYPE_CHECKING:
-    from otel_loopblock.block import Block
-    from otel_loopblock.charge import Charges
-    from otel_loopblock.monitor import Monitor
+    from otel_loopblock.explain.block import Block
+    from otel_loopblock.explain.stretches import Charges
     from otel_loopblock.testing.builder import Builder
+    from otel_loopblock.watch.monitor import Monitor
 
 MAX_BLOCKS = 1000
 """Blocks kept by one detection."""
@@ -144,7 +144,7 @@ class Detection:
 
         Call it after :meth:`close`, on the same thread and in the same callback.
         """
-        from otel_loopblock.charge import Charges
+        from otel_loopblock.explain.stretches import Charges
 
         now = perf_counter()
         with _lock:
@@ -183,7 +183,7 @@ class Detection:
         with self._lock:
             if self._closed or len(self.blocks) >= MAX_BLOCKS:
                 return
-            from otel_loopblock.charge import Charges
+            from otel_loopblock.explain.stretches import Charges
 
             charges = self._charges.setdefault(monitor, Charges())
             stretches = charges.take(started, self.entered, ended, self.threshold_s)

@@ -7,11 +7,11 @@ import threading
 from collections.abc import Sequence
 from typing import Any
 
-from otel_loopblock import advice
-from otel_loopblock.advice.known import WAITING
-from otel_loopblock.block import Block
 from otel_loopblock.emit.words import milliseconds
-from otel_loopblock.stack import render
+from otel_loopblock.explain import advice
+from otel_loopblock.explain.advice.known import WAITING
+from otel_loopblock.explain.block import Block
+from otel_loopblock.explain.stack import render
 from otel_loopblock.testing.detection import ASKED_TO_COLLECT, is_excused
 
 STACK_DEPTH = 32

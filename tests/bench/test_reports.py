@@ -10,7 +10,7 @@ from rich.console import Console
 from otel_loopblock.bench import cells, html, terminal
 from otel_loopblock.bench.results import Blocks, Latency, Run, Stage, Step
 from otel_loopblock.bench.wording import buckets, milliseconds
-from otel_loopblock.demo.statistics import Histogram
+from otel_loopblock.local.statistics import Histogram
 
 LAG = Histogram(bounds=(0.001, 0.01, 0.1), counts=(40, 3, 2, 0), sum=0.3)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from otel_loopblock.bench.results import Blocks
 from otel_loopblock.bench.telemetry import blocks_between, exported_after, lag_between
-from otel_loopblock.demo.telemetry import Metric, Point
+from otel_loopblock.local.telemetry import Metric, Point
 
 
 def export(name, at, *points):

@@ -14,7 +14,7 @@ import pytest
 
 from otel_loopblock import cli
 from otel_loopblock.demo import session
-from otel_loopblock.demo.receiver import ReceiverProcess
+from otel_loopblock.local.receiver import ReceiverProcess
 from tests.demo.records import whole_run
 
 COMMAND = [sys.executable, "-m", "otel_loopblock.cli", "demo"]

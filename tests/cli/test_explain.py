@@ -8,8 +8,8 @@ import sys
 
 import pytest
 
-from otel_loopblock.advice import AdviceTable
 from otel_loopblock.cli import explain, main
+from otel_loopblock.explain.advice import AdviceTable
 
 
 @pytest.fixture(autouse=True)

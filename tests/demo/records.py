@@ -8,8 +8,8 @@ from otel_loopblock.demo.endpoints import ENDPOINTS, INNOCENT
 from otel_loopblock.demo.findings import Findings
 from otel_loopblock.demo.load import Answer, Load
 from otel_loopblock.demo.promises import BLOCK_DURATION, LAG, Run
-from otel_loopblock.demo.statistics import histogram_between
-from otel_loopblock.demo.telemetry import Event, Exemplar, Link, Metric, Point, Span
+from otel_loopblock.local.statistics import histogram_between
+from otel_loopblock.local.telemetry import Event, Exemplar, Link, Metric, Point, Span
 
 START = 1_700_000_000_000_000_000
 MS = 1_000_000

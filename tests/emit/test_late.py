@@ -12,8 +12,8 @@ from opentelemetry.sdk.trace import Event, Span, SpanLimits, TracerProvider
 from opentelemetry.trace import Link, NonRecordingSpan, SpanContext
 
 from otel_loopblock import guard
-from otel_loopblock.block import Explainer
 from otel_loopblock.emit.late import LateAttributes, add_event, add_link, add_to_many
+from otel_loopblock.explain.block import Explainer
 
 ATTRIBUTES = {"event_loop.block.duration": 0.5, "event_loop.block.cause": "wait", "code.line.number": 7}
 

@@ -12,7 +12,7 @@ from opentelemetry.sdk.metrics.export import Gauge, Histogram, InMemoryMetricRea
 from opentelemetry.sdk.metrics.view import ExplicitBucketHistogramAggregation, View
 
 from otel_loopblock import LoopBlockInstrumentor
-from otel_loopblock.registry import registry
+from otel_loopblock.runtime import registry
 
 BUCKETS = (0.001, 0.005, 0.010, 0.025, 0.050, 0.100, 0.250, 0.500, 1.0, 2.5, 5.0, 10.0)
 EXPECTED = {

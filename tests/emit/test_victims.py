@@ -11,10 +11,10 @@ from opentelemetry import context, trace
 from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.trace import INVALID_SPAN_CONTEXT, SpanKind
 
-from otel_loopblock.block import Block
 from otel_loopblock.emit import victims
 from otel_loopblock.emit.context import ROOT
 from otel_loopblock.emit.victims import AT_ONCE, MAX_LOOKS, Culprit, Victims, read_ahead
+from otel_loopblock.explain.block import Block
 
 tracer = TracerProvider().get_tracer("test")
 

@@ -13,7 +13,7 @@ import pytest
 import uvloop
 
 from otel_loopblock import guard
-from otel_loopblock.registry import registry
+from otel_loopblock.runtime import registry
 from tests.conftest import LOOPS
 
 

@@ -19,9 +19,9 @@ import uvloop
 from opentelemetry.sdk.trace import Span
 
 from otel_loopblock import LoopBlockInstrumentor
-from otel_loopblock.monitor import ATTRIBUTE
-from otel_loopblock.registry import registry
-from otel_loopblock.watchdog import THREAD_NAME
+from otel_loopblock.runtime import registry
+from otel_loopblock.watch.monitor import ATTRIBUTE
+from otel_loopblock.watch.watchdog import THREAD_NAME
 from tests.conftest import LOOPS
 from tests.service.running import ROOT
 

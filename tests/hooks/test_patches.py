@@ -100,7 +100,7 @@ def test_module_is_imported_when_wrapt_cannot_be(patches, module, monkeypatch):
 def test_wrapt_comes_with_the_first_module_that_is_awaited():
     program = """
 import sys
-from otel_loopblock.registry import registry
+from otel_loopblock.runtime import registry
 from otel_loopblock.testing.detection import Detection
 detection = Detection(0.01)
 detection.open()

@@ -15,8 +15,8 @@ from otel_loopblock import LoopBlockInstrumentor, guard
 from otel_loopblock.hooks import run_forever
 from otel_loopblock.hooks import uvloop as hook
 from otel_loopblock.hooks.patches import Patches
-from otel_loopblock.monitor import ATTRIBUTE
-from otel_loopblock.registry import registry
+from otel_loopblock.runtime import registry
+from otel_loopblock.watch.monitor import ATTRIBUTE
 from tests.conftest import LOOPS
 
 BLOCK_S = 0.05

@@ -11,12 +11,12 @@ import weakref
 
 import pytest
 
-from otel_loopblock import alarm
-from otel_loopblock.monitor import Monitor
-from otel_loopblock.registry import registry
-from otel_loopblock.runs import Runs
-from otel_loopblock.samples import Delay
+from otel_loopblock.runtime import registry
 from otel_loopblock.testing import detect_blocking
+from otel_loopblock.watch import alarm
+from otel_loopblock.watch.evidence import Delay
+from otel_loopblock.watch.monitor import Monitor
+from otel_loopblock.watch.runs import Runs
 from tests.conftest import LOOPS
 
 BLOCK_S = 0.06
@@ -318,7 +318,7 @@ def test_block_at_whose_end_the_watchdog_has_not_come_knows_how_often_it_woke_up
 @pytest.fixture
 def waiting(telemetry, loop, monkeypatch):
     """The watchdog waits, and nothing is set that would wake it soon."""
-    monkeypatch.setattr("otel_loopblock.runs.LONGEST_WAIT_S", 1000.0)
+    monkeypatch.setattr("otel_loopblock.watch.runs.LONGEST_WAIT_S", 1000.0)
     telemetry.instrument()
     loop.run_until_complete(moment())
     time.sleep(0.2)
@@ -373,7 +373,7 @@ def test_new_loop_is_looked_at_at_once_beside_one_that_is_not_seen_to_begin(tele
 
 
 def test_threshold_that_is_lowered_while_the_watchdog_waits_holds_at_once(telemetry, loop, monkeypatch):
-    monkeypatch.setattr("otel_loopblock.runs.LONGEST_WAIT_S", 1000.0)
+    monkeypatch.setattr("otel_loopblock.watch.runs.LONGEST_WAIT_S", 1000.0)
     telemetry.instrument(threshold_ms=100_000)
     loop.run_until_complete(moment())  # in 50 s it would be looked at
     _until(lambda: registry.watchdog.runs._waiting)
@@ -444,7 +444,7 @@ def test_next_loop_of_a_thread_is_served_by_the_monitor_of_the_one_before(detect
 
 
 def test_watchdog_that_rests_wakes_up_for_the_next_loop(monkeypatch, new_loop):
-    monkeypatch.setattr("otel_loopblock.watchdog.REST_AFTER_S", 0.0)
+    monkeypatch.setattr("otel_loopblock.watch.watchdog.REST_AFTER_S", 0.0)
     monkeypatch.setattr(alarm, "_library", lambda: None)
     with detect_blocking(raise_on_block=False) as detected:
         first, second = new_loop(), new_loop()

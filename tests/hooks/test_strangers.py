@@ -8,10 +8,10 @@ from unittest import mock
 
 import pytest
 
-from otel_loopblock.hooks import probe, protocols
+from otel_loopblock.hooks import protocols, unhooked
 from otel_loopblock.hooks.patches import Patches
-from otel_loopblock.monitor import Monitor, monitor_of
-from otel_loopblock.registry import registry
+from otel_loopblock.runtime import registry
+from otel_loopblock.watch.monitor import Monitor, monitor_of
 from tests.conftest import LOOPS
 
 MOCKS = {
@@ -73,7 +73,7 @@ def test_protocol_is_called_under_a_mock(telemetry, running):
 
 def test_instrumenting_under_a_mock_asks_it_nothing(telemetry, running):
     telemetry.instrument(heartbeat_interval_ms=5)
-    probe.found(running, registry)
+    unhooked.found(running, registry)
 
     assert running.mock_calls == []
 

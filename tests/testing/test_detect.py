@@ -17,12 +17,12 @@ import pytest
 import trio
 
 from otel_loopblock import guard
-from otel_loopblock.monitor import ATTRIBUTE
-from otel_loopblock.registry import registry
+from otel_loopblock.runtime import registry
 from otel_loopblock.testing import EventLoopBlocked, detect_blocking
 from otel_loopblock.testing.detection import Detection
 from otel_loopblock.testing.words import describe, excuse, headline
-from otel_loopblock.watchdog import THREAD_NAME
+from otel_loopblock.watch.monitor import ATTRIBUTE
+from otel_loopblock.watch.watchdog import THREAD_NAME
 
 BLOCK_S = 0.04
 

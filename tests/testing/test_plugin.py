@@ -10,7 +10,7 @@ import sys
 
 import pytest
 
-from otel_loopblock.registry import registry
+from otel_loopblock.runtime import registry
 
 pytest_plugins = ["pytester"]
 
@@ -96,7 +96,7 @@ def test_inert_plugin_imports_nothing_of_opentelemetry_or_of_the_hooks(pytester)
         "otel_loopblock",
         "otel_loopblock.testing",
         "otel_loopblock.testing.plugin",
-        "otel_loopblock.testing.settings",
+        "otel_loopblock.testing.plugin.settings",
         "otel_loopblock.version",
     }
 
@@ -121,7 +121,7 @@ def test_tests_that_do_not_block_pay_for_no_more_than_is_needed_to_see_it(pytest
     (imported,) = [line for line in result.outlines if "IMPORTED" in line]
     (called,) = [line for line in result.outlines if "CALLED" in line]
     modules = set(re.findall(r"'([^']+)'", imported))
-    assert {"otel_loopblock.hooks.asyncio", "otel_loopblock.watchdog"} <= modules
+    assert {"otel_loopblock.hooks.asyncio", "otel_loopblock.watch.watchdog"} <= modules
     assert not {
         name for name in modules if name.startswith(("opentelemetry", "wrapt", "otel_loopblock.emit"))
     }

@@ -1,0 +1,313 @@
+"""Who had to wait for a callback: the contexts whose work was ready, or came due, while it ran.
+
+What can be told at its end is certain: the handles that the loop holds ready, and the timers whose time
+has come. What arrived from the outside meanwhile is known only when the loop has looked for it, and
+woken the tasks that wait for it: an :class:`Aftermath` looks again, from callbacks of its own, in the next
+turns of the loop, and :class:`~otel_loopblock.delayed.arrivals.Arrivals` tells what came in time. Nothing
+here runs unless a callback was over the threshold, and nothing here knows OpenTelemetry: a follower reads the
+contexts.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from asyncio import futures
+from collections import deque
+from collections.abc import Iterator, Sequence
+from contextvars import Context
+from itertools import islice
+from time import perf_counter
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, Protocol, TypeAlias
+
+from otel_loopblock import guard
+from otel_loopblock.delayed.arrivals import TURNS_TO_READ, Arrivals
+from otel_loopblock.watch.facts import is_closed
+
+if TYPE_CHECKING:
+    from otel_loopblock.watch.monitor import Monitor
+
+SHORTEST_S: Final = 0.001
+"""Shorter waits are left out: a timer of uvloop is no more precise."""
+
+LATE_SHARE: Final = 0.25
+"""What arrived from the outside, nobody knows when, is charged to a block if the loop came to look for it,
+after the block's end, within this share of its length: four of five such arrivals, at least, then fell into
+the block."""
+
+MAX_OPEN: Final = 8
+"""Blocks of one loop whose aftermath may be looked at in the same turn."""
+
+MAX_HANDLES: Final = 2000
+"""Handles looked at per turn; a queue that is longer is looked at up to here."""
+
+MAX_TIMERS: Final = 5000
+"""Each timer is looked at, and connections that idle have one; with more of them than this no timer is."""
+
+SLEEPS: Final = getattr(futures, "_set_result_unless_cancelled", None)
+"""What the timer of ``asyncio.sleep`` calls, with the future that the task waits for."""
+
+
+Waiting: TypeAlias = "tuple[Context, asyncio.Task[Any] | None, float | None]"
+"""Work that waited for the loop: the context it runs in; the task whose step it is; ``perf_counter`` when it
+came due, ``None`` where only is known that it waited at the end.
+
+This and the next two are plain tuples: one is made for each of many requests, right after a block."""
+
+Queued: TypeAlias = "tuple[Context, Any, tuple[Any, ...], float | None]"
+"""What a loop holds in its queue: the context; what will be called, ``None`` when it belongs to the loop
+itself; its arguments; ``perf_counter`` when its time comes, ``None`` for what is not a timer."""
+
+Timer: TypeAlias = "tuple[Context, float, Any]"
+"""A timer that the loop calls straight away, not from its queue: the context; ``perf_counter`` when its time
+comes; the future of the ``asyncio.sleep`` that it ends, ``None`` where it is no such timer."""
+
+
+Upcoming: TypeAlias = "tuple[Any, Context, float, Any]"
+"""A timer whose time has yet to come: its handle, and the three of :data:`Timer`, whatever the loop does with
+it when its time has come."""
+
+
+class Opening(NamedTuple):
+    """A step in making a connection that a client has opened."""
+
+    turns_to_read: int
+    """Turns from there to the first step of a task for what came on it."""
+    connection: int
+    """Its file descriptor; -1 where it has none yet."""
+
+
+class Foreseen(NamedTuple):
+    """Timers whose time was to come soon, found while a callback ran."""
+
+    started: float
+    """``perf_counter`` at the callback's start."""
+    until: float
+    """Up to when; all the timers there were then."""
+    timers: list[Upcoming]
+
+
+class Queue(Protocol):
+    """What is waiting in a loop; one class per loop implementation. To be used on the loop's thread."""
+
+    turns_after_receiving: int
+    """Turns from the one in which the loop has looked for what arrived to that in which the tasks run."""
+
+    ready: deque[Any]
+    """The handles of what will be called next, in this order."""
+
+    def read(self, handles: Sequence[Any]) -> list[Queued]:
+        """What these handles are; those that were cancelled are left out."""
+
+    def opening(self, callback: Any, arguments: tuple[Any, ...]) -> Opening | None:
+        """What this callback has to do with a new connection."""
+
+    def upcoming(self, until: float) -> list[Upcoming]:
+        """The timers whose time comes until then, in any order; on any thread."""
+
+    def timers(self, until: float, among: list[Upcoming] | None = None) -> list[Timer]:
+        """Those that do not come into the queue; those of ``among``, where it is known that there are no
+        others."""
+
+
+class Follower(Protocol):
+    """What wants to know who waited for one block. Called on the loop's thread."""
+
+    def waited(self, waiting: Iterator[Waiting]) -> None:
+        """More that had to wait: who, can be read from their contexts until they run."""
+
+    def span_started(self, span: Any, task: asyncio.Task[Any] | None) -> None:
+        """A span without a parent in this process has started in ``task``."""
+
+    def ended(self) -> None:
+        """There is no more to come."""
+
+
+class Aftermath:
+    """What one callback of one loop made wait.
+
+    Args:
+        queue: of the loop.
+        started: ``perf_counter`` at the callback's start.
+    """
+
+    __slots__ = (
+        "_arrivals",
+        "_asleep",
+        "_ended",
+        "_follower",
+        "_last_turn",
+        "_looked_late",
+        "_monitor",
+        "_queue",
+        "_superseded",
+        "_turn",
+        "_turns",
+        "started",
+    )
+
+    def __init__(self, queue: Queue, started: float) -> None:
+        self.started = started
+        self._queue = queue
+        self._ended = 0.0
+        self._turn = 0
+        self._turns = 0
+        self._last_turn = 0
+        self._looked_late = False
+        self._arrivals = Arrivals(queue)
+        self._superseded = False
+        self._asleep: set[Any] = set()
+        self._follower: Follower | None = None
+        self._monitor: Monitor | None = None
+
+    def waiting(self, now: float, foreseen: Foreseen | None = None) -> Iterator[Waiting]:
+        """What is ready or due by now; to be called once, when the callback ends.
+
+        Args:
+            now: ``perf_counter``.
+            foreseen: found before.
+        """
+        self._ended = now
+        told_until = now - SHORTEST_S
+        # Who wakes later than that comes too late to be counted.
+        until = now + LATE_SHARE * (now - self.started)
+        among = None
+        if foreseen is not None and foreseen.started == self.started and foreseen.until >= until:
+            among = foreseen.timers
+        for context, due, future in self._queue.timers(until, among):
+            if future is not None:
+                # Its task is told now; or it slept until after the end and was not made to wait, although it
+                # wakes with those that were.
+                self._asleep.add(future)
+            if due <= told_until:
+                yield context, None, due
+        yield from self._ready(tasks_only=False)
+
+    def follow(self, monitor: Monitor, ended: float, turns: int, follower: Follower) -> None:
+        """Go on looking for what the callback, which has just ended, made wait.
+
+        Args:
+            monitor: of the loop.
+            ended: ``perf_counter`` at the callback's end.
+            turns: how many turns of the loop it takes until what came from the outside during the
+                callback has been seen by the loop and has woken its tasks.
+            follower: who wants to know.
+        """
+        for other in monitor.following:
+            other._superseded = True
+        if len(monitor.following) >= MAX_OPEN:
+            follower.ended()
+            return
+        self._monitor, self._ended, self._turns, self._follower = monitor, ended, turns, follower
+        self._last_turn = max(turns, self._last_turn)
+        self._arrivals.begin(ended)
+        monitor.following = (*monitor.following, self)
+        monitor.threshold = 0.0
+        self._look_again()
+
+    def callback_ended(self, callback: Any) -> None:
+        """Learn that a callback of the loop has ended, however short. Never raises."""
+        try:
+            if self._arrivals.callback_ended(callback):
+                self._last_turn = max(self._last_turn, self._turn + TURNS_TO_READ)
+        except Exception:
+            guard.failed("look for what arrived")
+            self._close()
+
+    def span_started(self, span: Any, task: asyncio.Task[Any] | None) -> None:
+        """Pass on a span that has started."""
+        if self._follower is not None:
+            self._follower.span_started(span, task)
+
+    def _look_again(self) -> None:
+        assert self._monitor is not None
+        loop = self._monitor.loop()
+        if loop is None or is_closed(loop):
+            self._close()
+        else:
+            # Of an empty context: ours must not look like work of the request that blocked.
+            loop.call_soon(self._next_turn, context=Context())
+
+    def _next_turn(self) -> None:
+        try:
+            follower, monitor = self._follower, self._monitor
+            if follower is None or monitor is None:
+                return
+            self._turn += 1
+            if self._is_over(monitor):
+                self._close()
+                return
+            if self._superseded and self._turn == 1:
+                # Whatever came before another block's end waited for that one: which of the two, only timers
+                # tell.
+                follower.waited(each for each in self._ready(tasks_only=False) if each[2] is not None)
+                self._close()
+                return
+            woken = self._arrivals.woken()
+            if self._turn <= self._turns:
+                # From the second turn on, what is not a task may be something that has only just arrived.
+                follower.waited(self._ready(tasks_only=self._turn > 1))
+            else:
+                follower.waited((context, task, None) for context, task in woken)
+            self._look_again()
+        except Exception:
+            guard.failed("look for requests that waited")
+            self._close()
+
+    def _is_over(self, monitor: Monitor) -> bool:
+        if not monitor.registry.listeners:
+            return True
+        late_after_s = LATE_SHARE * (self._ended - self.started)
+        looks = self._turn == self._turns - self._queue.turns_after_receiving
+        if looks and perf_counter() - self._ended > late_after_s:
+            # What arrived may have arrived since: only that counts of which the kernel tells when.
+            self._looked_late = True
+            self._turns = self._turn - 1 + self._queue.turns_after_receiving
+        return self._turn > self._last_turn
+
+    def _close(self) -> None:
+        monitor, follower = self._monitor, self._follower
+        self._monitor = self._follower = None
+        self._asleep = set()
+        if monitor is not None:
+            monitor.following = tuple(other for other in monitor.following if other is not self)
+            if not monitor.following:
+                # Again, if another thread has changed it meanwhile.
+                while monitor.threshold != monitor.registry.threshold_s:
+                    monitor.threshold = monitor.registry.threshold_s
+        if follower is not None:
+            try:
+                follower.ended()
+            except Exception:
+                guard.failed("finish with requests that waited")
+
+    def _ready(self, *, tasks_only: bool) -> Iterator[Waiting]:
+        queue, asleep, late, turn = self._queue, self._asleep, self._arrivals.late, self._turn
+        told_until = self._ended - SHORTEST_S if turn <= 1 else 0.0
+        for context, callback, arguments, due in queue.read(list(islice(queue.ready, MAX_HANDLES))):
+            if due is not None:
+                if callback is SLEEPS and arguments:
+                    asleep.add(arguments[0])
+                if due <= told_until:
+                    yield context, None, due
+                continue
+            owner = getattr(callback, "__self__", None)
+            is_task = isinstance(owner, asyncio.Task)
+            # Looked for only where there is one: the hash of a task is a line of memory away.
+            if is_task and ((late and owner in late) or getattr(owner, "_fut_waiter", None) in asleep):
+                continue
+            opening = queue.opening(callback, arguments)
+            if opening is not None:
+                self._opening(opening)
+            elif is_task:
+                yield context, owner, None
+            # A transport's context is that of whoever opened the connection, perhaps long ago: the task that
+            # it wakes tells.
+            elif not tasks_only and callback is not None and not hasattr(owner, "get_extra_info"):
+                yield context, None, None
+
+    def _opening(self, opening: Opening) -> None:
+        turn = self._turn
+        if opening.connection >= 0 and not self._looked_late:
+            self._arrivals.expect(opening.connection)
+        # What was ready when the block ended runs in the same turn or, if it came last, in the next.
+        self._last_turn = max(self._last_turn, turn + opening.turns_to_read + (turn == 0))

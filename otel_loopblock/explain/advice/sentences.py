@@ -1,0 +1,142 @@
+"""From a cause and a call to one sentence. Pure: the entry of the call comes in, the words go out.
+
+What must never happen is advice that contradicts the cause: a thread for code that holds the GIL.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from otel_loopblock.explain.advice.known import ALWAYS, COMPUTING, WAITING, KnownCall
+from otel_loopblock.explain.cause import Cause
+
+MAX_CHARS = 160
+"""No sentence of ours is longer: it is shown in a list of attributes and in one line of a log."""
+
+_MAX_NAME_CHARS = 48
+
+_GC = "Call gc.collect() and gc.freeze() after start-up, raise gc.set_threshold(), or create fewer objects."
+_DESCHEDULED = (
+    "Not the code: the process did not get the CPU. Raise its CPU limit or request, or move its neighbours."
+)
+_PYTHON = (
+    "Do less work here, or move it to a process pool; a thread would not help: Python code shares the GIL."
+)
+_HELD_BY_SOMETHING = (
+    "Do less at once, or move it to a process pool; a thread would not help: C code held the GIL."
+)
+_RELEASED_BY_SOMETHING = "Run it in a thread: await asyncio.to_thread(...) (FastAPI: run_in_threadpool)."
+_WAIT_FOR_SOMETHING = (
+    "Wait in a thread: await asyncio.to_thread(...) (FastAPI: run_in_threadpool), or use an async client."
+)
+
+
+def sentence_for(
+    cause: Cause,
+    call: str | None,
+    entry: KnownCall | None,
+    releases_gil: bool | None,
+    contenders: Sequence[str],
+) -> str | None:
+    """What to do about one block.
+
+    Args:
+        cause: why it blocked.
+        call: the library call that it was in, if one was seen.
+        entry: what is known of that call.
+        releases_gil: what the clocks said of the GIL in this block; wins over what the entry says.
+        contenders: names of the threads that took the GIL.
+
+    Returns:
+        One sentence, or ``None`` where there is none worth giving.
+    """
+    if cause == "gc":
+        return _GC
+    if cause == "descheduled":
+        return _DESCHEDULED
+    if cause == "gil_contention":
+        return _contention(contenders)
+    if entry is not None and entry.kind in ALWAYS:
+        return entry.instead
+    if cause == "wait":
+        return _wait(call, entry)
+    if cause == "gil_held":
+        return _held(call, entry)
+    if cause == "cpu":
+        return _cpu(call, entry, releases_gil)
+    return entry.instead if entry is not None and entry.kind in WAITING else None
+
+
+def _wait(call: str | None, entry: KnownCall | None) -> str:
+    if entry is not None and (entry.kind in WAITING or entry.releases_gil is not False):
+        return entry.instead
+    if call is None:
+        return _WAIT_FOR_SOMETHING
+    return (
+        f"Run {_short(call)} in a thread: await asyncio.to_thread(...) "
+        "(FastAPI: run_in_threadpool), or use an async client."
+    )
+
+
+def _held(call: str | None, entry: KnownCall | None) -> str:
+    if entry is not None and entry.kind in COMPUTING and entry.releases_gil is False:
+        return entry.instead
+    if call is None:
+        return _HELD_BY_SOMETHING
+    return (
+        f"{_short(call)} held the GIL: do less of it at once, or move it to a process pool; "
+        "a thread would not help."
+    )
+
+
+def _cpu(call: str | None, entry: KnownCall | None, releases_gil: bool | None) -> str:
+    computing = entry is not None and entry.kind in COMPUTING
+    # A driver releases the GIL while it waits; that says nothing of the time in which it computed.
+    known = entry.releases_gil if entry is not None and computing else None
+    released = known if releases_gil is None else releases_gil
+    if released:
+        if entry is not None and entry.releases_gil:
+            return entry.instead
+        if call is None:
+            return _RELEASED_BY_SOMETHING
+        return (
+            f"{_short(call)} released the GIL: run it in a thread, "
+            "await asyncio.to_thread(...) (FastAPI: run_in_threadpool)."
+        )
+    if released is False:
+        if entry is not None and computing and known is False:
+            return entry.instead
+        if call is None:
+            return _PYTHON
+        return (
+            f"Do less in {_short(call)}, or move it to a process pool; "
+            "a thread would not help: it needs the GIL."
+        )
+    if call is None:
+        return _PYTHON
+    if entry is not None and computing:
+        return entry.instead
+    return f"{_short(call)} computed, it did not wait: ask it for less at once, or run it in a process pool."
+
+
+def _contention(contenders: Sequence[str]) -> str:
+    text, rest = "", ""
+    for name in contenders:
+        longer = f"{text}, {_short(name)}" if text else _short(name)
+        if len(longer) > 2 * _MAX_NAME_CHARS:
+            rest = " and others"
+            break
+        text = longer
+    if not text:
+        return "Other threads took the GIL: move their CPU work to a process pool, or run fewer of them."
+    return f"Threads took the GIL: {text}{rest}; move their work to a process pool."
+
+
+def _short(name: str) -> str:
+    """A dotted name that leaves room for the sentence around it: ``sklearn...ForestClassifier.predict``."""
+    if len(name) <= _MAX_NAME_CHARS:
+        return name
+    root, _, rest = name.partition(".")
+    tail = ".".join(rest.split(".")[-2:])
+    short = f"{root}...{tail}"
+    return short if len(short) <= _MAX_NAME_CHARS else "..." + name[3 - _MAX_NAME_CHARS :]

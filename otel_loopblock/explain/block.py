@@ -1,0 +1,281 @@
+"""The record of one blocked stretch of a callback: what the hooks, the watchdog and the clocks found.
+
+Samples go in, one frozen :class:`Block` comes out; everything that emits reads only this.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable, Mapping
+from contextvars import Context
+from dataclasses import dataclass, field
+from time import perf_counter
+from types import FunctionType
+
+from otel_loopblock.explain import advice
+from otel_loopblock.explain.advice.known import ONLY_WAITING
+from otel_loopblock.explain.cause import Cause, Judgement, judge, measure
+from otel_loopblock.explain.stack import Frame, OwnCode, Stacks, find
+from otel_loopblock.frames import locals_in, module_of
+from otel_loopblock.naming import is_ours, qualified_name
+from otel_loopblock.watch.evidence import Evidence, Look, RawFrame, Target
+from otel_loopblock.watch.monitor import Monitor, task_of
+
+
+@dataclass(frozen=True, slots=True)
+class Block:
+    """One stretch of time in which a callback held its loop for at least the threshold."""
+
+    started_s: float
+    """``time.perf_counter`` at its start."""
+    duration_s: float
+    started_unix_ns: int
+    threshold_s: float
+    loop_type: str
+    thread_id: int
+    thread_name: str
+    task_name: str | None
+    cause: Cause
+    evidence: Mapping[str, float]
+    """Shares and clocks behind the cause, by attribute name."""
+    culprit: Frame | None
+    call: str | None
+    advice: str | None
+    stack: tuple[RawFrame, ...] = field(repr=False)
+    leaf_call: str | None
+    """The C call at the end of ``stack``."""
+    samples: int
+    ongoing: bool = False
+
+
+Named = tuple[Frame | None, str | None]
+"""A culprit and a call."""
+
+
+class Observed:
+    """What the loop's thread notes of a stretch before it goes on; to explain it takes far longer.
+
+    Whoever asks for :attr:`block` first has it explained on their own thread; the loop's does not ask.
+
+    Args:
+        monitor: of the loop that was blocked.
+        evidence: what is known of the callback.
+        began: start of the stretch, ``perf_counter``.
+        ended: its end; now, for one that still lasts.
+        target: what the loop called; names the culprit when no stack was seen.
+        explainer: makes the record.
+        ongoing: whether the callback still runs.
+    """
+
+    __slots__ = (
+        "_block",
+        "_explainer",
+        "_left",
+        "began",
+        "count_delayed",
+        "ended",
+        "ongoing",
+        "started_unix_ns",
+        "task_name",
+    )
+
+    def __init__(
+        self,
+        monitor: Monitor,
+        evidence: Evidence,
+        began: float,
+        ended: float,
+        target: Target,
+        explainer: Explainer,
+        *,
+        ongoing: bool = False,
+    ) -> None:
+        self.began = began
+        self.ended = ended
+        self.started_unix_ns = time.time_ns() - int((perf_counter() - began) * 1e9)
+        self.task_name: str | None = target.task.get_name() if target.task is not None else None
+        self.ongoing = ongoing
+        self.count_delayed: Callable[[], int] | None = None
+        """Tells how many requests its callback has made wait, as far as is known by then."""
+        self._explainer = explainer
+        # Now, because its task goes on; and what the application made must not be kept, nor die elsewhere.
+        named: Named = (None, None)
+        for look in reversed(evidence.looks):
+            if look.frames and began <= look.at <= ended:
+                break
+        else:
+            named = _from_target(target)
+        self._left: tuple[Monitor, Evidence, Named] | None = (
+            monitor,
+            evidence,
+            named,
+        )
+        self._block: Block | None = None
+
+    @property
+    def duration_s(self) -> float:
+        """How long it was."""
+        return self.ended - self.began
+
+    @property
+    def ended_unix_ns(self) -> int:
+        """Its end on the wall clock."""
+        return self.started_unix_ns + int(self.duration_s * 1e9)
+
+    @property
+    def block(self) -> Block:
+        """The record."""
+        left, block = self._left, self._block  # in this order: another thread may be at it
+        if block is None:
+            assert left is not None  # it goes only after the record has come
+            block = self._block = self._explainer.explain(self, *left)
+            self._left = None
+        return block
+
+
+class Explainer:
+    """Makes records: finds out where a stretch was blocked, why, and what to do.
+
+    Args:
+        stacks: reads the samples.
+        table: where advice is looked up.
+        threshold_s: the threshold that is exceeded.
+    """
+
+    def __init__(self, stacks: Stacks, table: advice.AdviceTable, threshold_s: float) -> None:
+        self._stacks = stacks
+        self._table = table
+        self._threshold_s = threshold_s
+
+    def explain(
+        self,
+        observed: Observed,
+        monitor: Monitor,
+        evidence: Evidence,
+        named: Named,
+    ) -> Block:
+        """Explain a stretch.
+
+        Args:
+            observed: the stretch.
+            monitor: of the loop that was blocked.
+            evidence: what is known of the callback.
+            named: culprit and call where no stack was seen.
+        """
+        began, ended = observed.began, observed.ended
+        looks = looks_within(evidence, began, ended)
+        place = find(looks, began, self._stacks)
+        known = self._table.lookup(place.call) if place.call is not None else None
+        judgement = judge(
+            measure(
+                evidence,
+                looks,
+                began,
+                ended,
+                tick_s=monitor.registry.watchdog.tick_s,
+                in_call=place.call is not None,
+                in_c_call=place.call is not None and place.call_is_c,
+                call_waits=known is not None and known.kind in ONLY_WAITING,
+                call_holds_gil=None
+                if place.call is None
+                else known is not None and known.releases_gil is False,
+            )
+        )
+        culprit, call = place.culprit, place.call
+        if culprit is None:
+            culprit, call = named[0], call or named[1]
+        return Block(
+            started_s=began,
+            duration_s=ended - began,
+            started_unix_ns=observed.started_unix_ns,
+            threshold_s=self._threshold_s,
+            loop_type=monitor.loop_type,
+            thread_id=monitor.thread_id,
+            thread_name=monitor.thread_name,
+            task_name=observed.task_name,
+            cause=judgement.cause,
+            evidence=judgement.evidence,
+            culprit=culprit,
+            call=call,
+            advice=_advise(self._table, judgement, call, looks, self._stacks.is_own),
+            stack=place.stack,
+            leaf_call=next((look.call for look in reversed(looks) if look.frames is place.stack), None),
+            samples=len(looks),
+            ongoing=observed.ongoing,
+        )
+
+
+def running_target(monitor: Monitor) -> Target:
+    """What the loop of this thread is calling right now, where that is a task."""
+    loop = monitor.loop()
+    return Target(None, asyncio.current_task(loop) if loop is not None else None)
+
+
+def running_elsewhere(monitor: Monitor) -> tuple[Target, Context | None]:
+    """What a loop in another thread is calling right now, and the context of its handle on asyncio."""
+    target = running_target(monitor)
+    found = locals_in(monitor.thread_id, monitor.registry.runners, ("callback", "self"))
+    callback, handle = found or (None, None)
+    context: Context | None = None
+    if isinstance(handle, asyncio.Handle):  # a protocol's attributes are the application's: not asked
+        callback, context = getattr(handle, "_callback", None), getattr(handle, "_context", None)
+    return Target(callback, task_of(callback)) if target.task is None else target, context
+
+
+def looks_within(evidence: Evidence, began: float, ended: float) -> tuple[Look, ...]:
+    """The samples that were taken in a stretch."""
+    return tuple(look for look in evidence.looks if began <= look.at <= ended)
+
+
+def _advise(
+    table: advice.AdviceTable,
+    judgement: Judgement,
+    call: str | None,
+    looks: tuple[Look, ...],
+    own_code: OwnCode,
+) -> str | None:
+    contenders: list[str] = []
+    if judgement.cause == "gil_contention":
+        for look in looks:
+            for raw in look.others:
+                name = qualified_name(raw[0], raw[3])
+                if name not in contenders and own_code(raw[0]):
+                    contenders.append(name)
+    return table.advise(judgement.cause, call, releases_gil=judgement.releases_gil, contenders=contenders[:3])
+
+
+def _from_target(target: Target) -> Named:
+    """Name the culprit, and the call, by what the loop was asked to call: no frame of it was seen."""
+    if target.task is not None:
+        inner = target.task.get_coro()
+        for _ in range(50):  # the upstream asyncio instrumentation wraps the user's coroutine
+            # What a running coroutine awaits must not be asked: CPython 3.12 reads a stack that is not there.
+            below = getattr(inner, "cr_await", None) if not getattr(inner, "cr_running", False) else None
+            if getattr(below, "cr_code", None) is None:
+                break
+            inner = below
+        code = getattr(inner, "cr_code", None) or getattr(inner, "gi_code", None)
+        if code is None or is_ours(code):
+            return None, None
+        return Frame(qualified_name(code, module_of(inner)), code.co_filename, code.co_firstlineno), None
+    callback = target.callback
+    for _ in range(10):
+        inner = getattr(callback, "func", None) if type(callback).__name__ == "partial" else None
+        inner = inner or getattr(callback, "__func__", None)
+        if type(callback) is FunctionType and is_ours(callback.__code__):  # it may stand for another
+            inner = getattr(callback, "__wrapped__", None)
+        if inner is None:
+            break
+        callback = inner
+    code = getattr(callback, "__code__", None)
+    module = getattr(callback, "__module__", None)
+    if code is not None:
+        if is_ours(code):
+            return None, None
+        return Frame(qualified_name(code, module), code.co_filename, code.co_firstlineno), None
+    name = getattr(callback, "__qualname__", None)
+    if isinstance(name, str):
+        full = f"{module}.{name}" if isinstance(module, str) and module != "builtins" else name
+        return Frame(full, "", 0), full
+    return None, None

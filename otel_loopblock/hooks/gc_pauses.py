@@ -1,0 +1,61 @@
+"""Runs of the garbage collector on a loop's thread, from ``gc.callbacks``.
+
+A collection can start anywhere, with any lock held: nothing here may lock, log, emit or raise, nor call the
+application's code. The clock is the one that was there at first: what is put in its place may do anything.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import gc
+from time import perf_counter as _perf_counter
+from typing import TYPE_CHECKING, Any
+
+from otel_loopblock.watch.monitor import monitor_of
+
+if TYPE_CHECKING:
+    from otel_loopblock.hooks.patches import Patches
+    from otel_loopblock.runtime import Registry
+
+SHORTEST_S = 0.0005
+"""Collections shorter than this cannot explain a block and are not kept; most are of the youngest objects."""
+
+
+class _Bound:
+    """What is called in the middle of anything, as it was when this was imported.
+
+    A library that freezes clocks replaces them in modules, not in a class.
+    """
+
+    now = staticmethod(_perf_counter)
+    running_loop = staticmethod(asyncio._get_running_loop)
+
+
+def install(patches: Patches, registry: Registry) -> None:
+    """Listen to the collector until the patches are undone."""
+    now, running_loop = _Bound.now, _Bound.running_loop
+
+    def collecting(phase: str, info: dict[str, Any]) -> None:
+        try:
+            if not patches.active:  # somebody has kept it
+                return
+            if phase == "start":
+                registry.collecting_since = now()
+                return
+            started, ended = registry.collecting_since, now()
+            registry.collecting_since = 0.0
+            if started and ended - started >= SHORTEST_S:
+                monitor = monitor_of(running_loop())
+                if monitor is not None:
+                    monitor.garbage_collected(started, ended)
+        except Exception:  # not even counted: that may log, and lock
+            registry.collecting_since = 0.0
+
+    def leave() -> None:
+        with contextlib.suppress(ValueError):  # somebody has taken it out, or put something around it
+            gc.callbacks.remove(collecting)
+        registry.collecting_since = 0.0
+
+    gc.callbacks.append(collecting)
+    patches.undo_with(leave)

@@ -1,0 +1,1 @@
+"""What works without a backend: the OTLP receiver, decoding, and starting an instrumented service."""

@@ -1,0 +1,207 @@
+"""What the watchdog and the clocks saw of one callback: plain data, no judgement.
+
+Written by :mod:`otel_loopblock.watch.watchdog`, read by :mod:`otel_loopblock.explain.block`. Times are
+seconds of ``time.perf_counter`` unless a name says otherwise. Annotations are not strings here:
+``NamedTuple`` would compile them one by one, in each process that runs tests.
+"""
+
+from collections.abc import Sequence
+from types import CodeType
+from typing import Any, NamedTuple
+
+MAX_SAMPLES = 32
+"""Looks kept per callback, unless the user wants another number."""
+
+MAX_DELAYS = 64
+"""Kept per callback."""
+
+LONG_QUEUE_S = 0.002
+"""Wait for a CPU, of the loop's thread, from which on the cgroup's counters are worth reading."""
+
+RawFrame = tuple[CodeType, int, int, str]
+"""Code, ``f_lasti``, line number, module name: what survives of a frame without keeping it alive."""
+
+
+class Scheduling(NamedTuple):
+    """What the kernel's scheduler counts of a thread (Linux)."""
+
+    queued_s: float
+    """Seconds in which it could have run but had no CPU; those in which its cgroup was throttled included."""
+    runs: int
+    """How often it got a CPU: once after each wait, and after each time it lost the CPU to another."""
+
+
+class Throttling(NamedTuple):
+    """What the kernel counts of a cgroup's CPU limit (Linux)."""
+
+    periods: int
+    """Periods in which it was kept from running."""
+    throttled_s: float
+    """For how long, summed over CPUs."""
+
+
+class Reading(NamedTuple):
+    """The CPU clocks at one moment."""
+
+    at: float
+    thread_cpu: float | None
+    """CPU seconds of the loop's thread; ``None`` where the platform cannot tell."""
+    process_cpu: float
+    scheduling: Scheduling | None = None
+    """Of the loop's thread; ``None`` where it was not asked or cannot be told."""
+    busy: float = 0.0
+    """Seconds that the loop had spent in callbacks, the running one left out; 0.0 where it has begun to run
+    since: what the thread did before that is not known."""
+
+
+def queued_between(before: Reading | None, after: Reading) -> float:
+    """Seconds that the loop's thread waited for a CPU between two readings; 0.0 where that is not known."""
+    if before is None or before.scheduling is None or after.scheduling is None:
+        return 0.0
+    return max(0.0, after.scheduling.queued_s - before.scheduling.queued_s)
+
+
+def collected_between(collections: Sequence[tuple[float, float]], began: float, ended: float) -> float:
+    """Seconds of runs of the garbage collector, oldest first, that lie between two moments."""
+    found = 0.0
+    for start, to in reversed(collections):
+        if to <= began:
+            break
+        found += max(0.0, min(to, ended) - max(start, began))
+    return found
+
+
+class Delay(NamedTuple):
+    """Late wake-ups of the watchdog, from when the first was due until the last came: why they were late.
+
+    What it, or the loop's thread meanwhile, waited for a CPU is in none of the three.
+    """
+
+    due: float
+    at: float
+    gil_s: float
+    """For the GIL, as far as can be told."""
+    long_s: float
+    """The part of it in single waits that Python code does not cause: it gives up the GIL in time."""
+    stopped_s: float
+    """Because it was stopped: it was not seen to ask for the GIL."""
+    asked: bool = False
+    """Whether it was seen to ask for the GIL again and again."""
+
+
+class Look(NamedTuple):
+    """One look of the watchdog at a running callback."""
+
+    due: float
+    """When the watchdog meant to wake up; ``at - due`` is how late it was."""
+    at: float
+    thread_cpu: float | None
+    process_cpu: float
+    frames: tuple[RawFrame, ...]
+    """Outermost first, from the callback inwards."""
+    call: str | None
+    """What the innermost frame calls in C just now; ``None`` where that cannot be told."""
+    others: tuple[RawFrame, ...]
+    """Innermost frames of the other threads, taken when the watchdog itself came late."""
+    scheduling: Scheduling | None = None
+    """Of the loop's thread."""
+    busy: float = 0.0
+    """Seconds that the loop had spent in callbacks, this one left out."""
+
+
+class Evidence(NamedTuple):
+    """Everything known of a callback at a moment ``end``."""
+
+    looks: tuple[Look, ...]
+    before: Reading | None
+    """The last reading before the callback began."""
+    end: Reading
+    delays: tuple[Delay, ...]
+    """Of the watchdog: all that were worth noting, and the one that lasts."""
+    collections: tuple[tuple[float, float], ...]
+    """Runs of the garbage collector on the loop's thread, from and to."""
+    baseline: Reading | None = None
+    """The last reading before the callback began that has ``scheduling``."""
+    throttled: Throttling | None = None
+    """What was added to the cgroup's counters around the block, where somebody had reason to look."""
+
+
+class Watch:
+    """The looks at one callback: bounded, thinned out evenly, the first and the last always kept."""
+
+    __slots__ = (
+        "baseline",
+        "before",
+        "delays",
+        "limit",
+        "looks",
+        "skip",
+        "started",
+        "stride",
+        "throttled",
+        "throttling_due_s",
+        "ticked",
+    )
+
+    def __init__(
+        self, started: float, before: Reading | None, limit: int, baseline: Reading | None = None
+    ) -> None:
+        self.started = started
+        self.before = before
+        self.limit = limit
+        self.baseline = baseline
+        self.throttled: Throttling | None = None
+        self.throttling_due_s = LONG_QUEUE_S
+        """Wait of the loop's thread for a CPU at which the cgroup's counters are read next."""
+        self.ticked = started
+        """The watchdog's last wake-up, whether it looked or not."""
+        self.looks: list[Look] = []
+        self.delays: list[Delay] = []
+        self.stride = 1
+        self.skip = 0
+
+    @property
+    def wanted(self) -> bool:
+        """Whether the next tick shall look; call it once per tick."""
+        if self.skip:
+            self.skip -= 1
+            return False
+        self.skip = self.stride - 1
+        return True
+
+    def add(self, look: Look) -> None:
+        """Keep a look; when there are too many, every second one goes and the pace halves."""
+        looks = [*self.looks, look]
+        if len(looks) > self.limit:
+            # The list is replaced, never changed: the loop's thread may be reading it.
+            looks = [*looks[:-1:2], looks[-1]]
+            self.stride = min(self.stride * 2, 64)
+        self.looks = looks
+
+    def note(self, delay: Delay) -> None:
+        """Keep a delay; when there are too many, neighbours are added up."""
+        delays = [*self.delays, delay]
+        if len(delays) > MAX_DELAYS:
+            pairs = zip(delays[::2], delays[1::2], strict=False)
+            delays = [_sum(*pair) for pair in pairs] + delays[len(delays) // 2 * 2 :]
+        self.delays = delays
+
+
+def _sum(one: Delay, other: Delay) -> Delay:
+    return Delay(
+        one.due,
+        other.at,
+        one.gil_s + other.gil_s,
+        one.long_s + other.long_s,
+        one.stopped_s + other.stopped_s,
+        one.asked or other.asked,
+    )
+
+
+class Target(NamedTuple):
+    """What the loop was asked to call: names a block for which no stack is known."""
+
+    callback: Any
+    """The callable handed to the loop."""
+    task: Any
+    """The ``asyncio.Task`` whose step it is, else ``None``."""

@@ -1,0 +1,192 @@
+"""From clock readings to a cause: the rules, one by one."""
+
+from __future__ import annotations
+
+import pytest
+
+from otel_loopblock.explain.cause import Measurements, judge, measure
+from otel_loopblock.watch.evidence import Delay, Evidence, Look, Reading, Scheduling, Throttling
+
+QUIET = Measurements(
+    duration_s=0.1,
+    thread_cpu_s=(0.0, 0.0),
+    process_cpu_s=0.0,
+    gc_s=0.0,
+    queued_s=0.0,
+    runs=1,
+    late_s=0.0,
+    long_late_s=0.0,
+    stopped_s=0.0,
+    gil_taken=False,
+    looks=10,
+    switch_interval_s=0.005,
+    tick_s=0.0025,
+    in_call=True,
+    in_c_call=True,
+    call_waits=False,
+    call_holds_gil=False,
+)
+"""A thread that waited for a tenth of a second beside an idle process."""
+BUSY = QUIET._replace(thread_cpu_s=(0.1, 0.1), process_cpu_s=0.1)
+
+
+@pytest.mark.parametrize(
+    ("cause", "measurements"),
+    [
+        ("wait", QUIET),
+        ("wait", QUIET._replace(late_s=0.09, process_cpu_s=0.1, runs=20, call_waits=True)),
+        ("wait", QUIET._replace(late_s=0.09, process_cpu_s=0.1, runs=2)),
+        ("gil_contention", QUIET._replace(late_s=0.09, process_cpu_s=0.1, runs=20)),
+        ("gil_contention", QUIET._replace(late_s=0.09, process_cpu_s=0.1, runs=None, queued_s=None)),
+        ("gil_held", QUIET._replace(late_s=0.09, long_late_s=0.09, gil_taken=True)),
+        ("gil_held", QUIET._replace(late_s=0.09, long_late_s=0.09, gil_taken=True, runs=None)),
+        ("gil_held", QUIET._replace(late_s=0.09, long_late_s=0.09, gil_taken=True, runs=10)),
+        ("gil_held", QUIET._replace(late_s=0.09, long_late_s=0.09, gil_taken=True, runs=40)),
+        ("gil_contention", QUIET._replace(late_s=0.09, long_late_s=0.09, gil_taken=True, runs=18)),
+        ("unknown", QUIET._replace(late_s=0.09, long_late_s=0.09, runs=None, queued_s=None)),
+        ("cpu", BUSY),
+        ("cpu", BUSY._replace(late_s=0.06, in_c_call=False)),
+        ("gil_held", BUSY._replace(late_s=0.09, long_late_s=0.09)),
+        ("gc", BUSY._replace(gc_s=0.08, late_s=0.09, long_late_s=0.09)),
+        ("descheduled", QUIET._replace(queued_s=0.09)),
+        ("descheduled", QUIET._replace(stopped_s=0.09)),
+        ("gil_contention", QUIET._replace(stopped_s=0.09, process_cpu_s=0.1, runs=20)),
+        ("cpu", BUSY._replace(late_s=0.06, long_late_s=0.06, in_call=False, call_holds_gil=None)),
+        ("gil_held", BUSY._replace(late_s=0.03, long_late_s=0.03, call_holds_gil=True)),
+        ("descheduled", BUSY._replace(thread_cpu_s=(0.04, 0.04), queued_s=0.06, in_c_call=False)),
+        ("cpu", BUSY._replace(thread_cpu_s=(0.04, 0.04), queued_s=0.06)),
+        ("cpu", BUSY._replace(thread_cpu_s=(0.06, 0.06), queued_s=0.04, in_c_call=False)),
+    ],
+    ids=[
+        "a call that leaves the GIL and the CPU alone",
+        "a call known to wait, whatever others do",
+        "a thread that never asked for the GIL while others had it",
+        "a thread that asked for the GIL again and again",
+        "the same where the kernel does not tell",
+        "C code that waits with the GIL",
+        "the same where the kernel does not tell how often it ran",
+        "the same, waiting for longer than a switch interval at a time",
+        "the same, waiting for shorter than that",
+        "another thread's C code that waits with the GIL",
+        "all stood still and it cannot be told why",
+        "C code that released the GIL",
+        "Python code: each look was a switch interval late",
+        "one long look, late by the whole block",
+        "the garbage collector had most of it",
+        "the kernel says it waited for a CPU",
+        "the whole process was stopped",
+        "it cannot have been stopped: others computed",
+        "Python code on a busy machine: the watchdog came late, but Python gives up the GIL",
+        "a call known to hold the GIL on a busy machine",
+        "the larger part without a CPU",
+        "the CPU went to threads of the same C code",
+        "the smaller part without a CPU",
+    ],
+)
+def test_cause(cause, measurements):
+    assert judge(measurements).cause == cause
+
+
+@pytest.mark.parametrize(
+    "measurements",
+    [
+        BUSY._replace(thread_cpu_s=None),
+        BUSY._replace(duration_s=0.004, thread_cpu_s=(0.004, 0.004)),
+        BUSY._replace(looks=0),
+        BUSY._replace(thread_cpu_s=(0.01, 0.09)),
+    ],
+    ids=["no clock", "shorter than two ticks", "nobody looked", "readings that leave it open"],
+)
+def test_without_evidence_it_is_unknown(measurements):
+    assert judge(measurements).cause == "unknown"
+
+
+def test_mixed_block_shows_its_shares():
+    evidence = judge(BUSY._replace(thread_cpu_s=(0.06, 0.06), queued_s=0.04, in_c_call=False)).evidence
+
+    assert evidence["event_loop.block.share.cpu"] == pytest.approx(0.6)
+    assert evidence["event_loop.block.share.descheduled"] == pytest.approx(0.4)
+    assert evidence["event_loop.block.run_queue_delay"] == 0.04
+    assert evidence["event_loop.block.cpu_time"] == 0.06
+
+
+def test_throttling_is_shown_only_when_there_was_some():
+    shown = judge(QUIET._replace(queued_s=0.09, throttled=Throttling(2, 0.08))).evidence
+    hidden = judge(QUIET._replace(queued_s=0.09, throttled=Throttling(0, 0.0))).evidence
+
+    assert shown["event_loop.block.throttled_periods"] == 2
+    assert shown["event_loop.block.throttled_time"] == 0.08
+    assert not any("throttled" in name for name in hidden)
+
+
+def test_c_code_that_left_the_gil_is_told_from_code_that_needs_it():
+    assert judge(BUSY).releases_gil is True
+    assert judge(BUSY._replace(late_s=0.05)).releases_gil is None
+    assert judge(BUSY._replace(late_s=0.05, in_c_call=False)).releases_gil is False
+    assert judge(BUSY._replace(in_c_call=False)).releases_gil is True
+    assert judge(BUSY._replace(in_call=False, in_c_call=False, queued_s=0.02)).releases_gil is None
+
+
+@pytest.mark.parametrize(
+    ("at_look", "at_end", "expected"),
+    [(5.008, 5.008, (0.0, 0.005)), (5.005, 5.012, (0.007, 0.012)), (None, 5.008, (0.0, 0.008))],
+    ids=["waited", "computed", "without the clock"],
+)
+def test_old_reading_leaves_open_no_more_than_passed_until_the_first_look(at_look, at_end, expected):
+    evidence = Evidence(
+        looks=(Look(1.005, 1.005, at_look, 0.0, (), None, ()),),
+        before=Reading(0.992, 5.0, 0.0),
+        end=Reading(1.012, at_end, 0.0, None, 0.5),
+        delays=(),
+        collections=(),
+    )
+
+    found = measure(
+        evidence,
+        evidence.looks,
+        1.0,
+        1.012,
+        tick_s=0.0025,
+        in_call=False,
+        in_c_call=False,
+        call_waits=False,
+        call_holds_gil=None,
+    )
+
+    assert found.thread_cpu_s == pytest.approx(expected)
+
+
+def test_measurements_of_a_stretch_leave_out_what_was_around_it():
+    def look(at, cpu, queued):
+        return Look(at - 0.001, at, cpu, cpu, (), None, (), Scheduling(queued, int(1000 * at)))
+
+    evidence = Evidence(
+        looks=(look(1.0, 5.0, 1.0), look(1.1, 5.1, 1.0), look(1.2, 5.1, 1.1)),
+        before=Reading(0.999, 5.0, 5.0),
+        end=Reading(1.2, 5.1, 5.1, Scheduling(1.1, 1200)),
+        delays=(Delay(1.05, 1.15, 0.08, 0.04, 0.02, True), Delay(1.16, 1.2, 0.02, 0.0, 0.0)),
+        collections=((1.09, 1.12), (1.3, 1.4)),
+        baseline=Reading(0.9, 4.9, 4.9, Scheduling(0.9, 900)),
+    )
+
+    found = measure(
+        evidence,
+        evidence.looks[:2],
+        1.0,
+        1.1,
+        tick_s=0.0025,
+        in_call=False,
+        in_c_call=False,
+        call_waits=False,
+        call_holds_gil=None,
+    )
+
+    assert found.duration_s == pytest.approx(0.1)
+    assert found.thread_cpu_s == pytest.approx((0.1, 0.1))
+    assert found.queued_s == 0.0
+    assert found.runs == 100
+    assert found.gc_s == pytest.approx(0.01)
+    assert found.late_s == pytest.approx(0.04)
+    assert found.long_late_s == pytest.approx(0.02)
+    assert found.stopped_s == pytest.approx(0.01)
+    assert found.gil_taken
