@@ -237,7 +237,7 @@ class Emitter:
             running.hang_due *= 2
         evidence = monitor.evidence_so_far(now)
         stretch = Stretch(started, now)
-        observed = Observed(monitor, evidence, *stretch, target, self._explainer, ongoing=True)
+        observed = Observed(monitor, evidence, *stretch, target, self._explainer.explain, ongoing=True)
         self._reports.add_ongoing(span, observed)
 
     def lag_measured(self, monitor: Monitor, lag_s: float) -> None:
@@ -305,7 +305,7 @@ class Emitter:
             running.reported.append((span, whole, carrier))
 
     def _observed(self, monitor: Monitor, evidence: Evidence, stretch: Stretch, target: Target) -> Observed:
-        return Observed(monitor, evidence, stretch.began, stretch.ended, target, self._explainer)
+        return Observed(monitor, evidence, stretch.began, stretch.ended, target, self._explainer.explain)
 
     # -- on the worker's thread ---------------------------------------------------------------------
 

@@ -12,6 +12,7 @@ from contextvars import Context
 from dataclasses import dataclass, field
 from time import perf_counter
 from types import FunctionType
+from typing import TypeAlias
 
 from otel_loopblock.explain import advice
 from otel_loopblock.explain.advice.known import ONLY_WAITING
@@ -49,8 +50,12 @@ class Block:
     ongoing: bool = False
 
 
-Named = tuple[Frame | None, str | None]
+Named: TypeAlias = "tuple[Frame | None, str | None]"
 """A culprit and a call."""
+
+Explain: TypeAlias = "Callable[[Observed, Monitor, Evidence, Named], Block]"
+"""Makes the record of a stretch. It gets the monitor of the loop, what is known of the callback, and the
+culprit and the call for a stretch in which no stack was seen."""
 
 
 class Observed:
@@ -64,13 +69,13 @@ class Observed:
         began: start of the stretch, ``perf_counter``.
         ended: its end; now, for one that still lasts.
         target: what the loop called; names the culprit when no stack was seen.
-        explainer: makes the record.
+        explain: makes the record.
         ongoing: whether the callback still runs.
     """
 
     __slots__ = (
         "_block",
-        "_explainer",
+        "_explain",
         "_left",
         "began",
         "count_delayed",
@@ -87,7 +92,7 @@ class Observed:
         began: float,
         ended: float,
         target: Target,
-        explainer: Explainer,
+        explain: Explain,
         *,
         ongoing: bool = False,
     ) -> None:
@@ -98,7 +103,7 @@ class Observed:
         self.ongoing = ongoing
         self.count_delayed: Callable[[], int] | None = None
         """Tells how many requests its callback has made wait, as far as is known by then."""
-        self._explainer = explainer
+        self._explain = explain
         # Now, because its task goes on; and what the application made must not be kept, nor die elsewhere.
         named: Named = (None, None)
         for look in reversed(evidence.looks):
@@ -129,7 +134,7 @@ class Observed:
         left, block = self._left, self._block  # in this order: another thread may be at it
         if block is None:
             assert left is not None  # it goes only after the record has come
-            block = self._block = self._explainer.explain(self, *left)
+            block = self._block = self._explain(self, *left)
             self._left = None
         return block
 

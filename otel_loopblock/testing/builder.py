@@ -33,7 +33,7 @@ class Builder:
         self, monitor: Monitor, evidence: Evidence, began: float, ended: float, target: Target
     ) -> Block:
         """Explain the stretch from ``began`` to ``ended`` (``perf_counter``) at once."""
-        return blocks.Observed(monitor, evidence, began, ended, target, self._explainer).block
+        return blocks.Observed(monitor, evidence, began, ended, target, self._explainer.explain).block
 
 
 def target_elsewhere(monitor: Monitor) -> Target:

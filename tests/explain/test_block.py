@@ -59,7 +59,7 @@ def test_target_names_a_stretch_in_which_nobody_looked(looked_at, named):
     below = inner()
     task = SimpleNamespace(get_coro=lambda: below, get_name=lambda: "Task-1")
 
-    observed = Observed(monitor, evidence, 110.0, 120.0, Target(None, task), explainer)
+    observed = Observed(monitor, evidence, 110.0, 120.0, Target(None, task), explainer.explain)
     below.close()
 
     assert observed.block.culprit.function.endswith(named)
