@@ -34,8 +34,10 @@ from otel_loopblock.emit.victims import Ahead, Culprit, Victims, read_ahead
 from otel_loopblock.emit.worker import Worker
 from otel_loopblock.explain import block as blocks
 from otel_loopblock.explain.advice import AdviceTable
-from otel_loopblock.explain.block import Block, Explainer, Observed
-from otel_loopblock.explain.stack import OwnCode, Stacks
+from otel_loopblock.explain.block import Block, Observed
+from otel_loopblock.explain.explainer import Explainer
+from otel_loopblock.explain.own_code import OwnCode
+from otel_loopblock.explain.stack import Stacks
 from otel_loopblock.explain.stretches import Charges, Stretch
 from otel_loopblock.naming import is_our_callback
 from otel_loopblock.version import __version__

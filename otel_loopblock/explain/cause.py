@@ -7,11 +7,10 @@ held the GIL; the process's CPU clock tells who. Where the evidence is thin the 
 
 from __future__ import annotations
 
-import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Literal, NamedTuple
 
-from otel_loopblock.watch.evidence import Delay, Evidence, Look, Reading, Throttling, collected_between
+from otel_loopblock.explain.measurements import Measurements
 
 Cause = Literal["cpu", "gil_held", "wait", "gil_contention", "gc", "descheduled", "unknown"]
 """Value of ``event_loop.block.cause``."""
@@ -19,46 +18,6 @@ Cause = Literal["cpu", "gil_held", "wait", "gil_contention", "gc", "descheduled"
 
 _HELD: dict[bool | None, float] = {True: 0.25, False: 0.5, None: 0.8}
 """Share of the computing that must be seen to have kept the GIL, by whether the call is known to."""
-
-
-class Measurements(NamedTuple):
-    """What was measured of one stretch. Times in seconds."""
-
-    duration_s: float
-    thread_cpu_s: tuple[float, float] | None
-    """Least and most CPU time of the loop's thread in the stretch; ``None`` without a clock."""
-    process_cpu_s: float | None
-    """CPU time of all threads, scaled to the stretch."""
-    gc_s: float
-    """Time in the garbage collector, on the loop's thread."""
-    queued_s: float | None
-    """How long the loop's thread waited for a CPU; ``None`` where the kernel does not tell."""
-    runs: int | None
-    """How often the loop's thread got a CPU: once per wait, and per time it waits for the GIL."""
-    late_s: float
-    """How long the watchdog waited for the GIL, as far as can be told."""
-    long_late_s: float
-    """The part of it in single waits that Python code does not cause."""
-    stopped_s: float
-    """How long the watchdog stood still though it did not wait for the GIL, nor for a CPU."""
-    gil_taken: bool
-    """Whether it was seen to wait for the GIL for long."""
-    looks: int
-    """Samples taken in the stretch."""
-    switch_interval_s: float
-    """After which a thread is asked to give up the GIL (``sys.getswitchinterval``)."""
-    tick_s: float
-    """The watchdog's period."""
-    in_call: bool
-    """Whether the culprit was seen in a call of somebody else's code."""
-    in_c_call: bool
-    """Whether the culprit was seen inside a call that left no Python frame."""
-    call_waits: bool
-    """Whether the call is known to do nothing but wait: a sleep, a lock."""
-    call_holds_gil: bool | None
-    """Whether the call is known to hold the GIL; ``None`` when there is no call: Python code gives it up."""
-    throttled: Throttling | None = None
-    """What the cgroup's CPU limit did around the stretch."""
 
 
 class Judgement(NamedTuple):
@@ -69,132 +28,6 @@ class Judgement(NamedTuple):
     """For ``cpu``: whether the code had released the GIL, so that a thread would help; else ``None``."""
     evidence: Mapping[str, float]
     """Attributes of the event: times in seconds and shares of the block."""
-
-
-def measure(
-    evidence: Evidence,
-    looks: Sequence[Look],
-    began: float,
-    ended: float,
-    *,
-    tick_s: float,
-    in_call: bool,
-    in_c_call: bool,
-    call_waits: bool,
-    call_holds_gil: bool | None,
-) -> Measurements:
-    """Reduce the evidence of a callback to one stretch of it.
-
-    Args:
-        evidence: of the whole callback.
-        looks: the samples within the stretch.
-        began: ``perf_counter`` at its start.
-        ended: at its end.
-        tick_s: the watchdog's period.
-        in_call: whether the culprit was seen in a call of somebody else's code.
-        in_c_call: whether that call left no frame.
-        call_waits: whether that call is known to wait.
-        call_holds_gil: whether it is known to hold the GIL; ``None`` when there is no call.
-    """
-    duration = ended - began
-    before = [evidence.before] if evidence.before is not None else []
-    first, last = _around([*before, *evidence.looks, evidence.end], began, ended)
-    thread_cpu: tuple[float, float] | None = None
-    process_cpu: float | None = None
-    covered = last.at - first.at
-    if covered > 0:
-        process_cpu = (last.process_cpu - first.process_cpu) * min(1.0, duration / covered)
-        if first.thread_cpu is not None and last.thread_cpu is not None:
-            thread_cpu = _thread_cpu((first, *looks[:1]), last, evidence.end, began, ended)
-    counted = [evidence.baseline, *evidence.looks, evidence.end]
-    first, last = _around([r for r in counted if r is not None and r.scheduling is not None], began, ended)
-    queued: float | None = None
-    runs: int | None = None
-    if first.scheduling is not None and last.scheduling is not None and last.at > first.at:
-        queued = min(duration, max(0.0, last.scheduling.queued_s - first.scheduling.queued_s))
-        runs = last.scheduling.runs - first.scheduling.runs
-    late_s = long_late_s = stopped_s = 0.0
-    asked = False
-    for delay in evidence.delays:
-        part = _within(delay, began, ended)
-        if part > 0:
-            late_s += delay.gil_s * part
-            long_late_s += delay.long_s * part
-            stopped_s += delay.stopped_s * part
-            asked |= delay.asked
-    return Measurements(
-        duration_s=duration,
-        thread_cpu_s=thread_cpu,
-        process_cpu_s=process_cpu,
-        gc_s=collected_between(evidence.collections, began, ended),
-        queued_s=queued,
-        runs=runs,
-        late_s=late_s,
-        long_late_s=long_late_s,
-        stopped_s=stopped_s,
-        gil_taken=asked,
-        looks=len(looks),
-        switch_interval_s=sys.getswitchinterval(),
-        tick_s=tick_s,
-        in_call=in_call,
-        in_c_call=in_c_call,
-        call_waits=call_waits,
-        call_holds_gil=call_holds_gil,
-        throttled=evidence.throttled,
-    )
-
-
-def _thread_cpu(
-    earlier: Sequence[Reading | Look], last: Reading | Look, end: Reading, began: float, ended: float
-) -> tuple[float, float]:
-    """The least and the most that the loop's thread can have computed in the stretch.
-
-    Where loops run shortly the reading before it may be old: the first look then leaves less open.
-    """
-    least, most = 0.0, ended - began
-    for each in earlier:
-        if last.thread_cpu is not None and each.thread_cpu is not None:
-            spent = last.thread_cpu - each.thread_cpu
-            outside = _busy_before(each, end, began) + max(0.0, last.at - ended)
-            unseen = max(0.0, each.at - began) + max(0.0, ended - last.at)
-            least, most = max(least, spent - outside), min(most, spent + unseen)
-    least = min(least, ended - began)
-    return least, max(least, most)
-
-
-def _busy_before(first: Reading | Look, end: Reading, began: float) -> float:
-    """The most that the loop's thread can have computed between a reading and the stretch.
-
-    It is idle between callbacks, but for what the loop itself does.
-    """
-    gap = max(0.0, began - first.at)
-    return min(gap, max(0.0, end.busy - first.busy) + 0.2 * gap) if first.busy else gap
-
-
-_NOTHING = Reading(0.0, None, 0.0)
-
-
-def _around(
-    readings: Sequence[Reading | Look], began: float, ended: float
-) -> tuple[Reading | Look, Reading | Look]:
-    """The closest readings before the start and after the end; within, where there is none outside."""
-    if not readings:
-        return _NOTHING, _NOTHING
-    if (
-        readings[0].at <= began
-        and (len(readings) == 1 or readings[1].at > began)
-        and ended >= readings[-1].at
-    ):
-        return readings[0], readings[-1]  # the whole callback, as most are
-    first = next((r for r in reversed(readings) if r.at <= began), readings[0])
-    last = next((r for r in readings if r.at >= ended), readings[-1])
-    return first, last
-
-
-def _within(delay: Delay, began: float, ended: float) -> float:
-    """The part of a delay that fell into the stretch."""
-    overlap = min(delay.at, ended) - max(delay.due, began)
-    return max(0.0, overlap) / (delay.at - delay.due) if delay.at > delay.due else 0.0
 
 
 def judge(m: Measurements) -> Judgement:

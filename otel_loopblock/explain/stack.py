@@ -6,10 +6,7 @@ Pure functions over :class:`otel_loopblock.watch.evidence.Look`; no file is open
 from __future__ import annotations
 
 import contextlib
-import os
-import site
 import sys
-import sysconfig
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -17,8 +14,8 @@ from functools import lru_cache
 from types import CodeType
 from typing import Any, NamedTuple
 
+from otel_loopblock.explain.own_code import OwnCode
 from otel_loopblock.naming import display_name, is_ours, qualified_name
-from otel_loopblock.naming.ours import PACKAGE
 from otel_loopblock.watch.evidence import Look, RawFrame
 
 TRANSPARENT = frozenset(
@@ -55,51 +52,6 @@ class Place:
     """Whether ``call`` left no frame of its own."""
     stack: tuple[RawFrame, ...]
     """The stack that was seen at the culprit's line last."""
-
-
-class OwnCode:
-    """Tells the application's own code from that of others, by file name.
-
-    Args:
-        paths: folders or files that are the application's; when empty, whatever is not the standard
-            library, not in a site-packages folder and not import machinery. What finds and reports blocks
-            is never the application's.
-    """
-
-    def __init__(self, paths: Sequence[str] = ()) -> None:
-        self._paths = tuple(os.path.abspath(path) for path in paths)
-        self._known: dict[str, bool] = {}
-
-    def __call__(self, code: CodeType) -> bool:
-        """Whether ``code`` is the application's."""
-        filename = code.co_filename
-        known = self._known.get(filename)
-        if known is None:
-            if len(self._known) > 10_000:
-                self._known.clear()
-            known = self._known[filename] = not is_ours(code) and self._decide(filename)
-        return known
-
-    def _decide(self, filename: str) -> bool:
-        if self._paths:
-            path = os.path.abspath(filename)
-            return any(path == own or path.startswith(own.rstrip(os.sep) + os.sep) for own in self._paths)
-        if filename.startswith("<"):
-            return filename in {"<stdin>", "<console>"} or filename.startswith("<ipython")
-        return not os.path.abspath(filename).startswith(_foreign_folders()) and not any(
-            part in filename for part in (f"{os.sep}site-packages{os.sep}", f"{os.sep}dist-packages{os.sep}")
-        )
-
-
-@lru_cache(maxsize=1)
-def _foreign_folders() -> tuple[str, ...]:
-    names = ("stdlib", "platstdlib", "purelib", "platlib")
-    folders = {sysconfig.get_path(name) for name in names}
-    folders.update(getattr(site, "getsitepackages", list)())
-    folders.add(os.path.dirname(os.__file__))
-    # A virtual environment's own tree is not the standard library's.
-    folders.add(os.path.join(sys.base_prefix, "lib", f"python{sys.version_info[0]}.{sys.version_info[1]}"))
-    return (*(os.path.abspath(folder) + os.sep for folder in folders if folder), PACKAGE)
 
 
 class Seen(NamedTuple):

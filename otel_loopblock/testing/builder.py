@@ -11,7 +11,9 @@ from functools import lru_cache
 from otel_loopblock.explain import block as blocks
 from otel_loopblock.explain.advice import AdviceTable
 from otel_loopblock.explain.block import Block
-from otel_loopblock.explain.stack import OwnCode, Stacks, to_frame
+from otel_loopblock.explain.explainer import Explainer
+from otel_loopblock.explain.own_code import OwnCode
+from otel_loopblock.explain.stack import Stacks, to_frame
 from otel_loopblock.watch.evidence import Evidence, Target
 from otel_loopblock.watch.monitor import Monitor
 
@@ -27,7 +29,7 @@ class Builder:
     def __init__(self, app_paths: tuple[str, ...], threshold_s: float) -> None:
         table = _advice()
         stacks = Stacks(_own_code(app_paths), table.lookup)
-        self._explainer = blocks.Explainer(stacks, table, threshold_s)
+        self._explainer = Explainer(stacks, table, threshold_s)
 
     def build(
         self, monitor: Monitor, evidence: Evidence, began: float, ended: float, target: Target

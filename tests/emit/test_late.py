@@ -13,7 +13,7 @@ from opentelemetry.trace import Link, NonRecordingSpan, SpanContext
 
 from otel_loopblock import guard
 from otel_loopblock.emit.late import LateAttributes, add_event, add_link, add_to_many
-from otel_loopblock.explain.block import Explainer
+from otel_loopblock.explain.explainer import Explainer
 
 ATTRIBUTES = {"event_loop.block.duration": 0.5, "event_loop.block.cause": "wait", "code.line.number": 7}
 

@@ -19,7 +19,8 @@ from otel_loopblock.delayed import aftermath
 from otel_loopblock.demo import shop
 from otel_loopblock.emit import emitter, span_end
 from otel_loopblock.explain.block import _from_target
-from otel_loopblock.explain.stack import OwnCode, Stacks, find
+from otel_loopblock.explain.own_code import OwnCode
+from otel_loopblock.explain.stack import Stacks, find
 from otel_loopblock.hooks import heartbeat, protocols
 from otel_loopblock.hooks.patches import Patches
 from otel_loopblock.naming import is_our_callback

@@ -1,0 +1,73 @@
+"""From the evidence of a callback to what was measured of one stretch."""
+
+from __future__ import annotations
+
+import pytest
+
+from otel_loopblock.explain.measurements import measure
+from otel_loopblock.watch.evidence import Delay, Evidence, Look, Reading, Scheduling
+
+
+@pytest.mark.parametrize(
+    ("at_look", "at_end", "expected"),
+    [(5.008, 5.008, (0.0, 0.005)), (5.005, 5.012, (0.007, 0.012)), (None, 5.008, (0.0, 0.008))],
+    ids=["waited", "computed", "without the clock"],
+)
+def test_old_reading_leaves_open_no_more_than_passed_until_the_first_look(at_look, at_end, expected):
+    evidence = Evidence(
+        looks=(Look(1.005, 1.005, at_look, 0.0, (), None, ()),),
+        before=Reading(0.992, 5.0, 0.0),
+        end=Reading(1.012, at_end, 0.0, None, 0.5),
+        delays=(),
+        collections=(),
+    )
+
+    found = measure(
+        evidence,
+        evidence.looks,
+        1.0,
+        1.012,
+        tick_s=0.0025,
+        in_call=False,
+        in_c_call=False,
+        call_waits=False,
+        call_holds_gil=None,
+    )
+
+    assert found.thread_cpu_s == pytest.approx(expected)
+
+
+def test_measurements_of_a_stretch_leave_out_what_was_around_it():
+    def look(at, cpu, queued):
+        return Look(at - 0.001, at, cpu, cpu, (), None, (), Scheduling(queued, int(1000 * at)))
+
+    evidence = Evidence(
+        looks=(look(1.0, 5.0, 1.0), look(1.1, 5.1, 1.0), look(1.2, 5.1, 1.1)),
+        before=Reading(0.999, 5.0, 5.0),
+        end=Reading(1.2, 5.1, 5.1, Scheduling(1.1, 1200)),
+        delays=(Delay(1.05, 1.15, 0.08, 0.04, 0.02, True), Delay(1.16, 1.2, 0.02, 0.0, 0.0)),
+        collections=((1.09, 1.12), (1.3, 1.4)),
+        baseline=Reading(0.9, 4.9, 4.9, Scheduling(0.9, 900)),
+    )
+
+    found = measure(
+        evidence,
+        evidence.looks[:2],
+        1.0,
+        1.1,
+        tick_s=0.0025,
+        in_call=False,
+        in_c_call=False,
+        call_waits=False,
+        call_holds_gil=None,
+    )
+
+    assert found.duration_s == pytest.approx(0.1)
+    assert found.thread_cpu_s == pytest.approx((0.1, 0.1))
+    assert found.queued_s == 0.0
+    assert found.runs == 100
+    assert found.gc_s == pytest.approx(0.01)
+    assert found.late_s == pytest.approx(0.04)
+    assert found.long_late_s == pytest.approx(0.02)
+    assert found.stopped_s == pytest.approx(0.01)
+    assert found.gil_taken
