@@ -15,7 +15,7 @@ from types import CodeType
 from typing import Any, NamedTuple
 
 from otel_loopblock.explain.own_code import OwnCode
-from otel_loopblock.naming import display_name, is_ours, qualified_name
+from otel_loopblock.naming import display_name, is_hook, is_ours, qualified_name
 from otel_loopblock.watch.evidence import Look, RawFrame
 
 TRANSPARENT = frozenset(
@@ -26,8 +26,8 @@ TRANSPARENT = frozenset(
 MAX_STACKTRACE_CHARS = 16_384
 """An attribute value has no length limit by default: ours has."""
 
-_PASS_ON = ("otel_loopblock.hooks.", "otel_loopblock.testing.")
-"""Modules of ours that stand between the application and what it calls."""
+_TESTING = "otel_loopblock.testing."
+"""What the application's tests call passes their functions on, as hooks do."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -178,7 +178,7 @@ def _call_below(look: Look, index: int, is_known: Callable[[str], object]) -> tu
     """The call that the frame at ``index`` is in, at the level a user recognises."""
     first: str | None = None
     for code, _, _, module in look.frames[index + 1 :]:
-        if is_ours(code) and not module.startswith(_PASS_ON):
+        if is_ours(code) and not (is_hook(module) or module.startswith(_TESTING)):
             return first, first is None  # what we call ourselves is no call of the application's
         if first is None and code.co_filename.startswith("<frozen importlib"):
             return "import", False

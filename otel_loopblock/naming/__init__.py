@@ -5,8 +5,16 @@ Pure lookups in what is loaded already: no file is opened, no code of the applic
 
 from otel_loopblock.naming.callsite import called_name
 from otel_loopblock.naming.lines import line_number
-from otel_loopblock.naming.ours import is_our_callback, is_ours
+from otel_loopblock.naming.ours import is_hook, is_our_callback, is_ours
 from otel_loopblock.naming.public import display_name
 from otel_loopblock.naming.qualname import qualified_name
 
-__all__ = ["called_name", "display_name", "is_our_callback", "is_ours", "line_number", "qualified_name"]
+__all__ = [
+    "called_name",
+    "display_name",
+    "is_hook",
+    "is_our_callback",
+    "is_ours",
+    "line_number",
+    "qualified_name",
+]

@@ -15,6 +15,14 @@ PACKAGE = os.path.dirname(os.path.dirname(os.path.abspath(__file__))) + os.sep
 _APPLICATIONS = tuple(os.path.join(PACKAGE, name) + os.sep for name in ("bench", "demo"))
 """What is run there is an application, looked at like anybody's."""
 
+_HOOKS = ("otel_loopblock.hooks.", "otel_loopblock.emit.span_")
+"""Modules whose functions stand in the place of others'."""
+
+
+def is_hook(module: str) -> bool:
+    """Whether the functions of a module stand between the application and what it calls."""
+    return module.startswith(_HOOKS)
+
 
 def is_ours(code: CodeType) -> bool:
     """Whether ``code`` belongs to what finds and reports blocks."""

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from otel_loopblock import guard
 from otel_loopblock.frames import looking
-from otel_loopblock.naming import called_name, is_ours, line_number
+from otel_loopblock.naming import called_name, is_hook, is_ours, line_number
 from otel_loopblock.watch import cgroup
 from otel_loopblock.watch.evidence import Look, RawFrame, Reading, Watch, queued_between
 from otel_loopblock.watch.lateness import Lateness
@@ -332,7 +332,7 @@ def wait_for(thread: threading.Thread | None, timeout_s: float | None = None) ->
 
 
 def _is_hook(frame: FrameType) -> bool:
-    return (frame.f_globals.get("__name__") or "").startswith("otel_loopblock.hooks.")
+    return is_hook(frame.f_globals.get("__name__") or "")
 
 
 def walk(
