@@ -33,8 +33,9 @@ from rich.console import Console
 from rich.table import Table
 
 from otel_loopblock import LoopBlockInstrumentor
+from otel_loopblock.emit import emitter
 from otel_loopblock.emit.emitter import Emitter
-from otel_loopblock.explain import block
+from otel_loopblock.explain.block import Observed
 from otel_loopblock.watch.monitor import Monitor
 
 LOOPS = {"asyncio": asyncio.new_event_loop, "uvloop": uvloop.new_event_loop}
@@ -43,7 +44,7 @@ ATTRIBUTES = 18
 """As many as ``event_loop.blocked`` has."""
 WHY_TITLE = "for cause, call and advice"
 ALL = ((Emitter, "span_ending"), (Emitter, "callback_blocked"))
-WHY = ((block, "running_target"), (Monitor, "evidence"), (block.Observed, "__init__"))
+WHY = ((emitter, "running_target"), (Monitor, "evidence"), (Observed, "__init__"))
 """What of it serves cause, call and advice."""
 
 

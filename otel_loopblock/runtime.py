@@ -18,9 +18,10 @@ from typing import Any, Protocol
 from otel_loopblock import guard
 from otel_loopblock.hooks import Hooks
 from otel_loopblock.watch import cgroup
-from otel_loopblock.watch.evidence import Reading, Target
+from otel_loopblock.watch.evidence import Reading
 from otel_loopblock.watch.facts import is_closed, is_loop
 from otel_loopblock.watch.monitor import ATTRIBUTE, LoopThread, Monitor, monitor_of
+from otel_loopblock.watch.target import Target
 from otel_loopblock.watch.watchdog import Watchdog, wait_for
 
 IDLE_TICKS = 2

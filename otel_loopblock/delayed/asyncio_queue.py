@@ -17,7 +17,7 @@ from typing import Any
 from otel_loopblock.delayed.aftermath import MAX_TIMERS, Opening, Queued, Timer, Upcoming
 from otel_loopblock.frames import local
 from otel_loopblock.watch.facts import keeps_real_time
-from otel_loopblock.watch.monitor import task_of
+from otel_loopblock.watch.target import task_of
 
 
 def of(loop: asyncio.BaseEventLoop) -> AsyncioQueue | None:

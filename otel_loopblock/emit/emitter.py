@@ -32,7 +32,6 @@ from otel_loopblock.emit.metrics import SCOPE, instruments
 from otel_loopblock.emit.reports import Reports
 from otel_loopblock.emit.victims import Ahead, Culprit, Victims, read_ahead
 from otel_loopblock.emit.worker import Worker
-from otel_loopblock.explain import block as blocks
 from otel_loopblock.explain.advice import AdviceTable
 from otel_loopblock.explain.block import Block, Observed
 from otel_loopblock.explain.explainer import Explainer
@@ -41,7 +40,9 @@ from otel_loopblock.explain.stack import Stacks
 from otel_loopblock.explain.stretches import Charges, Stretch
 from otel_loopblock.naming import is_our_callback
 from otel_loopblock.version import __version__
-from otel_loopblock.watch.evidence import Evidence, Target
+from otel_loopblock.watch.evidence import Evidence
+from otel_loopblock.watch.looks import running_elsewhere, running_target
+from otel_loopblock.watch.target import Target
 
 if TYPE_CHECKING:
     from otel_loopblock.runtime import Registry
@@ -175,7 +176,7 @@ class Emitter:
         stretches = running.charges.take(monitor.started, ended - age, ended, self.threshold_s)
         if stretches:
             running.begin(monitor.started)
-            self._take(running, monitor, stretches, blocks.running_target(monitor), span)
+            self._take(running, monitor, stretches, running_target(monitor), span)
 
     def callback_blocked(
         self,
@@ -225,7 +226,7 @@ class Emitter:
         hangs = 0 < running.hang_due <= now - started
         if not hangs and len(seen) >= MAX_SEEN:
             return
-        target, python_context = blocks.running_elsewhere(monitor)
+        target, python_context = running_elsewhere(monitor)
         if python_context is None and target.task is not None:
             python_context = context_of(target.task)
         span = span_read_from(python_context)

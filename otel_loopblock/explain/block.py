@@ -5,10 +5,8 @@ Samples go in, one frozen :class:`Block` comes out; everything that emits reads 
 
 from __future__ import annotations
 
-import asyncio
 import time
 from collections.abc import Callable, Mapping
-from contextvars import Context
 from dataclasses import dataclass, field
 from time import perf_counter
 from types import FunctionType
@@ -16,10 +14,11 @@ from typing import TypeAlias
 
 from otel_loopblock.explain.cause import Cause
 from otel_loopblock.explain.stack import Frame
-from otel_loopblock.frames import locals_in, module_of
+from otel_loopblock.frames import module_of
 from otel_loopblock.naming import is_ours, qualified_name
-from otel_loopblock.watch.evidence import Evidence, RawFrame, Target
-from otel_loopblock.watch.monitor import Monitor, task_of
+from otel_loopblock.watch.evidence import Evidence, RawFrame
+from otel_loopblock.watch.monitor import Monitor
+from otel_loopblock.watch.target import Target
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,23 +134,6 @@ class Observed:
             block = self._block = self._explain(self, *left)
             self._left = None
         return block
-
-
-def running_target(monitor: Monitor) -> Target:
-    """What the loop of this thread is calling right now, where that is a task."""
-    loop = monitor.loop()
-    return Target(None, asyncio.current_task(loop) if loop is not None else None)
-
-
-def running_elsewhere(monitor: Monitor) -> tuple[Target, Context | None]:
-    """What a loop in another thread is calling right now, and the context of its handle on asyncio."""
-    target = running_target(monitor)
-    found = locals_in(monitor.thread_id, monitor.registry.runners, ("callback", "self"))
-    callback, handle = found or (None, None)
-    context: Context | None = None
-    if isinstance(handle, asyncio.Handle):  # a protocol's attributes are the application's: not asked
-        callback, context = getattr(handle, "_callback", None), getattr(handle, "_context", None)
-    return Target(callback, task_of(callback)) if target.task is None else target, context
 
 
 def _from_target(target: Target) -> Named:

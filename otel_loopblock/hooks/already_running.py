@@ -13,8 +13,8 @@ from types import CodeType
 from typing import TYPE_CHECKING, Any
 
 from otel_loopblock import guard
-from otel_loopblock.watch.evidence import Target
 from otel_loopblock.watch.monitor import monitor_of
+from otel_loopblock.watch.target import Target
 
 if TYPE_CHECKING:
     from otel_loopblock.watch.monitor import Monitor

@@ -8,14 +8,15 @@ from __future__ import annotations
 
 from functools import lru_cache
 
-from otel_loopblock.explain import block as blocks
 from otel_loopblock.explain.advice import AdviceTable
-from otel_loopblock.explain.block import Block
+from otel_loopblock.explain.block import Block, Observed
 from otel_loopblock.explain.explainer import Explainer
 from otel_loopblock.explain.own_code import OwnCode
 from otel_loopblock.explain.stack import Stacks, to_frame
-from otel_loopblock.watch.evidence import Evidence, Target
+from otel_loopblock.watch.evidence import Evidence
+from otel_loopblock.watch.looks import running_elsewhere, running_target
 from otel_loopblock.watch.monitor import Monitor
+from otel_loopblock.watch.target import Target
 
 
 class Builder:
@@ -35,17 +36,17 @@ class Builder:
         self, monitor: Monitor, evidence: Evidence, began: float, ended: float, target: Target
     ) -> Block:
         """Explain the stretch from ``began`` to ``ended`` (``perf_counter``) at once."""
-        return blocks.Observed(monitor, evidence, began, ended, target, self._explainer.explain).block
+        return Observed(monitor, evidence, began, ended, target, self._explainer.explain).block
 
 
 def target_elsewhere(monitor: Monitor) -> Target:
     """What a loop in another thread is calling right now."""
-    return blocks.running_elsewhere(monitor)[0]
+    return running_elsewhere(monitor)[0]
 
 
 def target_here(monitor: Monitor) -> Target:
     """What the loop of this thread is calling right now."""
-    return blocks.running_target(monitor)
+    return running_target(monitor)
 
 
 def names_in(block: Block) -> list[str]:

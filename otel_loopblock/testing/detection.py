@@ -19,7 +19,8 @@ from typing import TYPE_CHECKING, Any
 
 from otel_loopblock.naming import is_our_callback
 from otel_loopblock.runtime import registry
-from otel_loopblock.watch.evidence import MAX_SAMPLES, Evidence, Target
+from otel_loopblock.watch.evidence import MAX_SAMPLES, Evidence
+from otel_loopblock.watch.target import Target
 
 if TYPE_CHECKING:
     from otel_loopblock.explain.block import Block

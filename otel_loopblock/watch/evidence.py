@@ -7,7 +7,7 @@ seconds of ``time.perf_counter`` unless a name says otherwise. Annotations are n
 
 from collections.abc import Sequence
 from types import CodeType
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 MAX_SAMPLES = 32
 """Looks kept per callback, unless the user wants another number."""
@@ -196,12 +196,3 @@ def _sum(one: Delay, other: Delay) -> Delay:
         one.stopped_s + other.stopped_s,
         one.asked or other.asked,
     )
-
-
-class Target(NamedTuple):
-    """What the loop was asked to call: names a block for which no stack is known."""
-
-    callback: Any
-    """The callable handed to the loop."""
-    task: Any
-    """The ``asyncio.Task`` whose step it is, else ``None``."""

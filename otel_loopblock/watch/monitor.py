@@ -23,13 +23,13 @@ from otel_loopblock.watch.evidence import (
     Evidence,
     Look,
     Reading,
-    Target,
     Watch,
     collected_between,
     queued_between,
 )
 from otel_loopblock.watch.facts import is_closed
 from otel_loopblock.watch.runs import BASELINE_TICKS, FRESH_TICKS
+from otel_loopblock.watch.target import Target, task_of
 
 if TYPE_CHECKING:
     from contextvars import Context
@@ -436,9 +436,3 @@ def monitor_of(loop: object) -> Monitor | None:
     except AttributeError:
         return None
     return monitor if type(monitor) is Monitor else None
-
-
-def task_of(callback: Callable[..., Any] | None) -> asyncio.Task[Any] | None:
-    """The task whose step or wake-up ``callback`` is, as asyncio's own debug output finds it."""
-    owner = getattr(callback, "__self__", None)
-    return owner if isinstance(owner, asyncio.Task) else None

@@ -7,7 +7,7 @@ from types import SimpleNamespace
 import pytest
 
 from otel_loopblock.explain.block import _from_target
-from otel_loopblock.watch.evidence import Target
+from otel_loopblock.watch.target import Target
 
 
 async def inner():

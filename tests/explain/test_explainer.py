@@ -11,7 +11,8 @@ from otel_loopblock.explain.block import Observed
 from otel_loopblock.explain.explainer import Explainer
 from otel_loopblock.explain.own_code import OwnCode
 from otel_loopblock.explain.stack import Stacks
-from otel_loopblock.watch.evidence import Evidence, Look, Reading, Target
+from otel_loopblock.watch.evidence import Evidence, Look, Reading
+from otel_loopblock.watch.target import Target
 
 
 async def inner():

@@ -27,7 +27,8 @@ from otel_loopblock.naming import is_our_callback
 from otel_loopblock.runtime import Registry
 from otel_loopblock.testing import detect_blocking
 from otel_loopblock.watch import monitor
-from otel_loopblock.watch.evidence import Look, Target
+from otel_loopblock.watch.evidence import Look
+from otel_loopblock.watch.target import Target
 from otel_loopblock.watch.watchdog import Watchdog
 
 PACKAGE = os.path.dirname(otel_loopblock.__file__)

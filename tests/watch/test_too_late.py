@@ -11,7 +11,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from otel_loopblock.explain import block as blocks
+from otel_loopblock.emit import emitter as emitters
 from otel_loopblock.runtime import registry
 from otel_loopblock.watch import cgroup
 from otel_loopblock.watch.monitor import monitor_of
@@ -86,8 +86,8 @@ def test_span_seen_too_late_is_not_kept(telemetry, within, ends, monkeypatch):
     def look(monitor, running):
         (emitter,) = registry.listeners
         started = monitor.started
-        found = blocks.running_elsewhere
-        monkeypatch.setattr(blocks, "running_elsewhere", lambda monitor: (found(monitor), ends(monitor))[0])
+        found = emitters.running_elsewhere
+        monkeypatch.setattr(emitters, "running_elsewhere", lambda monitor: (found(monitor), ends(monitor))[0])
         with telemetry.tracer.start_as_current_span("GET /"):
             _elsewhere(emitter.callback_running, monitor, started, started + 1.0)
         assert running.seen == []
