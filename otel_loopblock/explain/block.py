@@ -12,6 +12,7 @@ from time import perf_counter
 from types import FunctionType
 from typing import TypeAlias
 
+from otel_loopblock.explain.advice.known import Kind
 from otel_loopblock.explain.cause import Cause
 from otel_loopblock.explain.stack import Frame
 from otel_loopblock.frames import module_of
@@ -45,6 +46,8 @@ class Block:
     """The C call at the end of ``stack``."""
     samples: int
     ongoing: bool = False
+    call_kind: Kind | None = None
+    """What kind of call ``call`` is, where that is known."""
 
 
 Named: TypeAlias = "tuple[Frame | None, str | None]"

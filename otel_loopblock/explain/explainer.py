@@ -65,6 +65,7 @@ class Explainer:
         culprit, call = place.culprit, place.call
         if culprit is None:
             culprit, call = named[0], call or named[1]
+            known = self._table.lookup(call) if call is not None else None
         return Block(
             started_s=began,
             duration_s=ended - began,
@@ -83,6 +84,7 @@ class Explainer:
             leaf_call=next((look.call for look in reversed(looks) if look.frames is place.stack), None),
             samples=len(looks),
             ongoing=observed.ongoing,
+            call_kind=known.kind if known is not None else None,
         )
 
 

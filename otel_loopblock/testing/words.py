@@ -8,7 +8,6 @@ from collections.abc import Sequence
 from typing import Any
 
 from otel_loopblock.emit.words import milliseconds
-from otel_loopblock.explain import advice
 from otel_loopblock.explain.advice.known import WAITING
 from otel_loopblock.explain.block import Block
 from otel_loopblock.explain.stack import render
@@ -61,8 +60,7 @@ def excuse(block: Block) -> str | None:
     share = block.evidence.get("event_loop.block.share.descheduled")
     if share is None:
         share = 1.0 if block.cause == "descheduled" else 0.0
-    call = advice.lookup(block.call) if block.call is not None else None
-    if call is not None and call.kind in WAITING:
+    if block.call_kind in WAITING:
         share = 0.0  # who sleeps on a busy machine also wakes up late; it slept all the same
     descheduled = share * block.duration_s
     collecting = 0.0

@@ -553,7 +553,7 @@ def block(run):
     [
         ({}, None),
         ({"cause": "unknown", "evidence": {}}, None),
-        ({"cause": "descheduled", "evidence": {}, "call": "time.sleep"}, None),
+        ({"cause": "descheduled", "evidence": {}, "call_kind": "sleep"}, None),
         ({"cause": "descheduled", "evidence": {}}, "descheduled"),
         ({"duration_s": 0.03, "evidence": {"event_loop.block.share.descheduled": 0.5}}, None),
         ({"duration_s": 0.015, "evidence": {"event_loop.block.share.descheduled": 0.6}}, "descheduled"),
@@ -574,7 +574,7 @@ def block(run):
     ],
 )
 def test_time_of_the_collector_and_of_a_busy_machine_does_not_count(block, change, expected):
-    assert excuse(replace(block, **{"call": "sum", **change})) == expected
+    assert excuse(replace(block, **{"call": "sum", "call_kind": None, **change})) == expected
 
 
 def test_wait_for_a_new_thread_to_be_scheduled_does_not_count(block):
@@ -626,7 +626,7 @@ def test_callback_that_consists_of_the_garbage_collector_is_told_instead_of_kept
 
 
 def test_block_that_does_not_count_is_listed_last_and_says_so(block):
-    excused = replace(block, call="sum", cause="descheduled", evidence={}, duration_s=3.0)
+    excused = replace(block, call="sum", call_kind=None, cause="descheduled", evidence={}, duration_s=3.0)
 
     text = describe([excused, block])
 

@@ -22,12 +22,7 @@ __all__ = [
     "AdviceTable",
     "Kind",
     "KnownCall",
-    "advise",
     "from_option",
-    "load_entry_points",
-    "lookup",
-    "register",
-    "reset",
 ]
 
 _logger = logging.getLogger("otel_loopblock")
@@ -129,12 +124,6 @@ class AdviceTable:
         self._users = Index((*found, *self._users.entries))
         self._cache = {}
 
-    def reset(self) -> None:
-        """Forget all that was added, entry points included."""
-        self._users = Index(())
-        self._cache = {}
-        self._loaded = False
-
 
 def _spellings(call: str) -> tuple[str, ...]:
     """A name as given, and as a user would import it: ``requests.get`` for ``requests.api.get``."""
@@ -144,37 +133,3 @@ def _spellings(call: str) -> tuple[str, ...]:
         if public is not None:
             return call, ".".join((public, *parts[size:])).lstrip(".")
     return (call,)
-
-
-_default = AdviceTable()
-
-
-def lookup(call: str) -> KnownCall | None:
-    """:meth:`AdviceTable.lookup` of the table that all share."""
-    return _default.lookup(call)
-
-
-def advise(
-    cause: Cause,
-    call: str | None,
-    *,
-    releases_gil: bool | None = None,
-    contenders: Sequence[str] = (),
-) -> str | None:
-    """:meth:`AdviceTable.advise` of the table that all share."""
-    return _default.advise(cause, call, releases_gil=releases_gil, contenders=contenders)
-
-
-def register(entries: Iterable[KnownCall] | Mapping[str, str]) -> None:
-    """:meth:`AdviceTable.register` of the table that all share."""
-    _default.register(entries)
-
-
-def load_entry_points() -> None:
-    """:meth:`AdviceTable.load_entry_points` of the table that all share."""
-    _default.load_entry_points()
-
-
-def reset() -> None:
-    """:meth:`AdviceTable.reset` of the table that all share."""
-    _default.reset()
