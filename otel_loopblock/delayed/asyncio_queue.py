@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from time import perf_counter
 from typing import Any
 
-from otel_loopblock.delayed.aftermath import MAX_TIMERS, Opening, Queued, Timer, Upcoming
+from otel_loopblock.delayed.queue import MAX_TIMERS, Opening, Queued, Timer, Upcoming
 from otel_loopblock.frames import local
 from otel_loopblock.watch.facts import keeps_real_time
 from otel_loopblock.watch.target import task_of
@@ -27,7 +27,7 @@ def of(loop: asyncio.BaseEventLoop) -> AsyncioQueue | None:
 
 
 class AsyncioQueue:
-    """See :class:`otel_loopblock.delayed.aftermath.Queue`."""
+    """See :class:`otel_loopblock.delayed.queue.Queue`."""
 
     # It looks, then calls those who asked for what arrived; their tasks are woken in the next turn.
     turns_after_receiving = 1

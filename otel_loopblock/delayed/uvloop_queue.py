@@ -14,8 +14,8 @@ from contextvars import Context
 from time import perf_counter
 from typing import Any, NamedTuple, TypeAlias
 
-from otel_loopblock.delayed.aftermath import MAX_TIMERS, SLEEPS, Opening, Queued, Timer, Upcoming
-from otel_loopblock.delayed.arrivals import descriptor
+from otel_loopblock.delayed.queue import MAX_TIMERS, SLEEPS, Opening, Queued, Timer, Upcoming
+from otel_loopblock.delayed.tcp import descriptor
 
 TURNS_TO_READ = 1
 """A new connection's handle is in the queue; what came on it is read right after, in the same turn."""
@@ -82,7 +82,7 @@ def _nothing() -> None:
 
 
 class UvloopQueue:
-    """See :class:`otel_loopblock.delayed.aftermath.Queue`."""
+    """See :class:`otel_loopblock.delayed.queue.Queue`."""
 
     # It looks and calls at once; the tasks that are woken are next in its queue.
     turns_after_receiving = 0

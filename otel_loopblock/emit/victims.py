@@ -16,7 +16,7 @@ from typing import Any, Final, NamedTuple, TypeAlias
 from opentelemetry.context import Context
 from opentelemetry.trace import SpanContext, SpanKind
 
-from otel_loopblock.delayed.aftermath import SHORTEST_S, Upcoming, Waiting
+from otel_loopblock.delayed.queue import SHORTEST_S, Upcoming, Waiting
 from otel_loopblock.emit.context import local_root, span_in, variable
 from otel_loopblock.explain.block import Observed
 

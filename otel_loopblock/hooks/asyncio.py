@@ -15,7 +15,7 @@ from otel_loopblock.hooks import heartbeat
 from otel_loopblock.watch.monitor import Monitor, monitor_of
 
 if TYPE_CHECKING:
-    from otel_loopblock.delayed.aftermath import Queue
+    from otel_loopblock.delayed.queue import Queue
     from otel_loopblock.hooks.patches import Patches
     from otel_loopblock.runtime import Registry
 

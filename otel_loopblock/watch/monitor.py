@@ -34,7 +34,8 @@ from otel_loopblock.watch.target import Target, task_of
 if TYPE_CHECKING:
     from contextvars import Context
 
-    from otel_loopblock.delayed.aftermath import Aftermath, Follower, Foreseen, Queue, Waiting
+    from otel_loopblock.delayed.aftermath import Aftermath
+    from otel_loopblock.delayed.queue import Follower, Foreseen, Queue, Waiting
     from otel_loopblock.runtime import Registry
 
 ATTRIBUTE = "_loopblock_monitor"
@@ -331,7 +332,7 @@ class Monitor:
             foreseen is not None and foreseen.started == started and foreseen.until >= now + lasted
         ):
             return None
-        from otel_loopblock.delayed.aftermath import Foreseen
+        from otel_loopblock.delayed.queue import Foreseen
 
         until = now + 3 * lasted  # found again each time that it has lasted twice as long
         foreseen = self.foreseen = Foreseen(started, until, queue.upcoming(until))

@@ -15,8 +15,9 @@ import pytest
 from opentelemetry import trace
 from opentelemetry.trace import SpanKind
 
-from otel_loopblock.delayed.aftermath import Aftermath, Foreseen
+from otel_loopblock.delayed.aftermath import Aftermath
 from otel_loopblock.delayed.asyncio_queue import AsyncioQueue
+from otel_loopblock.delayed.queue import Foreseen
 from otel_loopblock.delayed.uvloop_queue import UvloopQueue
 from otel_loopblock.emit import victims
 from otel_loopblock.emit.context import local_root
