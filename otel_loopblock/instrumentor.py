@@ -8,7 +8,6 @@ from typing import Any
 from opentelemetry.instrumentation.instrumentor import BaseInstrumentor
 
 from otel_loopblock.config import Config
-from otel_loopblock.delayed import asyncio_queue, uvloop_queue  # noqa: F401 - the first block must not wait for these
 from otel_loopblock.emit.emitter import Emitter
 from otel_loopblock.explain.advice import AdviceTable
 from otel_loopblock.package import _instruments

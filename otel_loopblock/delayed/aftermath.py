@@ -105,7 +105,7 @@ class Aftermath:
                 callback has been seen by the loop and has woken its tasks.
             follower: who wants to know.
         """
-        for other in monitor.following:
+        for other in aftermaths(monitor):
             other._superseded = True
         if len(monitor.following) >= MAX_OPEN:
             follower.ended()
@@ -224,3 +224,8 @@ class Aftermath:
             self._arrivals.expect(opening.connection)
         # What was ready when the block ended runs in the same turn or, if it came last, in the next.
         self._last_turn = max(self._last_turn, turn + opening.turns_to_read + (turn == 0))
+
+
+def aftermaths(monitor: Monitor) -> list[Aftermath]:
+    """Those of blocks of a loop that have ended, still looked at."""
+    return [each for each in monitor.following if isinstance(each, Aftermath)]

@@ -17,6 +17,8 @@ from opentelemetry.metrics import MeterProvider
 from opentelemetry.trace import Span, SpanContext, TracerProvider
 
 from otel_loopblock.config import Config
+from otel_loopblock.delayed.aftermath import Aftermath
+from otel_loopblock.delayed.search import Search
 from otel_loopblock.emit import attributes
 from otel_loopblock.emit.context import (
     context_of,
@@ -64,12 +66,14 @@ class _Running:
         "charges",
         "hang_due",
         "reported",
+        "search",
         "seen",
         "seen_callback",
     )
 
     def __init__(self) -> None:
         self.charges = Charges()
+        self.search = Search()
         self.callback = 0.0
         self.reported: list[tuple[Span, Observed, SpanContext | None]] = []
         # Written on the watchdog's thread: the spans that were current, and when.
@@ -190,7 +194,8 @@ class Emitter:
         running = self._running(monitor)
         running.begin(started)
         # Before anything of the loop goes on.
-        victims = self._look_for_victims(monitor, running, started, ended)
+        aftermath = running.search.begin(monitor, started)
+        victims = self._look_for_victims(aftermath, running, started, ended) if aftermath else None
         if not (running.reported and running.charges.cover(started, ended, self.threshold_s)):
             self._report_rest(running, monitor, Stretch(started, ended), target, current_span(python_context))
         running.seen = []  # it holds spans
@@ -199,13 +204,13 @@ class Emitter:
         for each in reported:
             if each[1].duration_s > observed.duration_s:
                 charged, observed, carrier = each
-        if victims is not None:
+        if aftermath is not None and victims is not None:
             traces = {charged.get_span_context().trace_id}
             for each in reported:
                 each[1].count_delayed = victims.count
                 traces.add(each[0].get_span_context().trace_id)
             victims.blame(Culprit(observed, started, ended, charged, carrier, traces))
-            monitor.follow(ended, victims)
+            aftermath.follow(monitor, ended, monitor.turns, victims)
         self.worker.defer(lambda: self._record(charged, observed.block, ended - started))
 
     def callback_running(self, monitor: Monitor, started: float, now: float) -> None:
@@ -215,7 +220,7 @@ class Emitter:
         """
         running = self._running(monitor)
         if now - started >= self.threshold_s:  # it will have made others wait, and these be looked for
-            foreseen = monitor.foresee(started, now)
+            foreseen = running.search.foresee(monitor, started, now)
             if foreseen is not None:
                 running.ahead = started, read_ahead(foreseen.timers)
                 if monitor.is_over(started):  # nobody asks for it any more
@@ -250,13 +255,11 @@ class Emitter:
     # -- who had to wait ----------------------------------------------------------------------------
 
     def _look_for_victims(
-        self, monitor: Monitor, running: _Running, started: float, ended: float
-    ) -> Victims | None:
-        if monitor.queue is None:
-            return None
+        self, aftermath: Aftermath, running: _Running, started: float, ended: float
+    ) -> Victims:
         (callback, ahead), running.ahead = running.ahead, _NOTHING_AHEAD
         victims = self._delays.of_a_block(ended - started, ahead if callback == started else None)
-        victims.look(monitor.waiting(perf_counter()))
+        victims.look(aftermath.waiting(perf_counter(), running.search.take_foreseen()))
         return victims
 
     # -- a stretch --------------------------------------------------------------------------------

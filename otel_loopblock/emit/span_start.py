@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from opentelemetry import trace
 
 from otel_loopblock import guard
+from otel_loopblock.delayed.aftermath import aftermaths
 from otel_loopblock.emit.context import ROOT
 from otel_loopblock.watch.monitor import monitor_of
 
@@ -42,7 +43,7 @@ def install(patches: Patches, registry: object, sdk: Any) -> None:
                     monitor = monitor_of(loop)
                     if monitor is not None and monitor.following:
                         task = asyncio.current_task(loop)
-                        for aftermath in monitor.following:
+                        for aftermath in aftermaths(monitor):
                             aftermath.span_started(self, task)
                 else:
                     above = trace.get_current_span(args[1] if len(args) > 1 else kwargs.get("parent_context"))

@@ -30,8 +30,6 @@ def follow(loop: asyncio.AbstractEventLoop, monitor: Monitor) -> None:
 
 def _passed(monitor: Monitor, began: float, busy: float, task: asyncio.Task[Any] | None) -> None:
     own = monitor.started
-    # What waits by now tells nothing of who waited when it ended.
-    queue_of, monitor.queue_of = monitor.queue_of, None
     try:
         loop = monitor.loop()
         code = _outermost_code(task)
@@ -53,12 +51,12 @@ def _passed(monitor: Monitor, began: float, busy: float, task: asyncio.Task[Any]
         if ended - began < monitor.registry.threshold_s:
             return
         monitor.started = began
+        monitor.turns = 0  # what waits by now tells nothing of who waited when it ended
         monitor.report(ended, Target(None, task), None)
     except Exception:
         guard.failed("report the callback that the hooks came upon")
     finally:
         monitor.started = own
-        monitor.queue_of = queue_of
 
 
 def _outermost_code(task: asyncio.Task[Any] | None) -> CodeType | None:

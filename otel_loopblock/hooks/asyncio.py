@@ -15,7 +15,6 @@ from otel_loopblock.hooks import heartbeat
 from otel_loopblock.watch.monitor import Monitor, monitor_of
 
 if TYPE_CHECKING:
-    from otel_loopblock.delayed.queue import Queue
     from otel_loopblock.hooks.patches import Patches
     from otel_loopblock.runtime import Registry
 
@@ -55,8 +54,6 @@ def cover(loop: asyncio.AbstractEventLoop, registry: Registry) -> Monitor | None
         if monitor is None:
             return None
         monitor.enter_thread()
-        if isinstance(loop, asyncio.BaseEventLoop):
-            monitor.queue_of = _queue_of
         heartbeat.start(loop, monitor)
         registry.may_succeed(loop, monitor)
     return monitor
@@ -66,12 +63,6 @@ def loop_type(loop: asyncio.AbstractEventLoop) -> str:
     """Value of ``event_loop.type``: ``asyncio`` for the standard library's loops, else the class."""
     module = type(loop).__module__
     return "asyncio" if module.partition(".")[0] == "asyncio" else f"{module}.{type(loop).__qualname__}"
-
-
-def _queue_of(loop: asyncio.BaseEventLoop) -> Queue | None:
-    from otel_loopblock.delayed import asyncio_queue  # here: in tests nobody asks
-
-    return asyncio_queue.of(loop)
 
 
 def _make_run(

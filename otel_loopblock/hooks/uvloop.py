@@ -21,7 +21,6 @@ from otel_loopblock.hooks import heartbeat, protocols
 from otel_loopblock.watch.monitor import ATTRIBUTE, Monitor
 
 if TYPE_CHECKING:
-    from otel_loopblock.delayed.queue import Queue
     from otel_loopblock.hooks.patches import Patches
     from otel_loopblock.runtime import Registry
 
@@ -83,12 +82,6 @@ def cover(loop: asyncio.AbstractEventLoop, registry: Registry) -> None:
         _attach(loop, registry)
 
 
-def _queue_of(loop: Any) -> Queue | None:
-    from otel_loopblock.delayed import uvloop_queue  # here: in tests nobody asks
-
-    return uvloop_queue.of(loop)
-
-
 def _call(callback: Callable[..., Any], *args: Any) -> Any:
     """The runner of a loop that could not be given a monitor."""
     try:
@@ -121,7 +114,6 @@ def _begin(loop: Any, monitor: Monitor, registry: Registry) -> Callable[..., Any
                 run_direct = _make_run(monitor, TURNS_DIRECT)
                 setattr(loop, RUN, run)
                 setattr(loop, RUN_DIRECT, run_direct)
-                monitor.queue_of = _queue_of
                 heartbeat.start(loop, monitor)
                 registry.loop_runs(loop)
                 registry.may_succeed(loop, monitor, (RUN, run), (RUN_DIRECT, run_direct))

@@ -12,8 +12,8 @@ import contextlib
 import threading
 import time
 import weakref
-from collections.abc import Callable, Iterator
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, Protocol
 
 from otel_loopblock import guard
 from otel_loopblock.naming import is_our_callback
@@ -34,8 +34,6 @@ from otel_loopblock.watch.target import Target, task_of
 if TYPE_CHECKING:
     from contextvars import Context
 
-    from otel_loopblock.delayed.aftermath import Aftermath
-    from otel_loopblock.delayed.queue import Follower, Foreseen, Queue, Waiting
     from otel_loopblock.runtime import Registry
 
 ATTRIBUTE = "_loopblock_monitor"
@@ -80,6 +78,13 @@ class LoopThread:
         self.loop_attributes: tuple[tuple[str, Any], ...] = ()
 
 
+class Following(Protocol):
+    """What wants to know of every callback of a loop that ends, however short."""
+
+    def callback_ended(self, callback: Any) -> None:
+        """The callback has ended; on the loop's thread. Must not raise."""
+
+
 class Monitor:
     """The state of one loop.
 
@@ -89,9 +94,7 @@ class Monitor:
 
     __slots__ = (
         "__weakref__",
-        "_queue",
         "_thread",
-        "aftermath",
         "baseline",
         "beating",
         "busy",
@@ -99,13 +102,11 @@ class Monitor:
         "collections",
         "ended",
         "following",
-        "foreseen",
         "listed",
         "loop",
         "loop_type",
         "native_id",
         "poll",
-        "queue_of",
         "reading",
         "registry",
         "stale_from",
@@ -124,7 +125,7 @@ class Monitor:
         reported yet or not."""
         self.busy = 0.0
         self.threshold = registry.threshold_s
-        """How long a callback must run that the hooks tell of it: 0 while an aftermath wants all of them."""
+        """How long a callback must run that the hooks tell of it: 0 while a follower wants all of them."""
         self.loop = weakref.ref(loop)
         self.loop_type = loop_type
         self.registry = registry
@@ -145,17 +146,11 @@ class Monitor:
         """On a loop that no hook sees: what the watchdog calls at each tick to learn of its callbacks."""
         self.beating = False
         """Whether its heartbeat runs."""
-        self.queue_of: Callable[[Any], Queue | None] | None = None
-        """Finds the queue of a loop of this kind; ``None`` where that cannot be seen."""
-        self._queue: Queue | None = None
         self.turns = 0
-        """How many turns after the callback that just ended the loop has woken whom it made wait."""
-        self.aftermath: Aftermath | None = None
-        """Of the callback that runs, once somebody has asked."""
-        self.foreseen: Foreseen | None = None
-        """Timers that it may make wait, as far as the watchdog has looked for them."""
-        self.following: tuple[Aftermath, ...] = ()
-        """Those of callbacks that have ended, still looked at."""
+        """Turns of the loop until everything that the last callback made wait has been woken; 0 where
+        nobody can tell who waited."""
+        self.following: tuple[Following, ...] = ()
+        """Who wants to know of every callback for now; what else they do here is their own affair."""
         self.collections: tuple[tuple[float, float], ...] = ()
         """Runs of the garbage collector, oldest first: replaced, never changed, as one may come while another
         thread, or this one, copies them."""
@@ -193,7 +188,7 @@ class Monitor:
         self.loop = weakref.ref(loop)
         self.started = 0.0
         self.threshold = self.registry.threshold_s
-        self.watch = self._queue = self.aftermath = self.foreseen = None
+        self.watch = None
         self.collections = ()
         if now >= self.stale_from:
             self.begin_run(now)
@@ -203,25 +198,6 @@ class Monitor:
     def thread_name(self) -> str:
         """Of the thread that runs the loop."""
         return self._thread.thread.name if self._thread is not None else ""
-
-    @property
-    def queue(self) -> Queue | None:
-        """What waits in the loop; ``None`` where that cannot be seen. On the loop's thread.
-
-        Looked for when somebody wants to know: most loops of a test suite come and go without a block.
-        """
-        queue_of = self.queue_of
-        if queue_of is None:
-            return None
-        if self._queue is None:
-            loop = self.loop()
-            try:
-                self._queue = queue_of(loop) if loop is not None else None
-            except Exception:
-                guard.failed("find what waits in a loop")
-            if self._queue is None:
-                self.queue_of = None
-        return self._queue
 
     def begin_run(self, now: float) -> None:
         """The loop begins to run again, on this thread: nobody has read its clocks since it stopped.
@@ -303,44 +279,6 @@ class Monitor:
             delays = (*delays, watchdog.lateness.explain_missing(due, now, queued, before_due))
         return Evidence(looks, before, end, delays, self.collections, baseline, throttled)
 
-    def waiting(self, now: float) -> Iterator[Waiting]:
-        """Who waits for the running callback; call it on the loop's thread, once, when it ends.
-
-        Args:
-            now: ``perf_counter``.
-        """
-        aftermath = self._aftermath()
-        foreseen, self.foreseen = self.foreseen, None
-        return aftermath.waiting(now, foreseen) if aftermath is not None else iter(())
-
-    def foresee(self, started: float, now: float) -> Foreseen | None:
-        """Find the timers that the running callback will have made wait; call it on the watchdog's thread.
-
-        Loops have no order of them that could be read, and what is told of them lies all over the memory: to
-        look for them takes longer than the rest of what is done when a callback has ended. A callback that
-        waits, and does not compute, loses nothing by it.
-
-        Args:
-            started: ``perf_counter`` at the callback's start.
-            now: ``perf_counter``.
-
-        Returns:
-            What was found now; ``None`` where nothing had to be looked for.
-        """
-        queue, foreseen, lasted = self._queue, self.foreseen, now - started
-        if queue is None or (
-            foreseen is not None and foreseen.started == started and foreseen.until >= now + lasted
-        ):
-            return None
-        from otel_loopblock.delayed.queue import Foreseen
-
-        until = now + 3 * lasted  # found again each time that it has lasted twice as long
-        foreseen = self.foreseen = Foreseen(started, until, queue.upcoming(until))
-        if self.is_over(started):  # nobody asks for it any more: it must not be kept until the next block
-            self.foreseen = None
-            return None
-        return foreseen
-
     def is_over(self, started: float) -> bool:
         """Whether the callback that began then has come to its end.
 
@@ -352,32 +290,8 @@ class Monitor:
         """
         return self.started != started or self.ended == started
 
-    def follow(self, ended: float, follower: Follower) -> None:
-        """Tell ``follower`` who else had to wait for the callback that just ended.
-
-        Args:
-            ended: ``perf_counter`` at its end.
-            follower: is told on the loop's thread, in the next turns of the loop.
-        """
-        aftermath = self._aftermath()
-        if aftermath is None:
-            follower.ended()
-        else:
-            aftermath.follow(self, ended, self.turns, follower)
-
-    def _aftermath(self) -> Aftermath | None:
-        aftermath = self.aftermath
-        if aftermath is None or aftermath.started != self.started:
-            queue = self.queue
-            if queue is None:
-                return None
-            from otel_loopblock.delayed.aftermath import Aftermath  # here: in tests nobody asks
-
-            aftermath = self.aftermath = Aftermath(queue, self.started)
-        return aftermath
-
     def callback_ended(self, ended: float, callback: Any, context: Context | None, turns: int) -> None:
-        """Report the callback that just ended over the threshold; a shorter one only aftermaths are told of.
+        """Report the callback that just ended over the threshold; a shorter one only followers are told of.
 
         One of ours is no block of the application's and is not reported. Never raises.
 
@@ -391,8 +305,8 @@ class Monitor:
         started = self.started
         if started == 0.0:  # the loop was run again from within
             return
-        for aftermath in self.following:
-            aftermath.callback_ended(callback)
+        for each in self.following:
+            each.callback_ended(callback)
         if ended - started < self.registry.threshold_s or is_our_callback(callback):
             return
         self.ended = started  # before the listeners fetch what was left for them
@@ -403,7 +317,6 @@ class Monitor:
             self.report(ended, Target(callback, task_of(callback)), context)
         except Exception:
             guard.failed("report a block")
-        self.aftermath = None
 
     def report(self, ended: float, target: Target, context: Context | None) -> None:
         """Tell the listeners of the callback that began at ``started`` and was over the threshold."""

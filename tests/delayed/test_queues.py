@@ -12,10 +12,8 @@ from time import perf_counter
 
 import pytest
 
-from otel_loopblock import guard
 from otel_loopblock.delayed import asyncio_queue, uvloop_queue
 from otel_loopblock.delayed.arrivals import behind
-from otel_loopblock.runtime import registry
 from tests.conftest import LOOPS
 
 variable = contextvars.ContextVar("variable", default=None)
@@ -288,50 +286,3 @@ def test_timers_of_uvloop_found_before_are_told_if_they_are_due_and_not_cancelle
         loop.close()
 
     assert [each[0] for each in told] == [in_it]
-
-
-def test_monitor_of_each_loop_has_its_queue(telemetry, run, loop_kind):
-    telemetry.instrument()
-
-    async def main():
-        await asyncio.sleep(0)
-        (monitor,) = registry.monitors()
-        return type(monitor.queue).__name__
-
-    assert run(main()) == {"asyncio": "AsyncioQueue", "uvloop": "UvloopQueue"}[loop_kind]
-
-
-def test_block_is_reported_where_what_waits_cannot_be_found(telemetry, run):
-    telemetry.instrument()
-
-    async def main():
-        await asyncio.sleep(0)
-        (monitor,) = registry.monitors()
-        monitor.queue_of = lambda loop: 1 // 0
-        time.sleep(0.03)
-        await asyncio.sleep(0)
-        time.sleep(0.03)
-        await asyncio.sleep(0)
-        return monitor.queue
-
-    assert run(main()) is None
-    assert guard.failures.pop("find what waits in a loop") == 1
-    assert not guard.failures
-    assert len(telemetry.spans("event_loop.blocked")) == 2
-
-
-def test_uninstrumenting_ends_an_aftermath(telemetry, run):
-    from otel_loopblock import LoopBlockInstrumentor
-
-    telemetry.instrument()
-
-    async def main():
-        loop = asyncio.get_running_loop()
-        await asyncio.sleep(0)
-        (monitor,) = registry.monitors()
-        loop.call_soon(time.sleep, 0.03)
-        loop.call_soon(LoopBlockInstrumentor().uninstrument)
-        await asyncio.sleep(0.02)
-        return monitor.following
-
-    assert run(main()) == ()

@@ -44,7 +44,7 @@ def within(telemetry, run):
             await asyncio.sleep(0)
             registry.watchdog.stop()  # it would look as well
             (running,) = monitor.state.values()
-            assert monitor.queue is not None
+            assert running.search._queue is not None
             function(monitor, running)
             monitor.started = time.perf_counter()
 
@@ -63,9 +63,9 @@ def test_timers_found_too_late_are_not_kept(within, ends, monkeypatch):
     def look(monitor, running):
         (emitter,) = registry.listeners
         started = monitor.started
-        monkeypatch.setattr(type(monitor.queue), "upcoming", lambda self, until: ends(monitor) or [])
+        monkeypatch.setattr(type(running.search._queue), "upcoming", lambda self, until: ends(monitor) or [])
         _elsewhere(emitter.callback_running, monitor, started, started + 1.0)
-        assert monitor.foreseen is None
+        assert running.search.take_foreseen() is None
         assert running.ahead[0] != started
 
     within(look)

@@ -1,0 +1,84 @@
+"""The search for who waited: the queue is chosen by the loop, and one that cannot be found harms nobody."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+
+from otel_loopblock import LoopBlockInstrumentor, guard
+from otel_loopblock.delayed import asyncio_queue, uvloop_queue
+from otel_loopblock.delayed.aftermath import Aftermath, aftermaths
+from otel_loopblock.delayed.search import Search
+from otel_loopblock.runtime import registry
+
+
+def test_queue_is_chosen_by_the_loop(telemetry, run, loop_kind):
+    telemetry.instrument()
+
+    async def main():
+        await asyncio.sleep(0)
+        (monitor,) = registry.monitors()
+        return type(Search()._find_queue(monitor)).__name__
+
+    assert run(main()) == {"asyncio": "AsyncioQueue", "uvloop": "UvloopQueue"}[loop_kind]
+
+
+def test_nothing_is_looked_for_where_nobody_can_tell_who_waited(telemetry, run):
+    telemetry.instrument()
+
+    async def main():
+        await asyncio.sleep(0)
+        (monitor,) = registry.monitors()
+        search, found = Search(), []
+        for turns in (2, 0):
+            monitor.turns = turns
+            found.append(search.begin(monitor, monitor.started))
+        return found
+
+    found, none = run(main())
+
+    assert isinstance(found, Aftermath)
+    assert none is None
+
+
+def test_block_is_reported_where_what_waits_cannot_be_found(telemetry, run, loop_kind, monkeypatch):
+    telemetry.instrument()
+    asked = []
+
+    def fail(loop):
+        asked.append(loop)
+        raise ZeroDivisionError
+
+    monkeypatch.setattr({"asyncio": asyncio_queue, "uvloop": uvloop_queue}[loop_kind], "of", fail)
+
+    async def main():
+        await asyncio.sleep(0)
+        for _ in range(2):
+            time.sleep(0.03)
+            await asyncio.sleep(0)
+
+    run(main())
+
+    assert len(asked) == 1
+    assert guard.failures.pop("find what waits in a loop") == 1
+    assert not guard.failures
+    assert len(telemetry.spans("event_loop.blocked")) == 2
+
+
+def test_uninstrumenting_ends_an_aftermath(telemetry, run):
+    telemetry.instrument()
+
+    async def main():
+        loop = asyncio.get_running_loop()
+        await asyncio.sleep(0)
+        (monitor,) = registry.monitors()
+        loop.call_soon(time.sleep, 0.03)
+        loop.call_soon(lambda: seen.append(len(aftermaths(monitor))))
+        loop.call_soon(LoopBlockInstrumentor().uninstrument)
+        await asyncio.sleep(0.02)
+        return monitor.following
+
+    seen = []
+
+    assert run(main()) == ()
+    assert seen == [1]
