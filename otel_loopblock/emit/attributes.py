@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 from opentelemetry import trace
 from opentelemetry.semconv.attributes.code_attributes import (
@@ -12,11 +12,9 @@ from opentelemetry.semconv.attributes.code_attributes import (
     CODE_LINE_NUMBER,
     CODE_STACKTRACE,
 )
+from opentelemetry.trace import SpanContext
 
 from otel_loopblock.explain.block import Block
-
-if TYPE_CHECKING:
-    from otel_loopblock.emit.victims import Culprit
 
 BLOCKED: Final = "event_loop.blocked"
 """Name of the event, the log event and the span of a block."""
@@ -81,15 +79,17 @@ def of_block(block: Block, stacktrace: str | None, delayed_requests: int | None 
     return attributes
 
 
-def of_delay(culprit: Culprit, route: str | None, delay_s: float) -> dict[str, Value]:
+def of_delay(
+    block: Block, carrier: SpanContext | None, route: str | None, delay_s: float
+) -> dict[str, Value]:
     """The attributes of ``event_loop.delayed``.
 
     Args:
-        culprit: who made the request wait.
-        route: ``http.route`` of that request.
-        delay_s: how long at most.
+        block: what made the request wait.
+        carrier: the span that leads to it, or an invalid one; ``None`` for a block that is not reported.
+        route: ``http.route`` of the request that blocked.
+        delay_s: how long the other one waited at most.
     """
-    block, carrier = culprit.observed.block, culprit.carrier
     attributes: dict[str, Value] = {DELAY_MAX: delay_s, CAUSE: block.cause}
     if block.culprit is not None:
         attributes[CODE_FUNCTION_NAME] = block.culprit.function

@@ -96,14 +96,14 @@ class Delays:
             late, began_unix_ns = annotations.of(victim[2], start_unix_ns(span))
             if report == "event":
                 add_event(span, attributes.DELAYED, late, began_unix_ns)
-                annotations.add_link(victim)
+                _link(victim, annotations.link)
                 continue
             # A span of our own cannot show the wait of a request whose own span begins after it.
             as_span = report in ("span", "all") and began_unix_ns < culprit.unix_ns(culprit.ended_s)
             if report == "all" or (report == "span" and not as_span):
                 add_event(span, attributes.DELAYED, late, began_unix_ns)
             if report != "log":
-                annotations.add_link(victim)
+                _link(victim, annotations.link)
             if as_span or report in ("log", "all"):
                 self._defer(self._later(victim, culprit, late, began_unix_ns, as_span))
 
@@ -183,13 +183,15 @@ class Annotations:
         culprit, delay_s = self._culprit, steps * self._step_s
 
         def describe() -> Mapping[str, attributes.Value]:
-            return attributes.of_delay(culprit, route_and_name(culprit.span)[0], delay_s)
+            route = route_and_name(culprit.span)[0]
+            return attributes.of_delay(culprit.observed.block, culprit.carrier, route, delay_s)
 
         alike = self._alike[steps] = LateAttributes(describe), self._ended_unix_ns - int(1e9 * delay_s)
         return alike
 
-    def add_link(self, victim: Victim) -> None:
-        """Link the request's span to the culprit's, where that one is exported."""
-        if self.link is not None:
-            span, root, _, _ = victim
-            add_link(root if root.is_recording() else span, self.link)
+
+def _link(victim: Victim, link: Link | None) -> None:
+    """Link the request's span to the culprit's, where that one is exported."""
+    if link is not None:
+        span, root, _, _ = victim
+        add_link(root if root.is_recording() else span, link)

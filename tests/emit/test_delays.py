@@ -8,7 +8,7 @@ from opentelemetry.trace import SpanContext, TraceFlags
 
 from otel_loopblock.config import Config
 from otel_loopblock.emit.delays import Annotations, Delays
-from otel_loopblock.emit.late import add_event
+from otel_loopblock.emit.late import add_event, add_link
 from tests.emit.test_victims import CULPRIT, root_span
 
 SAMPLED = SpanContext(1, 2, is_remote=False, trace_flags=TraceFlags(TraceFlags.SAMPLED))
@@ -66,7 +66,7 @@ def test_events_are_the_same_however_they_were_added():
     spans = [root_span() for _ in range(3)]
     for number, span in enumerate(spans):
         add_delayed(annotations, span, 1000 + number)
-        annotations.add_link((span, span, None, 1))
+        add_link(span, annotations.link)
 
     assert [dict(span.events[0].attributes) for span in spans] == [dict(spans[0].events[0].attributes)] * 3
     assert [span.events[0].name for span in spans] == ["event_loop.delayed"] * 3
@@ -89,7 +89,6 @@ def test_culprit_that_is_not_sampled_is_named_and_not_linked():
     annotations = Annotations(CULPRIT._replace(carrier=unsampled))
     span = root_span()
     add_delayed(annotations, span, 1000)
-    annotations.add_link((span, span, None, 1))
 
     assert span.events[0].attributes["event_loop.block.span_id"] == "0000000000000002"
-    assert not span.links
+    assert annotations.link is None
