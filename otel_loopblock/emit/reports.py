@@ -21,7 +21,8 @@ from otel_loopblock.config import Config
 from otel_loopblock.emit import attributes, words
 from otel_loopblock.emit.attributes import Value
 from otel_loopblock.emit.context import is_valid, parent_for, route_and_name
-from otel_loopblock.emit.late import LateAttributes, add_event
+from otel_loopblock.emit.events import add_event
+from otel_loopblock.emit.late import LateAttributes
 from otel_loopblock.emit.limits import Interval, Rate
 from otel_loopblock.emit.metrics import SCOPE, Instruments
 from otel_loopblock.explain.block import Block, Observed

@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 from collections import deque
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from opentelemetry.attributes import BoundedAttributes
 from opentelemetry.sdk.trace import Event, Span
 from opentelemetry.trace import Link, SpanContext
 
+from otel_loopblock.emit.annotations import Annotations
 from otel_loopblock.emit.attributes import DELAYED
-
-if TYPE_CHECKING:
-    from otel_loopblock.emit.delays import Annotations
-    from otel_loopblock.emit.late import LateAttributes
-    from otel_loopblock.emit.victims import Victim
+from otel_loopblock.emit.late import LateAttributes
+from otel_loopblock.emit.victims import Victim
 
 _add_event, _add_link = Span.add_event, Span.add_link
 
