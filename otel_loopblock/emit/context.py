@@ -14,7 +14,7 @@ from opentelemetry.context import Context
 from opentelemetry.trace import NonRecordingSpan, Span, SpanContext
 
 ROOT = "_loopblock_root"
-"""Where a span keeps its local root (see emit/span_start.py); a local root keeps nothing."""
+"""Where a span keeps its local root (see emit/span_hooks.py); a local root keeps nothing."""
 
 
 def local_root(span: Any) -> Any:

@@ -25,8 +25,7 @@ if TYPE_CHECKING:
 
 _WITH = (
     ("uvloop", "otel_loopblock.hooks.uvloop"),
-    ("opentelemetry.sdk.trace", "otel_loopblock.emit.span_start"),
-    ("opentelemetry.sdk.trace", "otel_loopblock.emit.span_end"),
+    ("opentelemetry.sdk.trace", "otel_loopblock.emit.span_hooks"),
 )
 """A module, and the hook that is imported with it: most test suites have neither uvloop nor an SDK."""
 

@@ -17,7 +17,7 @@ import otel_loopblock
 from otel_loopblock import guard
 from otel_loopblock.delayed import aftermath
 from otel_loopblock.demo import shop
-from otel_loopblock.emit import emitter, span_end
+from otel_loopblock.emit import emitter, span_hooks
 from otel_loopblock.explain.block import _from_target
 from otel_loopblock.explain.own_code import OwnCode
 from otel_loopblock.explain.stack import Stacks, find
@@ -211,7 +211,7 @@ def raw(function, module=None):
 OURS = raw(aftermath.Aftermath._next_turn), raw(monitor.Monitor.callback_ended)
 STDLIB = raw(json.dumps)
 OWN = raw(stall)
-HOOK = raw(span_end.install)
+HOOK = raw(span_hooks.install)
 
 
 def placed(frames, call=None, paths=()):
