@@ -10,6 +10,7 @@ from opentelemetry.instrumentation.instrumentor import BaseInstrumentor
 from otel_loopblock.config import Config
 from otel_loopblock.emit.emitter import Emitter
 from otel_loopblock.explain.advice import AdviceTable
+from otel_loopblock.hooks import unhooked
 from otel_loopblock.package import _instruments
 from otel_loopblock.runtime import registry
 
@@ -62,13 +63,20 @@ class LoopBlockInstrumentor(BaseInstrumentor):  # type: ignore[misc]
         table = AdviceTable()
         table.load_entry_points()
         table.register(config.advice)
-        self._emitter = Emitter(config, registry, table=table, **providers)
+        self._emitter = Emitter(
+            config,
+            monitors=registry.monitors,
+            unknown=lambda loop: unhooked.found(loop, registry),
+            table=table,
+            **providers,
+        )
         self._emitter.begin()
         registry.add(self._emitter)
 
     def _uninstrument(self, **kwargs: Any) -> None:
         emitter, self._emitter = self._emitter, None
         if emitter is not None:
+            emitter.release_spans()
             registry.remove(emitter)
             emitter.end()
 

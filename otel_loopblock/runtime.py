@@ -51,9 +51,6 @@ class Listener(Protocol):
     def callback_running(self, monitor: Monitor, started: float, now: float) -> None:
         """A callback has run for more than a quarter of the threshold; called on the watchdog's thread."""
 
-    def span_ending(self, monitor: Monitor, span: Any, ended: float, end_time: int | None) -> None:
-        """A span ends on the loop's thread while a callback runs that is over the threshold."""
-
     def lag_measured(self, monitor: Monitor, lag_s: float) -> None:
         """A heartbeat ran ``lag_s`` late; called on the loop's thread."""
 

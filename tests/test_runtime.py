@@ -42,9 +42,6 @@ class Listener:
     def lag_measured(self, monitor, lag_s):
         self._tell("lag")
 
-    def span_ending(self, monitor, span, ended, end_time):
-        pass
-
 
 @pytest.fixture
 def listening():

@@ -9,7 +9,7 @@ from __future__ import annotations
 import time
 from contextvars import Context as PythonContext
 from time import perf_counter
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from opentelemetry import context, trace
 from opentelemetry._logs import LoggerProvider
@@ -19,7 +19,7 @@ from opentelemetry.trace import Span, SpanContext, TracerProvider
 from otel_loopblock.config import Config
 from otel_loopblock.delayed.aftermath import Aftermath
 from otel_loopblock.delayed.search import Search
-from otel_loopblock.emit import attributes
+from otel_loopblock.emit import attributes, span_hooks
 from otel_loopblock.emit.context import (
     context_of,
     current_span,
@@ -30,8 +30,9 @@ from otel_loopblock.emit.context import (
 )
 from otel_loopblock.emit.delays import Delays
 from otel_loopblock.emit.limits import Distinct
-from otel_loopblock.emit.metrics import SCOPE, instruments
+from otel_loopblock.emit.metrics import SCOPE, Monitors, instruments
 from otel_loopblock.emit.reports import Reports
+from otel_loopblock.emit.span_hooks import Unknown
 from otel_loopblock.emit.victims import Ahead, Culprit, Victims, read_ahead
 from otel_loopblock.emit.worker import Worker
 from otel_loopblock.explain.advice import AdviceTable
@@ -40,15 +41,13 @@ from otel_loopblock.explain.explainer import Explainer
 from otel_loopblock.explain.own_code import OwnCode
 from otel_loopblock.explain.stack import Stacks
 from otel_loopblock.explain.stretches import Charges, Stretch
+from otel_loopblock.hooks.patches import Patches
 from otel_loopblock.naming import is_our_callback
 from otel_loopblock.version import __version__
 from otel_loopblock.watch.evidence import Evidence
 from otel_loopblock.watch.looks import running_elsewhere, running_target
+from otel_loopblock.watch.monitor import Monitor
 from otel_loopblock.watch.target import Target
-
-if TYPE_CHECKING:
-    from otel_loopblock.runtime import Registry
-    from otel_loopblock.watch.monitor import Monitor
 
 MAX_SEEN = 32
 """Looks at the current span per callback: they end where blocks are reported as hanging."""
@@ -100,7 +99,8 @@ class Emitter:
 
     Args:
         config: the options.
-        registry: knows the monitors.
+        monitors: the monitors of the loops that are alive.
+        unknown: is told of a running loop that has no monitor.
         tracer_provider: for spans of our own; the global one, looked up when needed, for ``None``.
         meter_provider: likewise for metrics.
         logger_provider: likewise for log events.
@@ -110,8 +110,9 @@ class Emitter:
     def __init__(
         self,
         config: Config,
-        registry: Registry,
         *,
+        monitors: Monitors,
+        unknown: Unknown,
         tracer_provider: TracerProvider | None = None,
         meter_provider: MeterProvider | None = None,
         logger_provider: LoggerProvider | None = None,
@@ -124,7 +125,9 @@ class Emitter:
         self.worker = Worker()
         """Has the thread that deferred work is done on."""
         self._config = config
-        self._registry = registry
+        self._monitors = monitors
+        self._unknown = unknown
+        self._patches = Patches()
         stacks = Stacks(OwnCode(config.app_paths), table.lookup, config.stack_depth)
         self._explainer = Explainer(stacks, table, config.threshold_s)
         tracer = (
@@ -155,8 +158,23 @@ class Emitter:
         )
 
     def begin(self) -> None:
-        """Let the gauges observe; after this the registry may call."""
-        self._instruments.monitors = self._registry.monitors
+        """Hook spans and let the gauges observe; after this the registry may call."""
+        self._patches.when_imported("opentelemetry.sdk.trace", self._hook_spans)
+        self._instruments.threshold_s = self.threshold_s
+        self._instruments.monitors = self._monitors
+
+    def _hook_spans(self, sdk: Any) -> None:
+        span_hooks.install(
+            self._patches,
+            sdk,
+            threshold_s=self.threshold_s,
+            charge=self.span_ending,
+            unknown=self._unknown,
+        )
+
+    def release_spans(self) -> None:
+        """Take the hooks on spans away. First of all: a span that ends later would leave something behind."""
+        self._patches.restore()
 
     def end(self) -> None:
         """Let the gauges observe nothing any more, and deliver what is pending, for a second at most."""

@@ -42,6 +42,8 @@ class Instruments:
         )
         self.monitors: Monitors = tuple
         """Where the gauges look; nothing is observed while nobody is instrumented."""
+        self.threshold_s = 0.0
+        """From when on a callback is a block, in seconds."""
         self._busy: weakref.WeakKeyDictionary[Monitor, tuple[float, float]] = weakref.WeakKeyDictionary()
         self.lag = meter.create_histogram(
             "event_loop.lag",
@@ -120,7 +122,7 @@ class Instruments:
             for monitor in self.monitors():
                 started = monitor.started
                 age = now - started if started != 0.0 else 0.0
-                ongoing = age if age >= monitor.registry.threshold_s else 0.0
+                ongoing = age if age >= self.threshold_s else 0.0
                 longest[monitor.loop_type] = max(ongoing, longest.get(monitor.loop_type, 0.0))
         except Exception:
             guard.failed("observe an ongoing block")

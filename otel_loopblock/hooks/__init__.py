@@ -1,4 +1,4 @@
-"""What is put in the way of loops and spans, and taken away again: one file per mechanism.
+"""What is put in the way of loops, and taken away again: one file per mechanism.
 
 The functions that run on every callback stand in :mod:`~otel_loopblock.hooks.asyncio` and
 :mod:`~otel_loopblock.hooks.uvloop`; they know nothing of OpenTelemetry.
@@ -23,11 +23,8 @@ if TYPE_CHECKING:
     from otel_loopblock.runtime import Registry
 
 
-_WITH = (
-    ("uvloop", "otel_loopblock.hooks.uvloop"),
-    ("opentelemetry.sdk.trace", "otel_loopblock.emit.span_hooks"),
-)
-"""A module, and the hook that is imported with it: most test suites have neither uvloop nor an SDK."""
+_WITH = (("uvloop", "otel_loopblock.hooks.uvloop"),)
+"""A module, and the hook that is imported with it: most test suites have no uvloop."""
 
 
 class Hooks:

@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterable
 from contextvars import Context
 from functools import lru_cache
 from time import perf_counter
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from otel_loopblock.naming import is_our_callback
 from otel_loopblock.runtime import registry
@@ -232,9 +232,6 @@ class Detection:
             monitor.collected(began, now), now - began, self.threshold_s
         ):
             notice(None)
-
-    def span_ending(self, monitor: Monitor, span: Any, ended: float, end_time: int | None) -> None:
-        """Nothing: spans do not matter here."""
 
     def lag_measured(self, monitor: Monitor, lag_s: float) -> None:
         """Nothing: no heartbeat was asked for."""

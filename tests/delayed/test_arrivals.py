@@ -14,6 +14,7 @@ from opentelemetry.trace import SpanKind
 
 from otel_loopblock import guard
 from otel_loopblock.delayed import arrivals
+from otel_loopblock.emit.emitter import Emitter
 from otel_loopblock.runtime import registry
 from tests.delayed.test_tcp import tcp_pair
 
@@ -328,15 +329,14 @@ def test_callbacks_are_told_only_as_long_as_an_aftermath_lasts(telemetry, run, m
 
 
 def test_spans_that_end_in_short_callbacks_of_an_aftermath_are_not_looked_at(telemetry, run, monkeypatch):
-    telemetry.instrument(threshold_ms=60)
     ended = []
-    (listener,) = registry.listeners
-    charge = listener.span_ending
+    charge = Emitter.span_ending
     monkeypatch.setattr(
-        listener,
+        Emitter,
         "span_ending",
-        lambda monitor, span, *at: (ended.append(span.name), charge(monitor, span, *at)),
+        lambda self, monitor, span, *at: (ended.append(span.name), charge(self, monitor, span, *at)),
     )
+    telemetry.instrument(threshold_ms=60)
 
     def work(left):
         with telemetry.tracer.start_as_current_span("short"):

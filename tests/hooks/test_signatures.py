@@ -16,7 +16,6 @@ from opentelemetry import context as otel_context
 from opentelemetry.sdk.trace import Span, TracerProvider
 
 from otel_loopblock import LoopBlockInstrumentor
-from otel_loopblock.testing import detect_blocking
 
 
 class Protocol(asyncio.Protocol):
@@ -99,12 +98,9 @@ def instance(loop):
 @pytest.fixture
 def hooks():
     """A function that puts the hooks in place, for protocols of :class:`Protocol` as well."""
-    detections = []
 
     def install():
-        detection = detect_blocking(500, raise_on_block=False)
-        detection.__enter__()
-        detections.append(detection)
+        LoopBlockInstrumentor().instrument(threshold_ms=500, heartbeat_interval_ms=0)
         loop = uvloop.new_event_loop()
         loop.run_until_complete(serve(loop))
         loop.close()
@@ -116,8 +112,8 @@ def hooks():
         server.close()
 
     yield install
-    for detection in detections:
-        detection.__exit__(None, None, None)
+    if LoopBlockInstrumentor().is_instrumented_by_opentelemetry:
+        LoopBlockInstrumentor().uninstrument()
 
 
 def said_of(function):
