@@ -7,6 +7,7 @@ import json
 import re
 import subprocess
 import sys
+from importlib.util import find_spec
 
 import pytest
 
@@ -122,12 +123,12 @@ def test_tests_that_do_not_block_pay_for_no_more_than_is_needed_to_see_it(pytest
     (called,) = [line for line in result.outlines if "CALLED" in line]
     modules = set(re.findall(r"'([^']+)'", imported))
     assert {"otel_loopblock.hooks.asyncio", "otel_loopblock.watch.watchdog"} <= modules
-    assert not {
-        name for name in modules if name.startswith(("opentelemetry", "wrapt", "otel_loopblock.emit"))
-    }
-    unneeded = "aftermath arrival block charge config testing.baseline testing.builder testing.judge"
-    hooks = "asyncio_queue probe protocols running span_end span_start uvloop uvloop_queue"
+    rooms = ("opentelemetry", "wrapt", *(f"otel_loopblock.{name}" for name in ("delayed", "emit", "explain")))
+    assert not {name for name in modules if name.startswith(rooms)}
+    unneeded = "config testing.builder testing.plugin.baseline testing.plugin.judge"
+    hooks = "already_running protocols unhooked uvloop"
     for name in (*unneeded.split(), *(f"hooks.{name}" for name in hooks.split())):
+        assert find_spec(f"otel_loopblock.{name}") is not None
         assert f"otel_loopblock.{name}" not in modules
     assert re.findall(r"'([^']+)'", called) == ["loopblock-reporter", "loopblock-watcher"]
 
@@ -142,7 +143,7 @@ def test_tests_are_counted_in_a_report_without_a_block(suite, pytester):
 def test_modules_of_the_package_are_imported_as_any_others(pytester):
     pytester.makepyfile(
         """
-        from otel_loopblock.testing import baseline
+        from otel_loopblock.testing.plugin import baseline
 
         def test_loader():
             assert type(baseline.__loader__).__name__ == "SourceFileLoader"
