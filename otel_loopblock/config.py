@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from otel_loopblock.watch.evidence import MAX_SAMPLES
+from otel_loopblock.naming.patterns import check_advice
 
 _logger = logging.getLogger("otel_loopblock")
 
@@ -104,10 +104,9 @@ def _sentences(value: object) -> Mapping[str, str]:
             raise _Rejected(allowed) from None
     if not isinstance(value, Mapping):
         raise _Rejected(allowed)
-    from otel_loopblock.explain.advice import from_option  # here: the table is not needed to watch, and large
-
     try:
-        from_option(value)
+        for pattern, sentence in value.items():
+            check_advice(pattern, sentence)
     except ValueError as error:
         raise _Rejected(f"{allowed}: {error}") from None
     return dict(value)
@@ -134,7 +133,7 @@ class Config:
         True, _boolean, "sample the stack of a blocked loop from a thread; without it no culprit is known"
     )
     stack_depth: int = _option(32, _integer(1), "innermost frames kept in `code.stacktrace`")
-    max_samples: int = _option(MAX_SAMPLES, _integer(2), "stack samples kept per block")
+    max_samples: int = _option(32, _integer(2), "stack samples kept per block")
     max_events_per_second: float = _option(
         100.0, _number(0, above=True), "events, spans and log events per second; metrics are never limited"
     )

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING
 
 from otel_loopblock.naming import is_our_callback
 from otel_loopblock.runtime import registry
-from otel_loopblock.watch.evidence import MAX_SAMPLES, Evidence
+from otel_loopblock.watch.evidence import Evidence
 from otel_loopblock.watch.target import Target
 
 if TYPE_CHECKING:
@@ -53,7 +53,7 @@ class Detection:
 
     heartbeat_interval_s = 0.0
     watchdog = True
-    max_samples = MAX_SAMPLES
+    max_samples = 32
 
     def __init__(
         self,

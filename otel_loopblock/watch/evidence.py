@@ -9,9 +9,6 @@ from collections.abc import Sequence
 from types import CodeType
 from typing import NamedTuple
 
-MAX_SAMPLES = 32
-"""Looks kept per callback, unless the user wants another number."""
-
 MAX_DELAYS = 64
 """Kept per callback."""
 

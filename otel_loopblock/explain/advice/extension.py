@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Mapping
 from importlib.metadata import EntryPoint, entry_points
 from typing import get_args
 
 from otel_loopblock.explain.advice.known import Kind, KnownCall
+from otel_loopblock.naming.patterns import check_advice
 
 ENTRY_POINT_GROUP = "otel_loopblock_advice"
 """Each entry point of this group loads to :class:`KnownCall` records, or to a mapping pattern -> sentence."""
-
-_PATTERN = re.compile(r"[\w*?\[\]!<>-]+(\.[\w*?\[\]!<>-]+)*")
 
 
 def from_option(mapping: Mapping[str, str]) -> tuple[KnownCall, ...]:
@@ -37,12 +35,7 @@ def checked(entry: object) -> KnownCall:
     """
     if not isinstance(entry, KnownCall):
         raise ValueError(f"advice entry must be a KnownCall, not {entry!r}")
-    if not isinstance(entry.pattern, str) or not _PATTERN.fullmatch(entry.pattern):
-        raise ValueError(
-            f"advice for {entry.pattern!r}: the key must be a dotted name such as 'mylib.call' or 'mylib.*'"
-        )
-    if not isinstance(entry.instead, str) or not entry.instead.strip():
-        raise ValueError(f"advice for {entry.pattern!r}: the value must be a sentence, not {entry.instead!r}")
+    check_advice(entry.pattern, entry.instead)
     if entry.kind not in get_args(Kind):
         allowed = ", ".join(get_args(Kind))
         raise ValueError(f"advice for {entry.pattern!r}: kind must be one of {allowed}, not {entry.kind!r}")
