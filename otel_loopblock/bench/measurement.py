@@ -147,14 +147,14 @@ def _exported(receiver: ReceiverProcess, since_unix_ns: int) -> list[Metric]:
 
 
 def _start(stack: contextlib.ExitStack, plan: Plan, loop: str, receiver: ReceiverProcess) -> ServiceProcess:
-    environ = dict(service_environment(receiver.endpoint, threshold_ms=10.0, service_name="bench"))
+    environ = dict(
+        service_environment(
+            receiver.endpoint, threshold_ms=10.0, service_name="bench", app_paths=plan.app_paths
+        )
+    )
     # Spans would cost the server time that is not the application's; the blocks are in the metrics.
     environ["OTEL_TRACES_EXPORTER"] = "none"
     environ["OTEL_PYTHON_LOOPBLOCK_LOG_INTERVAL_MS"] = "3600000"
-    if plan.app_paths:
-        environ["OTEL_PYTHON_LOOPBLOCK_APP_PATHS"] = ",".join(map(str, plan.app_paths))
-    else:
-        del environ["OTEL_PYTHON_LOOPBLOCK_APP_PATHS"]
     service = ServiceProcess(plan.app, loop=loop, environ=environ, health=plan.probe, port=plan.port)
     try:
         return stack.enter_context(service)

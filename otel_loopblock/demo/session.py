@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
+from pathlib import Path
 
 from rich.console import Console
 
@@ -21,6 +22,8 @@ from otel_loopblock.local.statistics import histogram_between
 from otel_loopblock.local.telemetry import Metric, Span
 
 APP = "otel_loopblock.demo.app:app"
+APP_PATHS = (Path(__file__).parent,)
+"""Its code is part of this package, which by default is never the application's own."""
 SERVICE_NAME = "otel-loopblock-demo"
 ARRIVAL_TIMEOUT_S = 8.0
 """How long telemetry may take from the service to the receiver; exports are much more frequent."""
@@ -39,7 +42,7 @@ def observe(console: Console, *, loop: str, threshold_ms: float, duration_s: flo
         RuntimeError: the receiver or the service did not start.
     """
     with receiver_started(console) as receiver:
-        environ = service_environment(receiver.endpoint, threshold_ms=threshold_ms, service_name=SERVICE_NAME)
+        environ = _environment(receiver.endpoint, threshold_ms)
         with service_started(console, ServiceProcess(APP, loop=loop, environ=environ)) as service:
             before, after = _both_loads(console, service, duration_s, receiver)
             with step(console, "collect the telemetry"):
@@ -76,13 +79,19 @@ def feed(
     """
     settings = collector_settings()
     environ = {
-        **service_environment(endpoint, threshold_ms=threshold_ms, service_name=SERVICE_NAME),
+        **_environment(endpoint, threshold_ms),
         **settings,
     }
     service = ServiceProcess(APP, loop=loop, environ=environ)
     with service_started(console, service):
         before, after = _both_loads(console, service, duration_s)
     return before, after, service.output()
+
+
+def _environment(endpoint: str, threshold_ms: float) -> Mapping[str, str]:
+    return service_environment(
+        endpoint, threshold_ms=threshold_ms, service_name=SERVICE_NAME, app_paths=APP_PATHS
+    )
 
 
 @contextmanager

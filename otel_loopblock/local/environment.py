@@ -1,9 +1,9 @@
-"""The environments of the processes that the demonstration starts."""
+"""The environments of the services that are started here, and of what puts load on them."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 KEPT_FOR_A_COLLECTOR = ("OTEL_EXPORTER_OTLP_", "OTEL_RESOURCE_ATTRIBUTES")
@@ -26,15 +26,18 @@ def uninstrumented_environment() -> dict[str, str]:
     return environment
 
 
-def service_environment(endpoint: str, *, threshold_ms: float, service_name: str) -> Mapping[str, str]:
-    """The environment of the demonstration's service.
+def service_environment(
+    endpoint: str, *, threshold_ms: float, service_name: str, app_paths: Sequence[Path] = ()
+) -> Mapping[str, str]:
+    """The environment of an instrumented service.
 
     Args:
         endpoint: base URL of the OTLP receiver.
         threshold_ms: from which a callback is a block.
         service_name: the resource attribute ``service.name``.
+        app_paths: folders of its own code, where they cannot be told from the path alone.
     """
-    return {
+    environment = {
         **uninstrumented_environment(),
         "OTEL_SERVICE_NAME": service_name,
         "OTEL_TRACES_EXPORTER": "otlp",
@@ -48,9 +51,10 @@ def service_environment(endpoint: str, *, threshold_ms: float, service_name: str
         "OTEL_SEMCONV_STABILITY_OPT_IN": "http",  # today's names: http.request.method, not http.method
         "OTEL_PYTHON_LOOPBLOCK_THRESHOLD_MS": f"{threshold_ms:g}",
         "OTEL_PYTHON_LOOPBLOCK_HEARTBEAT_INTERVAL_MS": str(HEARTBEAT_INTERVAL_MS),
-        # Its code is part of this package, which by default is never the application's own.
-        "OTEL_PYTHON_LOOPBLOCK_APP_PATHS": str(Path(__file__).parents[1] / "demo"),
     }
+    if app_paths:
+        environment["OTEL_PYTHON_LOOPBLOCK_APP_PATHS"] = ",".join(map(str, app_paths))
+    return environment
 
 
 def collector_settings() -> Mapping[str, str]:
