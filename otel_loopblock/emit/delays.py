@@ -18,7 +18,7 @@ from otel_loopblock.emit.events import add_event, add_link, add_to_many
 from otel_loopblock.emit.late import LateAttributes
 from otel_loopblock.emit.limits import Distinct
 from otel_loopblock.emit.metrics import SCOPE, Instruments
-from otel_loopblock.emit.victims import Ahead, Culprit, Victim, Victims
+from otel_loopblock.emit.victims import Culprit, Prefetched, Victim, Victims
 from otel_loopblock.version import __version__
 
 BUDGET_S: Final = 0.0005
@@ -62,12 +62,12 @@ class Delays:
         self._tracer = tracer
         self._logger_provider = logger_provider
 
-    def of_a_block(self, lasted_s: float, ahead: Ahead | None = None) -> Victims:
+    def new_victims(self, lasted_s: float, prefetched: Prefetched | None = None) -> Victims:
         """Begin to look for the requests that one callback made wait.
 
         Args:
             lasted_s: how long it was, in seconds.
-            ahead: what has been read of them while it ran.
+            prefetched: what has been read of them while it ran.
         """
         return Victims(
             self._config.max_delayed_requests,
@@ -75,7 +75,7 @@ class Delays:
             lambda culprit: partial(self._annotate, Annotations(culprit), culprit),
             self._defer,
             self._record,
-            ahead,
+            prefetched,
         )
 
     def _annotate(self, annotations: Annotations, culprit: Culprit, victims: list[Victim]) -> None:

@@ -33,7 +33,7 @@ from otel_loopblock.emit.limits import Distinct
 from otel_loopblock.emit.metrics import SCOPE, Monitors, instruments
 from otel_loopblock.emit.reports import Reports
 from otel_loopblock.emit.span_hooks import Unknown
-from otel_loopblock.emit.victims import Ahead, Culprit, Victims, read_ahead
+from otel_loopblock.emit.victims import Culprit, Prefetched, Victims, prefetch
 from otel_loopblock.emit.worker import Worker
 from otel_loopblock.explain.advice import AdviceTable
 from otel_loopblock.explain.block import Block, Observed
@@ -53,17 +53,17 @@ MAX_SEEN = 32
 """Looks at the current span per callback: they end where blocks are reported as hanging."""
 
 
-_NOTHING_AHEAD: tuple[float, Ahead] = 0.0, {}
+_NOTHING_PREFETCHED: tuple[float, Prefetched] = 0.0, {}
 
 
 class _Running:
     """What the emitter keeps of one loop."""
 
     __slots__ = (
-        "ahead",
         "callback",
         "charges",
         "hang_due",
+        "prefetched",
         "reported",
         "search",
         "seen",
@@ -79,7 +79,7 @@ class _Running:
         self.seen_callback = 0.0
         self.seen: list[tuple[float, Span]] = []
         self.hang_due = 0.0
-        self.ahead = _NOTHING_AHEAD
+        self.prefetched = _NOTHING_PREFETCHED
         """The callback, and what was read of the requests that it may make wait."""
 
     def begin(self, callback: float) -> None:
@@ -240,9 +240,9 @@ class Emitter:
         if now - started >= self.threshold_s:  # it will have made others wait, and these be looked for
             foreseen = running.search.foresee(monitor, started, now)
             if foreseen is not None:
-                running.ahead = started, read_ahead(foreseen.timers)
+                running.prefetched = started, prefetch(foreseen.timers)
                 if monitor.is_over(started):  # nobody asks for it any more
-                    running.ahead = _NOTHING_AHEAD
+                    running.prefetched = _NOTHING_PREFETCHED
         if running.seen_callback != started:
             running.seen_callback, running.seen, running.hang_due = started, [], self._hang_after_s
         seen = running.seen  # this list, not the one that takes its place when the callback is over
@@ -275,8 +275,8 @@ class Emitter:
     def _look_for_victims(
         self, aftermath: Aftermath, running: _Running, started: float, ended: float
     ) -> Victims:
-        (callback, ahead), running.ahead = running.ahead, _NOTHING_AHEAD
-        victims = self._delays.of_a_block(ended - started, ahead if callback == started else None)
+        (callback, prefetched), running.prefetched = running.prefetched, _NOTHING_PREFETCHED
+        victims = self._delays.new_victims(ended - started, prefetched if callback == started else None)
         victims.look(aftermath.waiting(perf_counter(), running.search.take_foreseen()))
         return victims
 

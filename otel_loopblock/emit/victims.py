@@ -67,27 +67,27 @@ Annotate = Callable[[list[Victim]], None]
 """Gives requests their events."""
 
 
-Ahead: TypeAlias = "dict[int, tuple[PythonContext, Any, Any, Any, int]]"
+Prefetched: TypeAlias = "dict[int, tuple[PythonContext, Any, Any, Any, int]]"
 """By the id of a context: it, what OpenTelemetry keeps in it, the innermost span there, that one's local
 root, and its trace."""
 
 
-def read_ahead(timers: Iterable[Upcoming]) -> Ahead:
+def prefetch(timers: Iterable[Upcoming]) -> Prefetched:
     """Read the requests that timers are of, while these wait. On any thread.
 
     Whether that is still what the context holds, and whether the span still records, is asked later.
     """
     carrier = variable()
-    ahead: Ahead = {}
+    prefetched: Prefetched = {}
     if carrier is None:
-        return ahead
+        return prefetched
     for _, context, _, _ in islice(timers, MAX_LOOKS):
         carried = context.get(carrier)
         span = span_in(carried) if carried is not None else None
         if span is not None and span.is_recording():
             trace_id = span.get_span_context().trace_id
-            ahead[id(context)] = context, carried, span, local_root(span), trace_id
-    return ahead
+            prefetched[id(context)] = context, carried, span, local_root(span), trace_id
+    return prefetched
 
 
 class Victims:
@@ -100,11 +100,10 @@ class Victims:
         annotate: makes, for a culprit, what gives it to them.
         finish: is called with what is left to do on another thread.
         record: is called for each of them then.
-        ahead: what has been read of them before.
+        prefetched: what has been read of them before.
     """
 
     __slots__ = (
-        "_ahead",
         "_annotate",
         "_arriving",
         "_budget_s",
@@ -116,6 +115,7 @@ class Victims:
         "_left",
         "_looks",
         "_make_annotate",
+        "_prefetched",
         "_record",
         "_rest",
         "_told",
@@ -128,9 +128,9 @@ class Victims:
         annotate: Callable[[Culprit], Annotate],
         finish: Callable[[Callable[[], None]], None],
         record: Record,
-        ahead: Ahead | None = None,
+        prefetched: Prefetched | None = None,
     ) -> None:
-        self._ahead = ahead or {}
+        self._prefetched = prefetched or {}
         self._left = maximum
         self._budget_s = budget_s
         self._make_annotate = annotate
@@ -154,7 +154,7 @@ class Victims:
         """
         found: list[Victim] = []
         known, carrier, looks = self._known, self._carrier, self._looks
-        ahead, found_before = self._ahead, self._found
+        prefetched, found_before = self._prefetched, self._found
         if carrier is None:
             return found
         began = thread_time()
@@ -162,7 +162,7 @@ class Victims:
         for context, task, due in waiting:
             looks += 1
             carried = context.get(carrier)
-            read = ahead.get(id(context))
+            read = prefetched.get(id(context))
             if read is not None and read[1] is carried and read[2].is_recording():
                 _, _, span, root, trace_id = read
                 if id(root) not in found_before:

@@ -184,13 +184,13 @@ def test_timers_and_their_requests_are_looked_for_while_the_callback_runs(
 def test_what_was_read_ahead_for_another_callback_is_not_used(telemetry, run, monkeypatch):
     telemetry.instrument(watchdog=False)
     given = []
-    of_a_block = Delays.of_a_block
+    new_victims = Delays.new_victims
 
-    def begin(self, lasted_s, ahead=None):
-        given.append(ahead)
-        return of_a_block(self, lasted_s, ahead)
+    def begin(self, lasted_s, prefetched=None):
+        given.append(prefetched)
+        return new_victims(self, lasted_s, prefetched)
 
-    monkeypatch.setattr(Delays, "of_a_block", begin)
+    monkeypatch.setattr(Delays, "new_victims", begin)
     own, of_another = {}, {}
 
     async def main():
@@ -199,11 +199,11 @@ def test_what_was_read_ahead_for_another_callback_is_not_used(telemetry, run, mo
         stall(0.03)
         await asyncio.sleep(0)
         (running,) = monitor.state.values()
-        for ahead, started in ((own, monitor.started), (of_another, monitor.started - 1)):
-            running.ahead = started, ahead
+        for prefetched, started in ((own, monitor.started), (of_another, monitor.started - 1)):
+            running.prefetched = started, prefetched
             stall(0.03)
             await asyncio.sleep(0)
-            running.ahead = 0.0, {}
+            running.prefetched = 0.0, {}
 
     run(main())
 

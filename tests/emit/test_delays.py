@@ -15,4 +15,4 @@ def test_time_for_those_who_waited_grows_with_the_block(lasted_s, budget_s):
     nothing = dict.fromkeys(("instruments", "functions", "routes", "tracer", "logger_provider"))
     delays = Delays(Config(), lambda work: None, **nothing)
 
-    assert delays.of_a_block(lasted_s)._budget_s == pytest.approx(budget_s)
+    assert delays.new_victims(lasted_s)._budget_s == pytest.approx(budget_s)

@@ -13,7 +13,7 @@ from opentelemetry.trace import INVALID_SPAN_CONTEXT, SpanKind
 
 from otel_loopblock.emit import victims
 from otel_loopblock.emit.context import ROOT
-from otel_loopblock.emit.victims import AT_ONCE, MAX_LOOKS, Culprit, Victims, read_ahead
+from otel_loopblock.emit.victims import AT_ONCE, MAX_LOOKS, Culprit, Victims, prefetch
 from otel_loopblock.explain.block import Block
 
 tracer = TracerProvider().get_tracer("test")
@@ -50,11 +50,11 @@ CULPRIT = Culprit(
 class Outcome:
     """What :class:`Victims` said."""
 
-    def __init__(self, maximum=100, budget_s=60.0, ahead=None):
+    def __init__(self, maximum=100, budget_s=60.0, prefetched=None):
         self.annotated = []
         self.recorded = []
         self.victims = Victims(
-            maximum, budget_s, lambda culprit: self._annotate, lambda work: work(), self._record, ahead
+            maximum, budget_s, lambda culprit: self._annotate, lambda work: work(), self._record, prefetched
         )
 
     def _annotate(self, victims):
@@ -105,20 +105,22 @@ def upcoming(of_waiting):
 def test_what_was_read_ahead_is_not_read_again(monkeypatch):
     span = root_span()
     own = waiting(span)
-    ahead = read_ahead([upcoming(own)])
+    prefetched = prefetch([upcoming(own)])
     monkeypatch.setattr(victims, "local_root", lambda span: pytest.fail("read again"))
 
-    found = Outcome(ahead=ahead).victims.look(iter([(own[0], None, 100.02), (own[0], None, 100.03)]))
+    found = Outcome(prefetched=prefetched).victims.look(
+        iter([(own[0], None, 100.02), (own[0], None, 100.03)])
+    )
 
     assert found == [(span, span, 100.02, span.get_span_context().trace_id)]
 
 
 def test_context_in_which_another_span_is_current_since_it_was_read_is_read_again():
     own, another = waiting(root_span()), root_span()
-    ahead = read_ahead([upcoming(own)])
+    prefetched = prefetch([upcoming(own)])
     own[0].run(context.attach, trace.set_span_in_context(another, context.Context()))
 
-    found = Outcome(ahead=ahead).victims.look(iter([own]))
+    found = Outcome(prefetched=prefetched).victims.look(iter([own]))
 
     assert [victim[0] for victim in found] == [another]
 
@@ -127,10 +129,10 @@ def test_span_that_has_ended_since_it_was_read_is_looked_for_anew():
     root = root_span()
     inner = tracer.start_span("SELECT", trace.set_span_in_context(root, context.Context()))
     own = waiting(inner)
-    ahead = read_ahead([upcoming(own)])
+    prefetched = prefetch([upcoming(own)])
     inner.end()
     setattr(inner, ROOT, root)
-    outcome = Outcome(ahead=ahead)
+    outcome = Outcome(prefetched=prefetched)
 
     found = outcome.victims.look(iter([own]))
 
@@ -143,9 +145,9 @@ def test_only_so_many_are_read_ahead_and_none_that_record_nothing(monkeypatch):
     nobody = [waiting(ended), waiting(trace.INVALID_SPAN), (contextvars.Context(),)]
     some = [upcoming(waiting(root_span())) for _ in range(5)]
 
-    assert len(read_ahead([*map(upcoming, nobody), *some])) == 5
+    assert len(prefetch([*map(upcoming, nobody), *some])) == 5
     monkeypatch.setattr(victims, "MAX_LOOKS", 4)
-    assert len(read_ahead(some)) == 4
+    assert len(prefetch(some)) == 4
 
 
 def test_ended_spans_and_empty_contexts_are_nobody():

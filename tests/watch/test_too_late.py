@@ -66,7 +66,7 @@ def test_timers_found_too_late_are_not_kept(within, ends, monkeypatch):
         monkeypatch.setattr(type(running.search._queue), "upcoming", lambda self, until: ends(monitor) or [])
         _elsewhere(emitter.callback_running, monitor, started, started + 1.0)
         assert running.search.take_foreseen() is None
-        assert running.ahead[0] != started
+        assert running.prefetched[0] != started
 
     within(look)
 
@@ -75,9 +75,9 @@ def test_requests_read_too_late_are_not_kept(within, ends, monkeypatch):
     def look(monitor, running):
         (emitter,) = registry.listeners
         started = monitor.started
-        monkeypatch.setattr("otel_loopblock.emit.emitter.read_ahead", lambda timers: ends(monitor) or {})
+        monkeypatch.setattr("otel_loopblock.emit.emitter.prefetch", lambda timers: ends(monitor) or {})
         _elsewhere(emitter.callback_running, monitor, started, started + 1.0)
-        assert running.ahead[0] != started
+        assert running.prefetched[0] != started
 
     within(look)
 
