@@ -15,6 +15,7 @@ from queue import Empty, Full, SimpleQueue
 from typing import TypeAlias
 
 from otel_loopblock import guard
+from otel_loopblock.signals import block_signals
 
 THREAD_NAME = "otel-loopblock-worker"
 
@@ -137,6 +138,7 @@ class Worker:
                 self.dropped += 1
 
     def _run(self, queue: SimpleQueue[Work | None], unfinished: deque[None]) -> None:
+        block_signals()
         while True:
             work = queue.get()
             if work is None:

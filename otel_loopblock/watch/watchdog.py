@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from otel_loopblock import guard
 from otel_loopblock.frames import looking
 from otel_loopblock.naming import called_name, is_hook, is_ours, line_number
+from otel_loopblock.signals import block_signals
 from otel_loopblock.watch import cgroup
 from otel_loopblock.watch.evidence import Look, RawFrame, Reading, Watch, queued_between
 from otel_loopblock.watch.lateness import Lateness
@@ -49,6 +50,10 @@ RETRY_S = 1.0
 _COLLECTOR = "otel_loopblock.hooks.gc_pauses"
 
 THREAD_NAME = "otel-loopblock-watchdog"
+
+
+_sleep = time.sleep
+"""As it was at import: a test may put a mock in its place."""
 
 
 class _Life(NamedTuple):
@@ -146,6 +151,7 @@ class Watchdog:
 
     def _run(self, over: threading.Event) -> None:
         try:
+            block_signals()
             while not over.is_set():
                 try:
                     self._watch(over)
@@ -179,7 +185,7 @@ class Watchdog:
                 self.lateness.woke_up_before(moments - 1)
                 check_at = now
             elif tick <= LONG_TICK_S:
-                time.sleep(tick)
+                _sleep(tick)
                 now = perf_counter()
             else:  # a listener with a lower threshold may come meanwhile
                 self._rest(tick, over)
