@@ -1,0 +1,84 @@
+/* What the kernel tells of a thread: its CPU time, and how long it could have run but had no CPU.
+
+   Nothing here gives up the GIL: to get it back could cost the caller a switch interval. */
+
+#include "core.h"
+
+#include <errno.h>
+#include <time.h>
+#if defined(_POSIX_THREAD_CPUTIME) && !defined(__APPLE__)
+#include <pthread.h>
+#define HAVE_THREAD_CLOCK 1
+#endif
+#if defined(__linux__)
+#include <fcntl.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+#endif
+
+#define UNKNOWN_S (-1.0)
+
+double
+clock_seconds(long clock)
+{
+#ifdef HAVE_THREAD_CLOCK
+    struct timespec now;
+    if (clock != NO_CLOCK && clock_gettime((clockid_t)clock, &now) == 0) { /* else its thread has ended */
+        return (double)now.tv_sec + 1e-9 * (double)now.tv_nsec;
+    }
+#endif
+    return UNKNOWN_S;
+}
+
+double
+process_cpu_seconds(void)
+{
+#ifdef CLOCK_PROCESS_CPUTIME_ID
+    struct timespec now;
+    if (clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &now) == 0) {
+        return (double)now.tv_sec + 1e-9 * (double)now.tv_nsec;
+    }
+#endif
+    return UNKNOWN_S;
+}
+
+PyObject *
+core_thread_clock(PyObject *Py_UNUSED(module), PyObject *Py_UNUSED(unused))
+{
+#ifdef HAVE_THREAD_CLOCK
+    clockid_t clock;
+    /* Of this thread only: with the id of one that has ended the C library crashes. */
+    if (pthread_getcpuclockid(pthread_self(), &clock) == 0) {
+        return PyLong_FromLong((long)clock);
+    }
+#endif
+    Py_RETURN_NONE;
+}
+
+PyObject *
+core_scheduling(PyObject *Py_UNUSED(module), PyObject *native_id)
+{
+    unsigned long id = PyLong_AsUnsignedLong(native_id);
+    if (id == (unsigned long)-1 && PyErr_Occurred()) {
+        return NULL;
+    }
+#if defined(__linux__)
+    char path[64], text[96];
+    unsigned long long ran, queued, runs;
+    (void)snprintf(path, sizeof(path), "/proc/self/task/%lu/schedstat", id);
+    int file = open(path, O_RDONLY | O_CLOEXEC);
+    if (file >= 0) {
+        ssize_t size = read(file, text, sizeof(text) - 1);
+        (void)close(file);
+        if (size > 0) {
+            text[size] = '\0';
+            /* All zero where the kernel was built without this. */
+            if (sscanf(text, "%llu %llu %llu", &ran, &queued, &runs) == 3 && runs > 0) {
+                return Py_BuildValue("dK", 1e-9 * (double)queued, runs);
+            }
+        }
+    }
+#endif
+    Py_RETURN_NONE;
+}

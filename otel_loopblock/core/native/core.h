@@ -1,0 +1,101 @@
+/* What the files of the core share. */
+#ifndef LOOPBLOCK_CORE_H
+#define LOOPBLOCK_CORE_H
+
+#include "compat.h"
+
+typedef struct {
+    /* Owned. */
+    PyTypeObject *monitor_type;
+    PyTypeObject *waiter_type;
+    PyTypeObject *run_type;
+    PyTypeObject *raiser_type;
+    PyTypeObject *scheduler_type;
+    PyTypeObject *call_type;
+    PyTypeObject *method_type;
+    PyObject *str_callback;
+    PyObject *str_callback_ended;
+    PyObject *str_module_name; /* "__name__" */
+    PyObject *get_running_loop; /* asyncio's */
+    PyObject *update_wrapper;   /* functools' */
+} CoreState;
+
+/* The watchdog's sleep. `asleep` is what the hot path tests: who finds it set wakes the watchdog.
+
+   `asleep`, `requested` and what the hot path writes of a monitor are read without the GIL. They are words of
+   the machine that nobody but one side changes to anything but 0, and wait.c says why no order is needed. */
+typedef struct {
+    PyObject_HEAD
+    volatile int asleep;
+    volatile int requested;  /* wake() was called since the last wait began */
+    int waiting;             /* a thread is in wait(); in a forked child it never leaves */
+    PyThread_type_lock lock; /* held; released to wake */
+} WaiterObject;
+
+typedef struct {
+    PyObject_HEAD
+    /* Written by the hot path, read by any thread. */
+    volatile double started; /* perf_counter at the start of the running callback; 0.0 while none runs */
+    volatile double busy;    /* seconds in callbacks that have ended */
+    double threshold;        /* seconds from which on callback_ended is called */
+    /* Borrowed from whoever runs the callback: see timing.h. */
+    PyObject *callback;
+    PyObject *context; /* NULL: the current one */
+    /* Owned. */
+    WaiterObject *waiter; /* may be NULL */
+    PyObject *loop;       /* a weak reference to the loop; NULL once it is detached */
+    /* Of the watchdog. */
+    long clock;       /* the CPU clock of the loop's thread, or NO_CLOCK */
+    double looked_at; /* `started` of the callback that look_due is about */
+    double look_due;  /* perf_counter when that one is to be looked at next */
+    /* The clocks while no callback was long, as the waiter read them last. */
+    double before_at, before_cpu, before_process_cpu, before_busy;
+    double woke_cpu; /* CPU seconds of the loop's thread when the waiter woke up for a long callback */
+} MonitorObject;
+
+#define NO_CLOCK (-1L) /* no clock of a thread has this number */
+
+/* What Run, Scheduler and Method have in common: each takes the place of a function of a class. Whoever calls one
+   holds it meanwhile, as with every object of Python that is called. */
+typedef struct {
+    PyObject_HEAD
+    vectorcallfunc vectorcall;
+    /* Owned. */
+    PyObject *original;
+    PyObject *monitors;         /* a dict: id of a loop to its monitor */
+    PyObject *attach;           /* called for a loop that has none, or None */
+    PyTypeObject *monitor_type;
+    MonitorObject *last;        /* the monitor found last; may be NULL */
+    PyObject *dict;             /* what functools.update_wrapper and others set on it */
+    PyObject *weakrefs;
+    char active;                /* 0: it only passes on */
+    long turns;                 /* for callback_ended */
+} Replacement;
+
+/* module.c */
+CoreState *core_state(PyObject *module);
+int core_add_type(PyObject *module, PyType_Spec *spec, PyTypeObject **type);
+
+/* One per file: adds its types to the module. */
+int core_add_monitor(PyObject *module, CoreState *state);
+int core_add_wait(PyObject *module, CoreState *state);
+int core_add_handle_run(PyObject *module, CoreState *state);
+int core_add_scheduler(PyObject *module, CoreState *state);
+int core_add_method(PyObject *module, CoreState *state);
+
+/* wait.c */
+int waiter_check(PyObject *object);
+void waiter_wake(WaiterObject *waiter);
+
+/* clocks.c; a negative number where the platform does not tell */
+double clock_seconds(long clock);
+double process_cpu_seconds(void);
+
+/* Functions of the module. */
+PyObject *core_unwrap(PyObject *module, PyObject *callback);
+PyObject *core_thread_clock(PyObject *module, PyObject *unused);
+PyObject *core_scheduling(PyObject *module, PyObject *native_id);
+PyObject *core_stack(PyObject *module, PyObject *args, PyObject *kwargs);
+PyObject *core_variable(PyObject *module, PyObject *args, PyObject *kwargs);
+
+#endif

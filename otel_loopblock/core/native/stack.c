@@ -1,0 +1,142 @@
+/* The stack of another thread, in one go: no switch of threads and no collection in between.
+
+   No frame object leaves this file: on CPython 3.11 one that is made for another thread may point into memory
+   that is gone as soon as that thread has run on. */
+
+#include "core.h"
+
+/* The state of a thread of this interpreter; NULL without an exception where there is none. With the GIL. */
+static PyThreadState *
+find_thread(unsigned long id)
+{
+    PyThreadState *thread = PyInterpreterState_ThreadHead(PyInterpreterState_Get());
+    while (thread != NULL && thread->thread_id != id) {
+        thread = PyThreadState_Next(thread);
+    }
+    return thread;
+}
+
+#define FUNCTION (CO_OPTIMIZED | CO_NEWLOCALS)
+
+/* A frame as (code, instruction, line, module name). */
+static PyObject *
+describe(CoreState *state, PyFrameObject *frame)
+{
+    PyObject *result = NULL;
+    /* Owned, released at the end. */
+    PyObject *globals = NULL, *module = NULL;
+    PyCodeObject *code = PyFrame_GetCode(frame);
+
+    globals = frame_globals(frame);
+    if (globals != NULL && PyDict_CheckExact(globals)) {
+        module = PyDict_GetItemWithError(globals, state->str_module_name); /* borrowed */
+        if (module != NULL && !PyUnicode_CheckExact(module)) {
+            module = NULL;
+        }
+        Py_XINCREF(module);
+        if (module == NULL && PyErr_Occurred()) {
+            goto done;
+        }
+    }
+    if (module == NULL) {
+        module = PyUnicode_FromStringAndSize("", 0);
+        if (module == NULL) {
+            goto done;
+        }
+    }
+    int line = PyFrame_GetLineNumber(frame);
+    result = Py_BuildValue("OiiO", code, frame_lasti(frame), line > 0 ? line : 0, module);
+done:
+    Py_XDECREF(globals);
+    Py_XDECREF(module);
+    Py_DECREF(code);
+    return result;
+}
+
+PyObject *
+core_stack(PyObject *module, PyObject *args, PyObject *kwargs)
+{
+    static char *names[] = {"thread_id", "depth", NULL};
+    unsigned long id;
+    Py_ssize_t depth;
+    if (!PyArg_ParseTupleAndKeywords(args, kwargs, "kn:stack", names, &id, &depth)) {
+        return NULL;
+    }
+    /* Owned, released at the end. */
+    PyObject *found = NULL, *result = NULL;
+    PyFrameObject *frame = NULL;
+
+    int collected = PyGC_Disable();
+    PyThreadState *thread = find_thread(id);
+    frame = thread != NULL ? PyThreadState_GetFrame(thread) : NULL;
+    if (frame == NULL) {
+        result = PyErr_Occurred() ? NULL : Py_NewRef(Py_None);
+        goto done;
+    }
+    found = PyList_New(0);
+    if (found == NULL) {
+        goto done;
+    }
+    while (frame != NULL && PyList_GET_SIZE(found) < depth) {
+        PyObject *described = describe(core_state(module), frame);
+        int failed = described == NULL || PyList_Append(found, described) < 0;
+        Py_XDECREF(described);
+        if (failed) {
+            goto done;
+        }
+        PyFrameObject *back = PyFrame_GetBack(frame);
+        Py_DECREF(frame);
+        frame = back;
+    }
+    if (!PyErr_Occurred()) { /* making a frame object may have failed */
+        result = PyList_AsTuple(found);
+    }
+done:
+    Py_XDECREF(frame);
+    Py_XDECREF(found);
+    if (collected) {
+        PyGC_Enable();
+    }
+    return result;
+}
+
+PyObject *
+core_variable(PyObject *Py_UNUSED(module), PyObject *args, PyObject *kwargs)
+{
+    static char *names[] = {"thread_id", "code", "instruction", "name", NULL};
+    unsigned long id;
+    /* Borrowed. */
+    PyObject *code, *name;
+    int lasti;
+    if (!PyArg_ParseTupleAndKeywords(args, kwargs, "kO!iU:variable", names, &id, &PyCode_Type, &code, &lasti, &name)) {
+        return NULL;
+    }
+    /* Owned, released at the end. */
+    PyObject *value = NULL, *result = NULL;
+    PyFrameObject *frame = NULL;
+
+    int collected = PyGC_Disable();
+    PyThreadState *thread = find_thread(id);
+    if (thread != NULL) {
+        frame = PyThreadState_GetFrame(thread);
+    }
+    if (frame != NULL) {
+        PyCodeObject *running = PyFrame_GetCode(frame);
+        /* It may have gone on since its stack was taken. */
+        if ((PyObject *)running == code && frame_lasti(frame) == lasti && (running->co_flags & FUNCTION) == FUNCTION) {
+            value = frame_variable(frame, running, name);
+        }
+        Py_DECREF(running);
+    }
+    if (value != NULL) {
+        result = Py_BuildValue("(N)", value);
+    }
+    else if (!PyErr_Occurred()) {
+        result = Py_NewRef(Py_None);
+    }
+    Py_XDECREF(frame);
+    if (collected) {
+        PyGC_Enable();
+    }
+    return result;
+}
