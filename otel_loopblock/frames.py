@@ -138,8 +138,11 @@ _PROXIES = sys.version_info >= (3, 13)
 
 _FUNCTION = inspect.CO_OPTIMIZED | inspect.CO_NEWLOCALS
 
-_SHOW_LOCALS = frozenset({"locals", "vars", "dir", "eval", "exec", "f_locals"})
-"""Names in a function that may have asked for its snapshot itself: to read it would change what it holds."""
+_SHOW_LOCALS = frozenset({"locals", "vars", "f_locals"})
+"""Names in a function that may hold its own snapshot: to read it would change the values there."""
+
+_PYTEST = "@py_builtins"
+"""A name in a function whose ``assert`` pytest has rewritten: that uses ``locals`` too, and holds nothing."""
 
 _FRAME_ONLY = 2
 """``getrefcount`` of a snapshot that only its frame holds; the argument is the other reference."""
@@ -160,7 +163,9 @@ def local(frame: FrameType, name: str, default: Any = None) -> Any:
     if _PROXIES:
         return frame.f_locals.get(name, default)
     code = frame.f_code
-    if code.co_flags & _FUNCTION != _FUNCTION or not _SHOW_LOCALS.isdisjoint(code.co_names):
+    if code.co_flags & _FUNCTION != _FUNCTION:
+        return default
+    if not _SHOW_LOCALS.isdisjoint(code.co_names) and _PYTEST not in code.co_names:
         return default
     blank = dict.fromkeys((*code.co_varnames, *code.co_cellvars, *code.co_freevars))
     if name not in blank or frame.f_trace is not None or getrefcount(frame.f_locals) > _FRAME_ONLY:

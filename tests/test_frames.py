@@ -292,6 +292,20 @@ def test_local_that_was_read_and_is_deleted_is_not_kept_alive():
     assert parked.end()
 
 
+def test_local_is_read_in_a_test_function_with_assertions():
+    def work(wait):
+        plain = 1
+        wait()
+        assert plain == 1
+
+    parked = Parked(work)
+    found = parked.read("plain")
+    parked.end()
+
+    assert "@py_builtins" in work.__code__.co_names
+    assert found == 1
+
+
 @SNAPSHOTS
 def test_snapshot_that_the_application_holds_stays_as_it_is():
     def work(wait):

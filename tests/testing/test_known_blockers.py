@@ -14,6 +14,7 @@ import gc
 import hashlib
 import http.server
 import inspect
+import io
 import json
 import os
 import select
@@ -162,7 +163,8 @@ def io_buffered_random_read():
 
 def io_buffered_random_write():
     data = bytes(150_000_000)
-    with open(os.memfd_create("large"), "w+b") as file:  # no assertion here: pytest's ask for locals()
+    with open(os.memfd_create("large"), "w+b") as file:
+        assert isinstance(file, io.BufferedRandom)
         file.write(data)  # here
 
 
