@@ -8,8 +8,7 @@ from __future__ import annotations
 import asyncio
 import time
 from asyncio import base_events
-from inspect import getattr_static
-from types import BuiltinFunctionType, FunctionType, MethodDescriptorType
+from types import BuiltinFunctionType, BuiltinMethodType, FunctionType, MethodDescriptorType, MethodType
 
 _OWN = ("asyncio.", "otel_loopblock.hooks.")
 """Modules of the functions that asyncio's loops have: its own, and what we have put in their place."""
@@ -30,14 +29,26 @@ def is_closed(loop: asyncio.AbstractEventLoop) -> bool:
 
 
 def has_own(loop: asyncio.AbstractEventLoop, name: str) -> bool:
-    """Whether a method of ``loop`` is asyncio's or is native; ``True`` where there is none.
+    """Whether a method of ``loop`` is asyncio's or is native; ``True`` where its class has none.
 
-    One that stands on the instance, or that somebody has put into a class, is neither.
+    One that stands on the instance, or that somebody has put into a class, is neither. The instance's
+    ``__dict__`` is not asked for: from 3.11 on that makes every access to its attributes slower for good.
     """
-    method = getattr_static(loop, name, None)
+    kind = type(loop)
+    method = next((vars(each)[name] for each in kind.__mro__ if name in vars(each)), None)
+    if method is None:
+        return True
     if type(method) is FunctionType:
-        return str(method.__globals__.get("__name__")).startswith(_OWN)
-    return method is None or type(method) is MethodDescriptorType or _is_cython(method)
+        if not str(method.__globals__.get("__name__")).startswith(_OWN):
+            return False
+    elif type(method) is not MethodDescriptorType and not _is_cython(method):
+        return False
+    if kind.__getattribute__ is not object.__getattribute__:
+        return False
+    found = getattr(loop, name)  # no code of the application's: it is on the class, or on the instance
+    if type(found) is MethodType:
+        return found.__func__ is method
+    return type(found) is BuiltinMethodType and found.__self__ is loop
 
 
 def keeps_real_time(loop: asyncio.AbstractEventLoop) -> bool:
