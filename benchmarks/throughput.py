@@ -68,6 +68,16 @@ def requests_per_second(url: str, seconds: int) -> float:
     return float(found[1])
 
 
+def measure(app: str, loop: str, rounds: int, seconds: int) -> tuple[list[float], list[float]]:
+    """Requests per second without and with the package, a pair per round."""
+    off, on = [], []
+    with server(app, loop, on=False) as bare, server(app, loop, on=True) as hooked:
+        for _ in range(rounds):
+            off.append(requests_per_second(bare, seconds))
+            on.append(requests_per_second(hooked, seconds))
+    return off, on
+
+
 def main() -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
@@ -82,11 +92,7 @@ def main() -> None:
         table.add_column(column, justify="right" if column in ("off", "on", "ratio") else "left")
     for loop in ("asyncio", "uvloop"):
         for app in args.app or ("raw", "fastapi"):
-            off, on = [], []
-            with server(app, loop, on=False) as bare, server(app, loop, on=True) as hooked:
-                for _ in range(args.rounds):
-                    off.append(requests_per_second(bare, args.seconds))
-                    on.append(requests_per_second(hooked, args.seconds))
+            off, on = measure(app, loop, args.rounds, args.seconds)
             ratios = [a / b for a, b in zip(on, off, strict=True)]
             table.add_row(
                 loop,
