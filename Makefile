@@ -4,10 +4,10 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help test lint demo bench e2e clean
+.PHONY: help test lint demo bench bench-cost check-cost e2e clean
 
 help: ## what can be done here
-	@grep -E '^[a-z0-9]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 10
+	@grep -E '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 12
 
 # The stamp is the environment: it is made again when the dependencies change. Whatever is not installed as editable
 # pip compiles; where PYTHONDONTWRITEBYTECODE is set each process would compile ours.
@@ -49,6 +49,31 @@ $(VENV)/.ready-e2e: $(VENV)/.ready
 
 bench: $(VENV)/.ready ## the same work blocking, offloaded and in def endpoints, on both loops
 	$(BIN)/otel-loopblock bench --example --loop both $(BENCH_ARGS)
+
+# Instructions are counted on a Python built as users have it: Debian's own (packages python3.11-venv, python3-dev).
+# pyenv's are built without optimisation.
+COST_PYTHON ?= /usr/bin/python3.11
+COST_VENV ?= .venv-cost
+
+$(COST_VENV)/.ready: pyproject.toml benchmarks/cost/pins.txt
+	@command -v $(COST_PYTHON) > /dev/null || { echo "$(COST_PYTHON) is missing: name an optimised Python with COST_PYTHON" >&2; exit 2; }
+	$(COST_PYTHON) -m venv $(COST_VENV)
+	$(COST_VENV)/bin/python -m pip install --quiet --upgrade pip
+	$(COST_VENV)/bin/python -m pip install --quiet --constraint benchmarks/cost/pins.txt --editable '.[demo]'
+	touch $@
+
+# One by one: what cannot be had is left out, and the table says so.
+$(COST_VENV)-peers/.ready: benchmarks/cost/peers.txt
+	$(COST_PYTHON) -m venv $(COST_VENV)-peers
+	$(COST_VENV)-peers/bin/python -m pip install --quiet --upgrade pip
+	grep -v '^#' $< | while read -r peer; do $(COST_VENV)-peers/bin/python -m pip install --quiet "$$peer" || true; done
+	touch $@
+
+bench-cost: $(COST_VENV)/.ready $(COST_VENV)-peers/.ready ## instructions per callback, beside other tools; BENCH_ARGS="--times --doc" for all
+	$(COST_VENV)/bin/python -m benchmarks.cost --peers $(COST_VENV)-peers/bin/python $(BENCH_ARGS)
+
+check-cost: $(COST_VENV)/.ready ## fails when the package costs over 2 % more than benchmarks/budget.json allows
+	$(COST_VENV)/bin/python -m benchmarks.cost --check $(BENCH_ARGS)
 
 clean: ## remove the environments
 	rm -rf .venv* .pytest_cache .mypy_cache .ruff_cache
