@@ -12,6 +12,7 @@ from unittest import mock
 
 import pytest
 
+from otel_loopblock.signals import block_signals
 from tests.service.running import ROOT
 
 WAITS = """
@@ -44,6 +45,16 @@ def test_signal_that_the_application_waits_for_reaches_it(loop_kind):
         timeout=60,
     )
     assert (done.returncode, done.stdout) == (0, "SIGUSR1\n"), done.stderr
+
+
+def test_thread_that_is_none_takes_its_signals(monkeypatch):
+    monkeypatch.setattr("_thread.start_new_thread", lambda *args: None)  # as gevent does
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, ())
+    try:
+        block_signals()
+        assert signal.pthread_sigmask(signal.SIG_BLOCK, ()) == before
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def test_mock_in_the_place_of_sleep_is_not_called_by_us(telemetry, run):
