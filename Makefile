@@ -4,22 +4,32 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help test lint demo bench bench-cost check-cost e2e clean
+.PHONY: help test test-pure test-debug lint sanitize demo bench bench-cost check-cost e2e clean
 
 help: ## what can be done here
 	@grep -E '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 12
 
-# The stamp is the environment: it is made again when the dependencies change. Whatever is not installed as editable
-# pip compiles; where PYTHONDONTWRITEBYTECODE is set each process would compile ours.
-$(VENV)/.ready: pyproject.toml
+# What an editable install builds: the compiled core, where there is a compiler (see setup.py).
+BUILT_FROM := pyproject.toml setup.py $(wildcard otel_loopblock/core/native/*.[ch])
+
+# The stamp is the environment: it is made again when the dependencies or the core change. Whatever is not installed as
+# editable pip compiles; where PYTHONDONTWRITEBYTECODE is set each process would compile ours.
+$(VENV)/.ready: $(BUILT_FROM)
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --upgrade pip
 	$(BIN)/python -m pip install --quiet --editable '.[test]'
 	$(BIN)/python -m compileall -q otel_loopblock
 	touch $@
 
+# MARKS says which tests: make test MARKS="not once".
+PYTEST = $(BIN)/python -m pytest $(if $(MARKS),-m "$(MARKS)")
+
 test: $(VENV)/.ready ## the test suite, on both loops
-	$(BIN)/python -m pytest $(PYTEST_ARGS)
+	$(PYTEST) $(PYTEST_ARGS)
+
+test-pure: export OTEL_PYTHON_LOOPBLOCK_CORE = pure
+test-pure: $(VENV)/.ready ## what the core's twin in Python has a part in
+	$(PYTEST) tests/core tests/hooks tests/watch tests/test_runtime.py tests/delayed $(PYTEST_ARGS)
 
 lint: $(VENV)/.ready ## linter and strict type check
 	$(BIN)/ruff check .
@@ -27,7 +37,7 @@ lint: $(VENV)/.ready ## linter and strict type check
 	$(BIN)/mypy
 
 # The demo needs much less than the tests do: on a fresh machine it is there sooner.
-$(VENV)/.ready-demo: pyproject.toml
+$(VENV)/.ready-demo: $(BUILT_FROM)
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --upgrade pip
 	$(BIN)/python -m pip install --quiet --editable '.[demo]'
@@ -47,6 +57,34 @@ $(VENV)/.ready-e2e: $(VENV)/.ready
 	$(BIN)/python -m pip install --quiet --editable '.[e2e]'
 	touch $@
 
+# The core's tests, strict in three ways. A copy of the tree, as what is built for this is of no use to anybody else.
+# Memory is the system's own: in Python's the sanitizer would not see what is wrong. Leaks are Python's to tell.
+SANITIZED := build/sanitized
+SANITIZE := -fsanitize=address,undefined -fno-sanitize-recover=all -g -O1
+sanitize: $(VENV)/.ready ## the compiled core's tests with gcc's sanitizers, and on a debug build of Python
+	rm -rf $(SANITIZED) && mkdir -p $(SANITIZED)
+	cp -r otel_loopblock tests setup.py pyproject.toml README.md LICENSE $(SANITIZED)
+	rm -f $(SANITIZED)/otel_loopblock/core/_native*.so
+	cd $(SANITIZED) && OTEL_LOOPBLOCK_BUILD=require CFLAGS="$(SANITIZE)" $(abspath $(BIN))/python setup.py -q build_ext --inplace
+	cd $(SANITIZED) && LD_PRELOAD=$$(gcc -print-file-name=libasan.so) ASAN_OPTIONS=detect_leaks=0 PYTHONMALLOC=malloc \
+		OTEL_LOOPBLOCK_BUILD=require $(abspath $(BIN))/python -X dev -m pytest -p no:cacheprovider tests/core $(PYTEST_ARGS)
+	@if command -v $(DEBUG_PYTHON) > /dev/null; then $(MAKE) --no-print-directory test-debug; \
+	else echo "$(DEBUG_PYTHON) is missing: nothing was run on a debug build (Debian: python3-dbg, DEBUG_PYTHON=)"; fi
+
+# Debian's, with all of CPython's assertions. Only what tests/core needs, of which wheels load in it.
+DEBUG_PYTHON ?= /usr/bin/python3.11-dbg
+DEBUG_VENV ?= .venv-debug
+
+$(DEBUG_VENV)/.ready: $(BUILT_FROM)
+	$(DEBUG_PYTHON) -m venv $(DEBUG_VENV)
+	$(DEBUG_VENV)/bin/python -m pip install --quiet --upgrade pip
+	OTEL_LOOPBLOCK_BUILD=require $(DEBUG_VENV)/bin/python -m pip install --quiet --editable '.[otlp]' \
+		pytest pytest-asyncio setuptools uvloop
+	touch $@
+
+test-debug: $(DEBUG_VENV)/.ready ## the core's tests on a debug build of Python
+	OTEL_LOOPBLOCK_BUILD=require $(DEBUG_VENV)/bin/python -X dev -m pytest -p no:cacheprovider tests/core $(PYTEST_ARGS)
+
 bench: $(VENV)/.ready ## the same work blocking, offloaded and in def endpoints, on both loops
 	$(BIN)/otel-loopblock bench --example --loop both $(BENCH_ARGS)
 
@@ -55,7 +93,7 @@ bench: $(VENV)/.ready ## the same work blocking, offloaded and in def endpoints,
 COST_PYTHON ?= /usr/bin/python3.11
 COST_VENV ?= .venv-cost
 
-$(COST_VENV)/.ready: pyproject.toml benchmarks/cost/pins.txt
+$(COST_VENV)/.ready: $(BUILT_FROM) benchmarks/cost/pins.txt
 	@command -v $(COST_PYTHON) > /dev/null || { echo "$(COST_PYTHON) is missing: name an optimised Python with COST_PYTHON" >&2; exit 2; }
 	$(COST_PYTHON) -m venv $(COST_VENV)
 	$(COST_VENV)/bin/python -m pip install --quiet --upgrade pip
@@ -75,5 +113,5 @@ bench-cost: $(COST_VENV)/.ready $(COST_VENV)-peers/.ready ## instructions per ca
 check-cost: $(COST_VENV)/.ready ## fails when the package costs over 2 % more than benchmarks/budget.json allows
 	$(COST_VENV)/bin/python -m benchmarks.cost --check $(BENCH_ARGS)
 
-clean: ## remove the environments
-	rm -rf .venv* .pytest_cache .mypy_cache .ruff_cache
+clean: ## remove the environments and what was built
+	rm -rf .venv* .pytest_cache .mypy_cache .ruff_cache .import_linter_cache build *.egg-info otel_loopblock/core/_native*.so

@@ -6,6 +6,7 @@ import asyncio
 import gc
 import threading
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import pytest
 import uvloop
@@ -21,6 +22,36 @@ THREADS = "otel-loopblock"
 """What the names of our threads begin with."""
 
 LOOPS = {"asyncio": asyncio.new_event_loop, "uvloop": uvloop.new_event_loop}
+
+TESTS = Path(__file__).parent
+
+ONCE = (
+    "bench",
+    "cli",
+    "cost",
+    "delayed/test_delays_in_a_service.py",
+    "demo",
+    "drivers",
+    "emit/test_executors.py",
+    "local",
+    "test_many_blocks.py",
+    "test_readme.py",
+    "test_scenarios.py",
+    "test_service.py",
+    "testing/test_plugin.py",
+    "testing/threads/parallelism",
+)
+"""Folders and files whose tests get the mark ``once``; pyproject.toml says what it means."""
+
+
+@pytest.hookimpl(tryfirst=True)  # before those that the command line does not ask for are left out
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark tests by their folder or file."""
+    marked = {TESTS / name for name in ONCE}
+    assert all(path.exists() for path in marked), marked  # none has moved
+    for item in items:
+        if not marked.isdisjoint((item.path, *item.path.parents)):
+            item.add_marker("once")
 
 
 class Telemetry:

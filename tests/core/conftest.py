@@ -1,17 +1,16 @@
-"""The compiled core, built for the Python that runs the tests."""
+"""Both cores; the compiled one where it was built."""
 
 from __future__ import annotations
 
-import importlib.util
+import importlib
 import os
-import subprocess
-import sys
 import weakref
+from pathlib import Path
 
 import pytest
 import uvloop
 
-from tests.service.running import ROOT
+from otel_loopblock.core import pure
 
 SCHEDULING = {
     "call_soon": 1,
@@ -26,26 +25,25 @@ SCHEDULING = {
 
 
 @pytest.fixture(scope="session")
-def built(tmp_path_factory):
-    """The file of the extension; without a compiler there is none, unless CI requires one."""
-    folder = tmp_path_factory.mktemp("core")
-    done = subprocess.run(
-        [sys.executable, "-m", "tests.core.build", str(folder)], cwd=ROOT, capture_output=True, text=True
-    )
-    if done.returncode:
+def native():
+    """The compiled core; without a compiler there is none, unless CI requires one."""
+    try:
+        return importlib.import_module("otel_loopblock.core._native")
+    except ImportError as error:
         if os.environ.get("OTEL_LOOPBLOCK_BUILD") == "require":
-            pytest.fail(done.stdout + done.stderr)
-        pytest.skip("the core could not be built: " + (done.stderr.strip().splitlines() or ["?"])[-1])
-    [file] = folder.glob("_core*")
-    return file
+            pytest.fail(str(error))
+        pytest.skip(f"there is no compiled core: {error}")
 
 
 @pytest.fixture(scope="session")
-def core(built):
-    spec = importlib.util.spec_from_file_location("_core", built)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+def built(native):
+    """Its file."""
+    return Path(native.__file__)
+
+
+@pytest.fixture(params=["native", "pure"])
+def core(request):
+    return request.getfixturevalue("native") if request.param == "native" else pure
 
 
 @pytest.fixture

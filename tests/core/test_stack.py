@@ -1,4 +1,4 @@
-"""The compiled walk over another thread's stack, and its variables, without a frame object left over."""
+"""The walk over another thread's stack, and its variables, without a frame object left over."""
 
 from __future__ import annotations
 

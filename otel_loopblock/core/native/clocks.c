@@ -14,10 +14,9 @@
 #include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 #endif
-
-#define UNKNOWN_S (-1.0)
 
 double
 clock_seconds(long clock)
@@ -56,29 +55,59 @@ core_thread_clock(PyObject *Py_UNUSED(module), PyObject *Py_UNUSED(unused))
     Py_RETURN_NONE;
 }
 
+/* The id that the kernel has for this thread; 0 where it tells nothing of one. */
+unsigned long
+native_thread_id(void)
+{
+#if defined(__linux__)
+    return (unsigned long)syscall(SYS_gettid);
+#else
+    return 0;
+#endif
+}
+
+/* How long a thread of this process could have run but had no CPU, and how often it got one; whether it is known. */
+int
+read_scheduling(unsigned long thread, double *queued, unsigned long long *runs)
+{
+#if defined(__linux__)
+    char path[64], text[96];
+    unsigned long long ran, waited;
+    (void)snprintf(path, sizeof(path), "/proc/self/task/%lu/schedstat", thread);
+    int file = open(path, O_RDONLY | O_CLOEXEC);
+    if (file < 0) {
+        return 0;
+    }
+    ssize_t size = read(file, text, sizeof(text) - 1);
+    (void)close(file);
+    if (size <= 0) {
+        return 0;
+    }
+    text[size] = '\0';
+    if (sscanf(text, "%llu %llu %llu", &ran, &waited, runs) != 3 || *runs == 0) {
+        return 0; /* all zero where the kernel was built without this */
+    }
+    *queued = 1e-9 * (double)waited;
+    return 1;
+#else
+    (void)thread;
+    (void)queued;
+    (void)runs;
+    return 0;
+#endif
+}
+
 PyObject *
 core_scheduling(PyObject *Py_UNUSED(module), PyObject *native_id)
 {
+    double queued;
+    unsigned long long runs;
     unsigned long id = PyLong_AsUnsignedLong(native_id);
     if (id == (unsigned long)-1 && PyErr_Occurred()) {
         return NULL;
     }
-#if defined(__linux__)
-    char path[64], text[96];
-    unsigned long long ran, queued, runs;
-    (void)snprintf(path, sizeof(path), "/proc/self/task/%lu/schedstat", id);
-    int file = open(path, O_RDONLY | O_CLOEXEC);
-    if (file >= 0) {
-        ssize_t size = read(file, text, sizeof(text) - 1);
-        (void)close(file);
-        if (size > 0) {
-            text[size] = '\0';
-            /* All zero where the kernel was built without this. */
-            if (sscanf(text, "%llu %llu %llu", &ran, &queued, &runs) == 3 && runs > 0) {
-                return Py_BuildValue("dK", 1e-9 * (double)queued, runs);
-            }
-        }
+    if (!read_scheduling(id, &queued, &runs)) {
+        Py_RETURN_NONE;
     }
-#endif
-    Py_RETURN_NONE;
+    return Py_BuildValue("dK", queued, runs);
 }

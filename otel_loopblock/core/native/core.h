@@ -27,7 +27,12 @@ typedef struct {
 typedef struct {
     PyObject_HEAD
     volatile int asleep;
-    volatile int requested;  /* wake() was called since the last wait began */
+    volatile int requested;  /* wake() was called, and no wait has ended since */
+    volatile int stale;      /* refresh() was called, and no wait has ended for that since */
+    volatile double due;     /* perf_counter when a tick is due; 0.0 while there is none */
+    volatile double woke;    /* perf_counter when it woke up for a look and asked for the GIL; 0.0: it has it */
+    double queued;           /* seconds its thread had been without a CPU when that was read last, or UNKNOWN_S */
+    unsigned long thread;    /* native id of the thread that waits */
     int waiting;             /* a thread is in wait(); in a forked child it never leaves */
     PyThread_type_lock lock; /* held; released to wake */
 } WaiterObject;
@@ -54,6 +59,7 @@ typedef struct {
 } MonitorObject;
 
 #define NO_CLOCK (-1L) /* no clock of a thread has this number */
+#define UNKNOWN_S (-1.0)
 
 /* What Run, Scheduler and Method have in common: each takes the place of a function of a class. Whoever calls one
    holds it meanwhile, as with every object of Python that is called. */
@@ -90,11 +96,14 @@ void waiter_wake(WaiterObject *waiter);
 /* clocks.c; a negative number where the platform does not tell */
 double clock_seconds(long clock);
 double process_cpu_seconds(void);
+unsigned long native_thread_id(void);
+int read_scheduling(unsigned long thread, double *queued, unsigned long long *runs);
 
 /* Functions of the module. */
 PyObject *core_unwrap(PyObject *module, PyObject *callback);
 PyObject *core_thread_clock(PyObject *module, PyObject *unused);
 PyObject *core_scheduling(PyObject *module, PyObject *native_id);
+PyObject *core_threads(PyObject *module, PyObject *unused);
 PyObject *core_stack(PyObject *module, PyObject *args, PyObject *kwargs);
 PyObject *core_variable(PyObject *module, PyObject *args, PyObject *kwargs);
 

@@ -1,4 +1,4 @@
-/* The compiled core: core/native/_core.pyi says what it offers, core/pure/ is its twin in Python. */
+/* The compiled core: core/_native.pyi says what it offers, core/pure/ is its twin in Python. */
 
 #include "core.h"
 
@@ -69,6 +69,22 @@ import_from(const char *name, const char *attribute)
     return found;
 }
 
+/* What the twin says otherwise of itself, and which interface this is: core/__init__.py asks for that one. */
+#define INTERFACE 1
+
+static int
+add_constants(PyObject *module)
+{
+    int ret = -1;
+    PyObject *callers = PyFrozenSet_New(NULL); /* no code of ours runs callbacks */
+    if (callers != NULL && PyModule_AddObjectRef(module, "CALLERS", callers) == 0 &&
+        PyModule_AddObjectRef(module, "TELLS_LATENESS", Py_True) == 0) {
+        ret = PyModule_AddIntConstant(module, "INTERFACE", INTERFACE);
+    }
+    Py_XDECREF(callers);
+    return ret;
+}
+
 /* Of what a failure leaves behind module_free releases all. */
 static int
 module_exec(PyObject *module)
@@ -83,7 +99,7 @@ module_exec(PyObject *module)
     }
     if (core_add_monitor(module, state) < 0 || core_add_wait(module, state) < 0 ||
         core_add_handle_run(module, state) < 0 || core_add_scheduler(module, state) < 0 ||
-        core_add_method(module, state) < 0) {
+        core_add_method(module, state) < 0 || add_constants(module) < 0) {
         return -1;
     }
     return 0;
@@ -99,6 +115,8 @@ static PyMethodDef module_methods[] = {
      "scheduling($module, native_id, /)\n--\n\n"
      "Seconds a thread of this process could have run but had no CPU, and how often it got one; ``None`` where\n"
      "the kernel does not tell."},
+    {"threads", core_threads, METH_NOARGS,
+     "threads($module, /)\n--\n\nThe ids of the threads that run Python code, 64 at most."},
     {"stack", (PyCFunction)(void (*)(void))core_stack, METH_VARARGS | METH_KEYWORDS,
      "stack($module, /, thread_id, depth)\n--\n\n"
      "The stack of a thread, innermost frame first: code, instruction, line (0: none), module name of each;\n"
@@ -118,7 +136,7 @@ static PyModuleDef_Slot module_slots[] = {
 
 static struct PyModuleDef module_definition = {
     PyModuleDef_HEAD_INIT,
-    .m_name = "otel_loopblock.core.native._core",
+    .m_name = "otel_loopblock.core._native",
     .m_doc = "The compiled core.",
     .m_size = sizeof(CoreState),
     .m_methods = module_methods,
@@ -128,10 +146,10 @@ static struct PyModuleDef module_definition = {
     .m_free = module_free,
 };
 
-PyMODINIT_FUNC PyInit__core(void);
+PyMODINIT_FUNC PyInit__native(void);
 
 PyMODINIT_FUNC
-PyInit__core(void)
+PyInit__native(void)
 {
     return PyModuleDef_Init(&module_definition);
 }

@@ -5,6 +5,8 @@
 
 #include "core.h"
 
+#define MAX_THREADS 64
+
 /* The state of a thread of this interpreter; NULL without an exception where there is none. With the GIL. */
 static PyThreadState *
 find_thread(unsigned long id)
@@ -14,6 +16,31 @@ find_thread(unsigned long id)
         thread = PyThreadState_Next(thread);
     }
     return thread;
+}
+
+PyObject *
+core_threads(PyObject *Py_UNUSED(module), PyObject *Py_UNUSED(unused))
+{
+    /* Owned, released at the end. */
+    PyObject *result = NULL;
+    unsigned long ids[MAX_THREADS];
+    Py_ssize_t count = 0;
+    /* First all of them, then objects: to make one may start the collector, and that may end a thread. */
+    PyThreadState *thread = PyInterpreterState_ThreadHead(PyInterpreterState_Get());
+    for (; thread != NULL && count < MAX_THREADS; thread = PyThreadState_Next(thread)) {
+        ids[count++] = thread->thread_id;
+    }
+    result = PyTuple_New(count);
+    for (Py_ssize_t i = 0; result != NULL && i < count; i++) {
+        PyObject *id = PyLong_FromUnsignedLong(ids[i]);
+        if (id == NULL) {
+            Py_CLEAR(result);
+        }
+        else {
+            PyTuple_SET_ITEM(result, i, id);
+        }
+    }
+    return result;
 }
 
 #define FUNCTION (CO_OPTIMIZED | CO_NEWLOCALS)

@@ -61,9 +61,11 @@ extern PyMethodDef replacement_methods[];
         {Py_tp_members, replacement_members}, {Py_tp_getset, replacement_getset},                                      \
         {Py_tp_methods, replacement_methods}, {Py_tp_call, PyVectorcall_Call}
 
-/* A method descriptor: a call of loop.call_soon(...) makes no bound method. */
+/* A method descriptor: a call of loop.call_soon(...) makes no bound method. Immutable: CPython specializes an
+   instruction for a method only where its descriptor's type cannot change. */
 #define REPLACEMENT_FLAGS                                                                                              \
-    (Py_TPFLAGS_DEFAULT | Py_TPFLAGS_HAVE_GC | Py_TPFLAGS_HAVE_VECTORCALL | Py_TPFLAGS_METHOD_DESCRIPTOR)
+    (Py_TPFLAGS_DEFAULT | Py_TPFLAGS_HAVE_GC | Py_TPFLAGS_HAVE_VECTORCALL | Py_TPFLAGS_METHOD_DESCRIPTOR |             \
+     Py_TPFLAGS_IMMUTABLETYPE)
 
 /* The loop's monitor: a new reference. NULL where it has none; with an exception only where that is for the
    application (KeyboardInterrupt).

@@ -6,11 +6,16 @@
 
 #include "core.h"
 
+#include <math.h>
+#include <stddef.h>
+
 #define LONG_CALLBACK 1
 #define WOKEN 2
 
-#define IDLE_TICKS 2 /* without a callback, after which it goes to sleep */
+#define IDLE_TICKS 1  /* without a callback, after which it goes to sleep */
+#define QUEUE_TICKS 8 /* between two readings of how long its thread had no CPU */
 #define LONGEST_TICK_S 3600.0
+#define LONGEST_SLEEP_S 1e6 /* then it ticks and sleeps on; CPython aborts where a lock has a longer time-out */
 
 void
 waiter_wake(WaiterObject *waiter)
@@ -26,7 +31,7 @@ waiter_wake(WaiterObject *waiter)
 static int
 sleep_for(WaiterObject *self, double seconds)
 {
-    PY_TIMEOUT_T us = seconds > 0.0 ? (PY_TIMEOUT_T)(seconds * 1e6) + 1 : 0;
+    PY_TIMEOUT_T us = seconds > 0.0 ? (PY_TIMEOUT_T)(fmin(seconds, LONGEST_SLEEP_S) * 1e6) + 1 : 0;
     return PyThread_acquire_lock_timed(self->lock, us, 0) == PY_LOCK_ACQUIRED;
 }
 
@@ -79,50 +84,68 @@ any_runs(MonitorObject *const *monitors, Py_ssize_t count)
     return 0;
 }
 
+/* What it was late for is told from here on. */
+static void
+note_queued(WaiterObject *self)
+{
+    unsigned long long runs;
+    if (!read_scheduling(self->thread, &self->queued, &runs)) {
+        self->queued = UNKNOWN_S;
+    }
+}
+
+/* Sleeps until a callback begins, somebody wakes it or time is up. */
+static void
+sleep_while_idle(WaiterObject *self, MonitorObject *const *monitors, Py_ssize_t count, double tick, double deadline)
+{
+    self->due = 0.0;
+    self->asleep = 1;
+    /* A callback that began before its loop could see the flag is seen one tick later. */
+    if (!sleep_for(self, tick) && !self->requested && !any_runs(monitors, count)) {
+        (void)sleep_for(self, deadline - perf_counter());
+    }
+    self->asleep = 0;
+}
+
 /* Without the GIL. Sets the time when it was due to wake up and when it did; returns why it did. */
 static int
-wait_for_look(WaiterObject *self, MonitorObject *const *monitors, Py_ssize_t count, double tick, double *due,
-              double *woke)
+wait_for_look(WaiterObject *self, MonitorObject *const *monitors, Py_ssize_t count, double tick, double deadline,
+              double *due, double *woke)
 {
-    int idle = 0;
+    int idle = 0, ticks = 0;
     double last = perf_counter();
+    note_queued(self);
     for (;;) {
-        *due = last + tick;
+        self->due = *due = last + tick;
         int released = sleep_for(self, *due - perf_counter());
         *woke = perf_counter();
-        if (self->requested) {
+        if (!self->requested && released) { /* a wake that came while it was waking up */
+            continue;
+        }
+        Round round = {0, 0};
+        if (!self->requested) {
+            round = look_round(monitors, count, *woke, tick);
+            if (round.due) {
+                self->woke = *woke;
+                return LONG_CALLBACK;
+            }
+        }
+        if (self->requested || self->stale || *woke >= deadline) {
             *due = *woke;
             return WOKEN;
         }
-        if (released) { /* a wake that came while it was waking up */
-            continue;
-        }
-        Round round = look_round(monitors, count, *woke, tick);
-        if (round.due) {
-            return LONG_CALLBACK;
-        }
         /* Late wake-ups are not made up for: the next tick counts from this one. */
         last = *woke - *due < tick ? *due : *woke;
-        if (round.active) {
+        if (++ticks % QUEUE_TICKS == 0) {
+            note_queued(self);
+        }
+        idle = round.active ? 0 : idle + 1;
+        if (idle >= IDLE_TICKS) {
+            sleep_while_idle(self, monitors, count, tick, deadline);
             idle = 0;
-            continue;
-        }
-        if (++idle < IDLE_TICKS) {
-            continue;
-        }
-        self->asleep = 1;
-        /* A callback that began before its loop could see the flag is seen one tick later. */
-        if (!sleep_for(self, tick) && !self->requested) {
-            if (!any_runs(monitors, count)) {
-                (void)PyThread_acquire_lock(self->lock, WAIT_LOCK);
-            }
-        }
-        self->asleep = 0;
-        idle = 0;
-        last = perf_counter();
-        if (self->requested) {
-            *due = *woke = last;
-            return WOKEN;
+            last = perf_counter();
+            note_queued(self);
+            (void)look_round(monitors, count, last, tick);
         }
     }
 }
@@ -130,19 +153,23 @@ wait_for_look(WaiterObject *self, MonitorObject *const *monitors, Py_ssize_t cou
 static PyObject *
 waiter_wait(WaiterObject *self, PyObject *args, PyObject *kwargs)
 {
-    static char *names[] = {"monitors", "tick_s", NULL};
+    static char *names[] = {"monitors", "tick_s", "limit_s", NULL};
     /* Borrowed. */
     PyObject *sequence = NULL;
     /* Owned, released at the end. */
     PyObject *result = NULL;
     MonitorObject **monitors = NULL;
-    double tick, due = 0.0, woke = 0.0;
+    double tick, limit = INFINITY, due = 0.0, woke = 0.0;
     int why;
-    if (!PyArg_ParseTupleAndKeywords(args, kwargs, "O!d:wait", names, &PyTuple_Type, &sequence, &tick)) {
+    if (!PyArg_ParseTupleAndKeywords(args, kwargs, "O!d|d:wait", names, &PyTuple_Type, &sequence, &tick, &limit)) {
         return NULL;
     }
     if (!(tick > 0.0 && tick < LONGEST_TICK_S)) { /* no number either */
         PyErr_SetString(PyExc_ValueError, "tick_s must be above 0 and below 3600");
+        return NULL;
+    }
+    if (!(limit > 0.0)) {
+        PyErr_SetString(PyExc_ValueError, "limit_s must be above 0");
         return NULL;
     }
     CoreState *state = (CoreState *)PyType_GetModuleState(Py_TYPE(self));
@@ -172,13 +199,16 @@ waiter_wait(WaiterObject *self, PyObject *args, PyObject *kwargs)
     Py_INCREF(self);
     Py_INCREF(sequence);
     self->waiting = 1;
+    self->thread = native_thread_id();
     Py_BEGIN_ALLOW_THREADS
-    why = wait_for_look(self, monitors, count, tick, &due, &woke);
+    why = wait_for_look(self, monitors, count, tick, perf_counter() + limit, &due, &woke);
     Py_END_ALLOW_THREADS
     double got = perf_counter();
     self->waiting = 0;
+    self->due = self->woke = 0.0;
     if (why == WOKEN) {
-        self->requested = 0;
+        /* Not when the next wait begins: its monitors were listed before, and another may have come since. */
+        self->requested = self->stale = 0;
     }
     result = Py_BuildValue("iddd", why, due, woke, got);
     PyMem_Free(monitors);
@@ -199,6 +229,24 @@ waiter_wake_up(WaiterObject *self, PyObject *Py_UNUSED(unused))
 }
 
 static PyObject *
+waiter_refresh(WaiterObject *self, PyObject *Py_UNUSED(unused))
+{
+    self->stale = 1;
+    Py_RETURN_NONE;
+}
+
+static PyObject *
+waiter_queued(WaiterObject *self, PyObject *Py_UNUSED(unused))
+{
+    double queued;
+    unsigned long long runs;
+    if (self->queued < 0.0 || !read_scheduling(self->thread, &queued, &runs)) {
+        Py_RETURN_NONE;
+    }
+    return PyFloat_FromDouble(queued - self->queued);
+}
+
+static PyObject *
 waiter_new(PyTypeObject *type, PyObject *args, PyObject *kwargs)
 {
     static char *names[] = {NULL};
@@ -209,6 +257,7 @@ waiter_new(PyTypeObject *type, PyObject *args, PyObject *kwargs)
     if (self == NULL) {
         return NULL;
     }
+    self->queued = UNKNOWN_S;
     self->lock = PyThread_allocate_lock();
     if (self->lock == NULL) {
         Py_DECREF(self);
@@ -239,17 +288,33 @@ waiter_check(PyObject *object)
 
 static PyMethodDef waiter_methods[] = {
     {"wait", (PyCFunction)(void (*)(void))waiter_wait, METH_VARARGS | METH_KEYWORDS,
-     "wait($self, /, monitors, tick_s)\n--\n\n"
+     "wait($self, /, monitors, tick_s, limit_s=1e999)\n--\n\n"
      "Sleep until a callback is due a look, or somebody calls ``wake``.\n\n"
      "Args:\n"
      "    monitors: a tuple of those to look at.\n"
-     "    tick_s: seconds between two looks at their fields, and from a callback's start to its first look.\n\n"
+     "    tick_s: seconds between two looks at their fields, and from a callback's start to its first look.\n"
+     "    limit_s: seconds after which it ends in any case, but for a tick.\n\n"
      "Returns:\n"
      "    Why (``LONG_CALLBACK`` or ``WOKEN``), and three times of ``perf_counter``: when it was due to wake\n"
      "    up, when it did, and when it had the GIL.\n\n"
      "Raises:\n"
      "    RuntimeError: another thread waits already."},
     {"wake", (PyCFunction)waiter_wake_up, METH_NOARGS, "wake($self, /)\n--\n\nEnd the wait, or the next one at once."},
+    {"refresh", (PyCFunction)waiter_refresh, METH_NOARGS,
+     "refresh($self, /)\n--\n\nEnd the wait with its next tick: there are other monitors now. Wakes nobody up."},
+    {"queued", (PyCFunction)waiter_queued, METH_NOARGS,
+     "queued($self, /)\n--\n\n"
+     "Seconds in which its thread could have run but had no CPU, since that was read last, at most eight ticks\n"
+     "before it woke up; ``None`` where the kernel does not tell."},
+    {NULL},
+};
+
+static PyMemberDef waiter_members[] = {
+    {"asleep", T_INT, offsetof(WaiterObject, asleep), READONLY, "Whether it sleeps until a callback begins."},
+    {"due", T_DOUBLE, offsetof(WaiterObject, due), READONLY,
+     "``perf_counter`` when its next tick is due; 0.0 while it sleeps, or nobody waits."},
+    {"woke", T_DOUBLE, offsetof(WaiterObject, woke), READONLY,
+     "``perf_counter`` when it woke up for a look, while it waits for the GIL; else 0.0."},
     {NULL},
 };
 
@@ -258,6 +323,7 @@ static PyType_Slot waiter_slots[] = {
     {Py_tp_new, waiter_new},
     {Py_tp_dealloc, waiter_dealloc},
     {Py_tp_methods, waiter_methods},
+    {Py_tp_members, waiter_members},
     {0, NULL},
 };
 

@@ -1,0 +1,81 @@
+# What the compiled core offers, and its twin in pure/ as well.
+
+from collections.abc import Callable
+from contextvars import Context
+from types import CodeType
+from typing import Any, Protocol
+from weakref import ref
+
+CALLERS: frozenset[CodeType]
+INTERFACE: int
+LONG_CALLBACK: int
+TELLS_LATENESS: bool
+WOKEN: int
+
+class Monitor:
+    started: float
+    busy: float
+    threshold: float
+    looked_at: float
+    look_due: float
+    before_at: float
+    before_cpu: float
+    before_process_cpu: float
+    before_busy: float
+    woke_cpu: float
+    waiter: Waiter | None
+    loop: ref[Any] | None
+    clock: int | None
+    @property
+    def callback(self) -> Any: ...
+    @property
+    def context(self) -> Context | None: ...
+    def callback_ended(self, ended: float, callback: Any, context: Context | None, turns: int, /) -> None: ...
+
+# What Run, Scheduler and Method return: of their type in C, a function in Python.
+class Replacement(Protocol):
+    active: bool
+    def __call__(self, *args: Any, **kwargs: Any) -> Any: ...
+
+# The mapping is a dict from a loop's id to its monitor, read at each callback.
+def Run(
+    handle_class: type,
+    original: Callable[..., Any],
+    monitors: dict[int, Any],
+    attach: Callable[[Any], Monitor | None] | None,
+    turns: int,
+) -> Replacement: ...
+def Scheduler(
+    original: Callable[..., Any],
+    position: int,
+    monitors: dict[int, Any],
+    attach: Callable[[Any], Monitor | None] | None,
+    turns: int,
+) -> Replacement: ...
+
+# What a Scheduler puts in the place of a callback; nobody else makes one.
+class Call:
+    def __call__(self, /, *args: Any, **kwargs: Any) -> Any: ...
+
+def Method(original: Callable[..., Any], monitors: dict[int, Any], turns: int) -> Replacement: ...
+
+class Waiter:
+    @property
+    def asleep(self) -> int: ...
+    @property
+    def due(self) -> float: ...
+    @property
+    def woke(self) -> float: ...
+    def wait(
+        self, monitors: tuple[Monitor, ...], tick_s: float, limit_s: float = ...
+    ) -> tuple[int, float, float, float]: ...
+    def wake(self) -> None: ...
+    def refresh(self) -> None: ...
+    def queued(self) -> float | None: ...
+
+def scheduling(native_id: int, /) -> tuple[float, int] | None: ...
+def stack(thread_id: int, depth: int) -> tuple[tuple[CodeType, int, int, str], ...] | None: ...
+def thread_clock() -> int | None: ...
+def threads() -> tuple[int, ...]: ...
+def unwrap(callback: Any, /) -> Any: ...
+def variable(thread_id: int, code: CodeType, instruction: int, name: str) -> tuple[Any] | None: ...

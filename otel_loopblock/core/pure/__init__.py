@@ -1,0 +1,36 @@
+"""The core in Python: the twin of the compiled one, with its names and its behaviour.
+
+It serves where there is no compiled core. It costs more per callback, and asks for the GIL at each tick. When
+a look comes late it cannot tell whether a CPU or the GIL was missing. All else is the same, and simple.
+"""
+
+from otel_loopblock.core.pure.callbacks import CALLERS, Call, Method, Monitor, Run, Scheduler, unwrap
+from otel_loopblock.core.pure.clocks import scheduling, thread_clock
+from otel_loopblock.core.pure.stacks import stack, threads, variable
+from otel_loopblock.core.pure.wait import LONG_CALLBACK, WOKEN, Waiter
+
+INTERFACE = 1
+"""Which interface this is; that of the compiled core must be the same."""
+
+TELLS_LATENESS = False
+"""Whether a wait tells when it woke up from when it had the GIL."""
+
+__all__ = [
+    "CALLERS",
+    "INTERFACE",
+    "LONG_CALLBACK",
+    "TELLS_LATENESS",
+    "WOKEN",
+    "Call",
+    "Method",
+    "Monitor",
+    "Run",
+    "Scheduler",
+    "Waiter",
+    "scheduling",
+    "stack",
+    "thread_clock",
+    "threads",
+    "unwrap",
+    "variable",
+]

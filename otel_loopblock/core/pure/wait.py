@@ -1,0 +1,183 @@
+"""The watchdog's sleep: a tick while callbacks run, none while every loop is idle.
+
+Each tick takes the GIL, and the clock is read only then. So one time stands for two: when it woke up, and
+when it had the GIL.
+"""
+
+from __future__ import annotations
+
+import time
+from _thread import TIMEOUT_MAX, allocate_lock
+from collections.abc import Callable
+from contextlib import suppress
+from math import inf
+from time import perf_counter, process_time
+
+from otel_loopblock.core.pure.callbacks import Monitor
+
+LONG_CALLBACK = 1
+"""Why a wait ended: a callback is due a look."""
+
+WOKEN = 2
+"""Why a wait ended: somebody called :meth:`Waiter.wake`, or time was up."""
+
+IDLE_TICKS = 1
+"""Ticks without a callback, after which it goes to sleep."""
+
+LONGEST_TICK_S = 3600.0
+
+# As it was at import: a test may put something in its place. Not there on Windows.
+_clock_gettime: Callable[[int], float] | None = getattr(time, "clock_gettime", None)
+
+
+class Waiter:
+    """The watchdog's sleep; a forked child needs another one."""
+
+    __slots__ = ("_lock", "_requested", "_stale", "_waiting", "asleep", "due", "woke")
+
+    def __init__(self) -> None:
+        self.asleep = False
+        """Whether it sleeps until a callback begins: who finds it set calls :meth:`rouse`."""
+        self.due = 0.0
+        """``perf_counter`` when its next tick is due; 0.0 while it sleeps, or nobody waits."""
+        self.woke = 0.0
+        """When it woke up for a look, while it waits for the GIL: it cannot tell, so 0.0."""
+        self._requested = False
+        self._stale = False
+        self._waiting = False
+        self._lock = allocate_lock()  # held; released to wake
+        self._lock.acquire()
+
+    def wait(
+        self, monitors: tuple[Monitor, ...], tick_s: float, limit_s: float = inf
+    ) -> tuple[int, float, float, float]:
+        """Sleep until a callback is due a look, or somebody calls :meth:`wake`.
+
+        Args:
+            monitors: those to look at.
+            tick_s: seconds between two looks at their fields, and from a callback's start to its first look.
+            limit_s: seconds after which it ends in any case, but for a tick.
+
+        Returns:
+            Why (:data:`LONG_CALLBACK` or :data:`WOKEN`), and three times of ``perf_counter``: when it was due
+            to wake up, when it did, and when it had the GIL. The last two are one.
+
+        Raises:
+            RuntimeError: another thread waits already.
+        """
+        if not isinstance(monitors, tuple) or not all(isinstance(each, Monitor) for each in monitors):
+            raise TypeError("monitors must be a tuple of Monitor objects")
+        if not 0.0 < tick_s < LONGEST_TICK_S:
+            raise ValueError("tick_s must be above 0 and below 3600")
+        if not limit_s > 0.0:
+            raise ValueError("limit_s must be above 0")
+        if self._waiting:
+            raise RuntimeError("another thread waits already")
+        self._waiting = True
+        try:
+            why, due, woke = self._wait(monitors, tick_s, perf_counter() + limit_s)
+        finally:
+            self._waiting = False
+            self.due = 0.0
+        if why == WOKEN:
+            # Not when the next wait begins: its monitors were listed before, and another may have come since.
+            self._requested = self._stale = False
+        return why, due, woke, woke
+
+    def _wait(
+        self, monitors: tuple[Monitor, ...], tick_s: float, deadline: float
+    ) -> tuple[int, float, float]:
+        idle = 0
+        last = perf_counter()
+        while True:
+            self.due = due = last + tick_s
+            released = self._sleep_until(due)
+            woke = perf_counter()
+            if released and not self._requested:  # roused while it was waking up
+                continue
+            active = False
+            if not self._requested:
+                active, look_due = _look(monitors, woke, tick_s)
+                if look_due:
+                    return LONG_CALLBACK, due, woke
+            if self._requested or self._stale or woke >= deadline:
+                return WOKEN, woke, woke
+            # Late wake-ups are not made up for: the next tick counts from this one.
+            last = due if woke - due < tick_s else woke
+            idle = 0 if active else idle + 1
+            if idle >= IDLE_TICKS:
+                self._sleep_while_idle(monitors, tick_s, deadline)
+                idle = 0
+                last = perf_counter()
+                # What roused it may have kept the GIL since then.
+                _, look_due = _look(monitors, last, tick_s)
+                if look_due and not self._requested:
+                    return LONG_CALLBACK, look_due, last
+
+    def _sleep_while_idle(self, monitors: tuple[Monitor, ...], tick_s: float, deadline: float) -> None:
+        self.due = 0.0
+        self.asleep = True
+        # A callback that began before its loop could see the flag is seen one tick later.
+        roused = self._sleep_until(perf_counter() + tick_s)
+        if not (roused or self._requested or any(monitor.started for monitor in monitors)):
+            self._sleep_until(deadline)
+        self.asleep = False
+
+    def _sleep_until(self, moment: float) -> bool:
+        """Whether somebody woke it up before."""
+        return self._lock.acquire(True, min(max(0.0, moment - perf_counter()), TIMEOUT_MAX))
+
+    def rouse(self) -> None:
+        """Go on ticking: a callback has begun."""
+        self.asleep = False
+        self._release()
+
+    def wake(self) -> None:
+        """End the wait, or the next one at once."""
+        if not self._requested:
+            self._requested = True
+            self.asleep = False
+            self._release()
+
+    def refresh(self) -> None:
+        """End the wait with its next tick: there are other monitors now. Wakes nobody up."""
+        self._stale = True
+
+    def queued(self) -> float | None:
+        """How long its thread had no CPU: it does not tell."""
+        return None
+
+    def _release(self) -> None:
+        with suppress(RuntimeError):  # another thread was faster
+            self._lock.release()
+
+
+def _look(monitors: tuple[Monitor, ...], now: float, tick_s: float) -> tuple[bool, float]:
+    """Look at all of them: whether a callback ran since the last time, and since when one is due a look."""
+    active = False
+    look_due = 0.0
+    process_cpu = process_time()
+    for monitor in monitors:
+        started, busy = monitor.started, monitor.busy
+        if started or busy != monitor.before_busy:
+            active = True
+        cpu = _cpu_seconds(monitor.clock)
+        due = monitor.look_due if monitor.looked_at == started else started + tick_s
+        if started and now >= due:
+            look_due = min(due, look_due or due)
+            monitor.woke_cpu = cpu
+        elif not started or now - started < tick_s:
+            monitor.before_cpu = cpu
+            monitor.before_process_cpu = process_cpu
+            monitor.before_busy = busy
+            monitor.before_at = now
+    return active, look_due
+
+
+def _cpu_seconds(clock: int | None) -> float:
+    if clock is not None and _clock_gettime is not None:
+        try:
+            return _clock_gettime(clock)
+        except OSError:  # its thread has ended
+            pass
+    return -1.0
