@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Collection
 from typing import Any
 
 from opentelemetry.instrumentation.instrumentor import BaseInstrumentor
 
+from otel_loopblock import core
 from otel_loopblock.config import Config
 from otel_loopblock.emit.emitter import Emitter
 from otel_loopblock.explain.advice import AdviceTable
 from otel_loopblock.hooks import unhooked
 from otel_loopblock.package import _instruments
-from otel_loopblock.runtime import registry
+from otel_loopblock.runtime import runtime
+from otel_loopblock.version import __version__
+from otel_loopblock.watch.loops import loops
+
+_logger = logging.getLogger("otel_loopblock")
 
 _PROVIDERS = ("tracer_provider", "meter_provider", "logger_provider")
 _OF_THE_LOADER = ("skip_dep_check", "raise_exception_on_conflict")
@@ -42,13 +48,15 @@ class LoopBlockInstrumentor(BaseInstrumentor):  # type: ignore[misc]
         Args:
             **kwargs: the options of :class:`otel_loopblock.config.Config` (durations in milliseconds),
                 and ``tracer_provider``, ``meter_provider``, ``logger_provider``; the global ones,
-                looked up when needed, by default.
+                looked up when needed, by default. ``core``: ``native`` or ``pure``, where only that one will
+                do.
 
         Called again without options it changes nothing, quietly: the loader of auto-instrumentation
         may come by twice. Called again with options, these replace the former ones.
 
         Raises:
-            ValueError: an option is unknown or has a value that cannot be used; nothing has changed then.
+            ValueError: an option is unknown or has a value that cannot be used, or another core than the
+                wanted one is active; nothing has changed then.
         """
         chosen = {name: value for name, value in kwargs.items() if name not in _OF_THE_LOADER}
         if self.is_instrumented_by_opentelemetry:
@@ -65,22 +73,29 @@ class LoopBlockInstrumentor(BaseInstrumentor):  # type: ignore[misc]
         table.register(config.advice)
         self._emitter = Emitter(
             config,
-            monitors=registry.monitors,
-            unknown=lambda loop: unhooked.found(loop, registry),
+            monitors=loops.monitors,
+            unknown=unhooked.found,
             table=table,
             **providers,
         )
         self._emitter.begin()
-        registry.add(self._emitter)
+        _logger.debug(
+            "otel_loopblock %s begins, %s core%s", __version__, core.NAME, core.WHY and f": {core.WHY}"
+        )
+        runtime.add(self._emitter)
 
     def _uninstrument(self, **kwargs: Any) -> None:
         emitter, self._emitter = self._emitter, None
         if emitter is not None:
             emitter.release_spans()
-            registry.remove(emitter)
+            runtime.remove(emitter)
             emitter.end()
 
     @staticmethod
     def _load(kwargs: dict[str, Any]) -> tuple[Config, dict[str, Any]]:
-        providers = {name: kwargs[name] for name in _PROVIDERS if kwargs.get(name) is not None}
-        return Config.load({k: v for k, v in kwargs.items() if k not in _PROVIDERS}), providers
+        given = dict(kwargs)
+        wanted_core = given.pop("core", None)
+        if wanted_core is not None:
+            core.require(wanted_core)
+        providers = {name: given.pop(name, None) for name in _PROVIDERS}
+        return Config.load(given), providers

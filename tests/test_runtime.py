@@ -9,7 +9,8 @@ import time
 import pytest
 
 from otel_loopblock import guard
-from otel_loopblock.runtime import registry
+from otel_loopblock.runtime import runtime
+from otel_loopblock.watch.monitor import listeners
 from otel_loopblock.watch.watchdog import THREAD_NAME
 from tests.conftest import LOOPS
 
@@ -49,13 +50,13 @@ def listening():
 
     def listen(*args, **options):
         listener = Listener(*args, **options)
-        registry.add(listener)
+        runtime.add(listener)
         return listener
 
     guard.failures.clear()
     yield listen
-    for listener in registry.listeners:
-        registry.remove(listener)
+    for listener in listeners.now:
+        runtime.remove(listener)
     _until(lambda: not _watchdogs())
 
 
@@ -88,7 +89,7 @@ def test_listener_that_hangs_leaves_no_second_watchdog_behind(listening, hang, r
     hung = listening(lambda: hang.wait(60) if threading.current_thread().name == THREAD_NAME else None)
     run(blocks())
     (old,) = _watchdogs()
-    registry.remove(hung)
+    runtime.remove(hung)
     other = listening()
     run(blocks(2))
 
@@ -109,7 +110,7 @@ def test_listener_that_hangs_is_removed_at_once(listening, hang, run, on_loop):
 
     def remove():
         began = time.perf_counter()
-        registry.remove(hung)
+        runtime.remove(hung)
         took.append(time.perf_counter() - began)
 
     async def main():
@@ -135,7 +136,7 @@ def test_nobody_waits_for_the_lock_while_a_watchdog_ends(listening, hang, run, m
         waited(timeout)
 
     monkeypatch.setattr(old, "join", join)
-    remover = threading.Thread(target=registry.remove, args=(hung,))
+    remover = threading.Thread(target=runtime.remove, args=(hung,))
     hung.watchdog = False
     monkeypatch.setattr("otel_loopblock.watch.watchdog.STOP_S", 5.0, raising=False)
     remover.start()
@@ -164,7 +165,7 @@ def test_listener_that_raises_takes_no_look_from_another(listening, loop_kind):
     failing = listening(fail)
     healthy = listening()
     beside = looks()
-    registry.remove(failing)
+    runtime.remove(failing)
     alone = looks()
 
     assert failing.told["blocked"] == 10
@@ -176,12 +177,12 @@ def test_listener_that_raises_takes_no_look_from_another(listening, loop_kind):
 
 
 def test_loop_that_cannot_be_looked_at_takes_no_look_from_another(listening, monkeypatch):
-    listener, watchdog = listening(), registry.watchdog
+    listener, watchdog = listening(), runtime.watchdog
     broken, sound = asyncio.new_event_loop(), asyncio.new_event_loop()
-    look, done = watchdog._tick, threading.Event()
+    look, done = watchdog._look_at, threading.Event()
 
     def fail(monitor, *args):
-        if monitor.loop() is broken:
+        if monitor.get_loop() is broken:
             raise RuntimeError("ours")
         look(monitor, *args)
 
@@ -189,7 +190,7 @@ def test_loop_that_cannot_be_looked_at_takes_no_look_from_another(listening, mon
         while not done.is_set():
             broken.run_until_complete(blocks())
 
-    monkeypatch.setattr(watchdog, "_tick", fail)
+    monkeypatch.setattr(watchdog, "_look_at", fail)
     thread = threading.Thread(target=run_broken)
     thread.start()
     sound.run_until_complete(blocks(5))

@@ -68,7 +68,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         prog="otel-loopblock",
         description="Find what blocks an asyncio or uvloop event loop.",
     )
-    parser.add_argument("--version", action="version", version=__version__)
+    parser.add_argument("--version", action="version", version=_version() if "--version" in arguments else "")
     subparsers = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     wanted = arguments[0] if arguments else None
     for name, subcommand in SUBCOMMANDS.items():
@@ -90,6 +90,13 @@ def main(argv: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         return 130
     return code
+
+
+def _version() -> str:
+    from otel_loopblock import core  # here: it imports asyncio, which no subcommand should pay for
+
+    why = f": {core.WHY}" if core.WHY else ""
+    return f"otel-loopblock {__version__}, {core.NAME} core{why}"
 
 
 def _missing(subcommand: Subcommand) -> list[str]:

@@ -20,6 +20,7 @@ from typing import Any, Final
 from otel_loopblock import guard
 from otel_loopblock.delayed.arrivals import TURNS_TO_READ, Arrivals
 from otel_loopblock.delayed.queue import SHORTEST_S, SLEEPS, Follower, Foreseen, Opening, Queue, Waiting
+from otel_loopblock.watch.demand import demand
 from otel_loopblock.watch.facts import is_closed
 from otel_loopblock.watch.monitor import Monitor
 
@@ -133,7 +134,7 @@ class Aftermath:
 
     def _look_again(self) -> None:
         assert self._monitor is not None
-        loop = self._monitor.loop()
+        loop = self._monitor.get_loop()
         if loop is None or is_closed(loop):
             self._close()
         else:
@@ -167,7 +168,7 @@ class Aftermath:
             self._close()
 
     def _is_over(self, monitor: Monitor) -> bool:
-        if not monitor.registry.listeners:
+        if not demand.is_any:
             return True
         late_after_s = LATE_SHARE * (self._ended - self.started)
         looks = self._turn == self._turns - self._queue.turns_after_receiving
@@ -185,8 +186,8 @@ class Aftermath:
             monitor.following = tuple(other for other in monitor.following if other is not self)
             if not monitor.following:
                 # Again, if another thread has changed it meanwhile.
-                while monitor.threshold != monitor.registry.threshold_s:
-                    monitor.threshold = monitor.registry.threshold_s
+                while monitor.threshold != demand.threshold_s:
+                    monitor.threshold = demand.threshold_s
         if follower is not None:
             try:
                 follower.ended()

@@ -76,7 +76,7 @@ class Search:
 
     def _find_queue(self, monitor: Monitor) -> Queue | None:
         self._sought = True
-        loop = monitor.loop()
+        loop = monitor.get_loop()
         try:
             if isinstance(loop, asyncio.BaseEventLoop):
                 self._queue = asyncio_queue.of(loop)

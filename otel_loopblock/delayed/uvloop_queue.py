@@ -14,6 +14,7 @@ from contextvars import Context
 from time import perf_counter
 from typing import Any, NamedTuple, TypeAlias
 
+from otel_loopblock.core import unwrap
 from otel_loopblock.delayed.queue import MAX_TIMERS, SLEEPS, Opening, Queued, Timer, Upcoming
 from otel_loopblock.delayed.tcp import descriptor
 
@@ -104,12 +105,8 @@ class UvloopQueue:
             if not callable(callback):
                 if hasattr(callback, "get_extra_info"):
                     found.append((context, None, (callback,), None))
-            elif arguments and callable(
-                arguments[0]
-            ):  # ours is called with the callback as its first argument
-                found.append((context, arguments[0], arguments[1:], None))
             else:
-                found.append((context, callback, arguments or (), None))
+                found.append((context, unwrap(callback), arguments or (), None))
         return found
 
     def opening(self, callback: Any, arguments: tuple[Any, ...]) -> Opening | None:
@@ -130,9 +127,7 @@ class UvloopQueue:
         for timer, (context, callback, arguments) in zip(due, self._timer.read(due), strict=True):
             if callback is None:  # it was cancelled
                 continue
-            if callback is not SLEEPS and arguments:  # ours is called with the callback as its first argument
-                callback, arguments = arguments[0], arguments[1:]
-            future = arguments[0] if callback is SLEEPS and arguments else None
+            future = arguments[0] if unwrap(callback) is SLEEPS and arguments else None
             found.append((timer, context, timer.when() + offset, future))
         return found
 

@@ -6,20 +6,19 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any, Final
 
-from opentelemetry import _logs, context, trace
+from opentelemetry import context, trace
 from opentelemetry._logs import LoggerProvider, LogRecord, SeverityNumber
 from opentelemetry.trace import Link, Tracer
 
 from otel_loopblock.config import Config
-from otel_loopblock.emit import attributes
+from otel_loopblock.emit import attributes, scope
 from otel_loopblock.emit.annotations import Annotations
 from otel_loopblock.emit.context import route_and_name, start_unix_ns
 from otel_loopblock.emit.events import add_event, add_link, add_to_many
 from otel_loopblock.emit.late import LateAttributes
 from otel_loopblock.emit.limits import Distinct
-from otel_loopblock.emit.metrics import SCOPE, Instruments
+from otel_loopblock.emit.metrics import Instruments
 from otel_loopblock.emit.victims import Culprit, Prefetched, Victim, Victims
-from otel_loopblock.version import __version__
 
 BUDGET_S: Final = 0.0005
 """CPU seconds of the loop's thread that a block may cost it for those who waited, or"""
@@ -118,7 +117,7 @@ class Delays:
                     attributes.DELAYED, of, attributes=details, links=links, start_time=began_unix_ns
                 ).end(culprit.unix_ns(culprit.ended_s))
             if self._config.report in ("log", "all"):
-                _logs.get_logger(SCOPE, __version__, logger_provider=self._logger_provider).emit(
+                scope.logger(self._logger_provider).emit(
                     LogRecord(
                         timestamp=began_unix_ns,
                         context=of,

@@ -19,7 +19,7 @@ from opentelemetry.trace import Span, SpanContext, TracerProvider
 from otel_loopblock.config import Config
 from otel_loopblock.delayed.aftermath import Aftermath
 from otel_loopblock.delayed.search import Search
-from otel_loopblock.emit import attributes, span_hooks
+from otel_loopblock.emit import attributes, scope, span_hooks
 from otel_loopblock.emit.context import (
     context_of,
     current_span,
@@ -30,7 +30,7 @@ from otel_loopblock.emit.context import (
 )
 from otel_loopblock.emit.delays import Delays
 from otel_loopblock.emit.limits import Distinct
-from otel_loopblock.emit.metrics import SCOPE, Monitors, instruments
+from otel_loopblock.emit.metrics import Monitors, instruments
 from otel_loopblock.emit.reports import Reports
 from otel_loopblock.emit.span_hooks import Unknown
 from otel_loopblock.emit.victims import Culprit, Prefetched, Victims, prefetch
@@ -43,7 +43,6 @@ from otel_loopblock.explain.stack import Stacks
 from otel_loopblock.explain.stretches import Charges, Stretch
 from otel_loopblock.hooks.patches import Patches
 from otel_loopblock.naming import is_our_callback
-from otel_loopblock.version import __version__
 from otel_loopblock.watch.evidence import Evidence
 from otel_loopblock.watch.looks import running_elsewhere, running_target
 from otel_loopblock.watch.monitor import Monitor
@@ -130,11 +129,7 @@ class Emitter:
         self._patches = Patches()
         stacks = Stacks(OwnCode(config.app_paths), table.lookup, config.stack_depth)
         self._explainer = Explainer(stacks, table, config.threshold_s)
-        tracer = (
-            trace.get_tracer(SCOPE, __version__)
-            if tracer_provider is None
-            else tracer_provider.get_tracer(SCOPE, __version__)
-        )
+        tracer = scope.tracer(tracer_provider)
         self._instruments = instruments(meter_provider)
         self._functions = Distinct(config.max_functions)
         self._routes = Distinct(10 * config.max_functions)

@@ -15,14 +15,12 @@ from opentelemetry import metrics
 from opentelemetry.metrics import CallbackOptions, Observation
 
 from otel_loopblock import guard
+from otel_loopblock.emit import scope
 from otel_loopblock.emit.attributes import EXECUTOR_TYPE, LOOP_TYPE
 from otel_loopblock.emit.executors import Pool, pools_of
-from otel_loopblock.version import __version__
 
 if TYPE_CHECKING:
     from otel_loopblock.watch.monitor import Monitor
-
-SCOPE = "otel_loopblock"
 
 BUCKETS = (0.001, 0.005, 0.010, 0.025, 0.050, 0.100, 0.250, 0.500, 1.0, 2.5, 5.0, 10.0)
 """Seconds; an advisory, so that a View can override them."""
@@ -34,12 +32,7 @@ class Instruments:
     """The instruments of one meter provider."""
 
     def __init__(self, provider: metrics.MeterProvider | None) -> None:
-        # The API's own proxy follows a provider that is set later; a given provider is used as it is.
-        meter = (
-            metrics.get_meter(SCOPE, __version__)
-            if provider is None
-            else provider.get_meter(SCOPE, __version__)
-        )
+        meter = scope.meter(provider)
         self.monitors: Monitors = tuple
         """Where the gauges look; nothing is observed while nobody is instrumented."""
         self.threshold_s = 0.0
@@ -145,7 +138,7 @@ class Instruments:
         found: dict[tuple[str, str], list[Pool]] = {}
         try:
             for monitor in self.monitors():
-                loop = monitor.loop()
+                loop = monitor.get_loop()
                 for pool in pools_of(loop) if loop is not None else ():
                     found.setdefault((monitor.loop_type, pool.kind), []).append(pool)
         except Exception:

@@ -13,21 +13,20 @@ from collections.abc import Callable
 from time import perf_counter
 from typing import Any
 
-from opentelemetry import _logs, context, trace
+from opentelemetry import context, trace
 from opentelemetry._logs import LoggerProvider, LogRecord, SeverityNumber
 from opentelemetry.trace import Span, SpanContext, Tracer
 
 from otel_loopblock.config import Config
-from otel_loopblock.emit import attributes, words
+from otel_loopblock.emit import attributes, scope, words
 from otel_loopblock.emit.attributes import Value
 from otel_loopblock.emit.context import is_valid, parent_for, route_and_name
 from otel_loopblock.emit.events import add_event
 from otel_loopblock.emit.late import LateAttributes
 from otel_loopblock.emit.limits import Interval, Rate
-from otel_loopblock.emit.metrics import SCOPE, Instruments
+from otel_loopblock.emit.metrics import Instruments
 from otel_loopblock.explain.block import Block, Observed
 from otel_loopblock.explain.stack import Stacks
-from otel_loopblock.version import __version__
 
 _logger = logging.getLogger("otel_loopblock")
 
@@ -173,7 +172,7 @@ class Reports:
         span.end(observed.ended_unix_ns)
 
     def _emit_log_event(self, observed: Observed, span: Span, late: LateAttributes) -> None:
-        _logs.get_logger(SCOPE, __version__, logger_provider=self._logger_provider).emit(
+        scope.logger(self._logger_provider).emit(
             LogRecord(
                 timestamp=observed.started_unix_ns,
                 context=trace.set_span_in_context(span, context.Context()),

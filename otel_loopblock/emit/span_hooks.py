@@ -23,7 +23,8 @@ from otel_loopblock import guard
 from otel_loopblock.delayed.aftermath import aftermaths
 from otel_loopblock.emit.context import ROOT
 from otel_loopblock.hooks.patches import Patches
-from otel_loopblock.watch.monitor import Monitor, monitor_of
+from otel_loopblock.watch.loops import loops
+from otel_loopblock.watch.monitor import Monitor
 
 Charge: TypeAlias = Callable[[Monitor, Any, float, "int | None"], None]
 """Gets the monitor of the loop, the span, ``perf_counter`` now, and the end that the span is to have."""
@@ -47,7 +48,7 @@ def install(patches: Patches, sdk: Any, *, threshold_s: float, charge: Charge, u
 
 
 def _make_end(patches: Patches, threshold_s: float, charge: Charge, unknown: Unknown, original: Any) -> Any:
-    running_loop = asyncio._get_running_loop
+    running_loop, monitor_by_id = asyncio._get_running_loop, loops.table.get
 
     def end(self: Any, *args: Any, **kwargs: Any) -> Any:
         if not patches.active:
@@ -55,12 +56,12 @@ def _make_end(patches: Patches, threshold_s: float, charge: Charge, unknown: Unk
         # A span that ends on another thread than the loop's has no running loop, and is left alone.
         loop = running_loop()
         if loop is not None:
-            monitor = monitor_of(loop)
+            monitor = monitor_by_id(id(loop))
             if monitor is None:
                 unknown(loop)
             elif monitor.started != 0.0:
                 now = perf_counter()
-                if now - monitor.started >= threshold_s:
+                if now - monitor.started >= threshold_s and monitor.get_loop() is loop:
                     try:
                         charge(monitor, self, now, args[0] if args else kwargs.get("end_time"))
                     except Exception:
@@ -81,7 +82,7 @@ def _make_start(patches: Patches, original: Any) -> Any:
             parent = self.parent
             if parent is None or parent.is_remote:
                 loop = running_loop()
-                monitor = monitor_of(loop)
+                monitor = loops.of(loop)
                 if monitor is not None and monitor.following:
                     task = asyncio.current_task(loop)
                     for aftermath in aftermaths(monitor):

@@ -1,8 +1,8 @@
 """Why a callback blocked its loop: a pure function from clock readings to a cause.
 
 The rules rest on measurements on CPython 3.11 to 3.13 (DESIGN.md 4.5): the CPU clock of the loop's
-thread tells computing from not computing; how late the watchdog itself was woken tells whether somebody
-held the GIL; the process's CPU clock tells who. Where the evidence is thin the answer is ``unknown``.
+thread tells computing from not computing; how long the watchdog waited for the GIL, whether somebody kept it;
+the CPU clocks meanwhile, who. Where the evidence is thin the answer is ``unknown``.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ def judge(m: Measurements) -> Judgement:
     if m.throttled is not None and m.throttled.periods > 0:
         evidence["event_loop.block.throttled_periods"] = m.throttled.periods
         evidence["event_loop.block.throttled_time"] = m.throttled.throttled_s
-    if not m.looks and m.late_s == 0 and m.stopped_s == 0 and not m.queued_s:
+    if not m.looks and m.late_s == 0 and m.stopped_s == 0 and m.untold_s == 0 and not m.queued_s:
         return Judgement("unknown", None, evidence)  # nobody looked: the clocks alone cannot name it
 
     shares = _shares(m, cpu)
@@ -83,21 +83,35 @@ def _shares(m: Measurements, cpu: float) -> dict[Cause, float]:
     descheduled = min(idle, queued + stopped)
     rest = idle - descheduled
     running = m.duration_s - descheduled
-    idle_cause = _idle_cause(m, rest, running, cpu, m.late_s + m.stopped_s - stopped)
+    # Nor was the watchdog stopped while others computed: what it lacked then cannot be told.
+    untold_s = m.untold_s + m.stopped_s - stopped
+    idle_cause = _idle_cause(m, rest, running, cpu, untold_s)
     contended = idle_cause == "gil_contention" and rest >= 0.25 * m.duration_s
-    # Computing is one thing until the GIL decides which: neither half must lose to a third cause. While
-    # the thread did not compute, it was another that kept the GIL.
-    held = m.long_late_s - rest >= _HELD[m.call_holds_gil] * computing and not contended
+    # Computing is one thing until the GIL decides which: neither half must lose to a third cause.
+    kept = _HELD[m.call_holds_gil] * computing
+    held = not contended and _of_all(m, m.long_cpu_s) >= kept
+    untold = not held and _of_all(m, m.untold_s) >= kept
     shares: dict[Cause, float] = {
         "gc": gc_s,
-        "gil_held" if held else "cpu": computing,
+        "gil_held" if held else "unknown" if untold else "cpu": computing,
         "descheduled": descheduled,
     }
     shares[idle_cause] = shares.get(idle_cause, 0.0) + rest
     return shares
 
 
-def _idle_cause(m: Measurements, rest: float, running: float, cpu: float, late: float) -> Cause:
+def _asked(m: Measurements) -> float:
+    """Seconds for which the watchdog's wake-ups stand: it did not ask for the GIL all the time."""
+    return m.late_s + m.untold_s + m.stopped_s + m.wake_ups * m.tick_s
+
+
+def _of_all(m: Measurements, seconds: float) -> float:
+    """What was seen in the watchdog's wake-ups, of the whole stretch."""
+    asked = _asked(m)
+    return seconds * max(1.0, m.duration_s / asked) if asked else 0.0
+
+
+def _idle_cause(m: Measurements, rest: float, running: float, cpu: float, untold_s: float) -> Cause:
     """Why the loop's thread did not compute though it could have had a CPU: by choice, or for the GIL.
 
     Args:
@@ -105,26 +119,32 @@ def _idle_cause(m: Measurements, rest: float, running: float, cpu: float, late: 
         rest: seconds in which it did not compute.
         running: seconds in which the process was not kept from running.
         cpu: seconds in which the thread computed.
-        late: seconds that the watchdog waited for the GIL.
+        untold_s: seconds that the watchdog was late for what cannot be told.
     """
     assert m.process_cpu_s is not None
-    if m.call_waits or late < 0.35 * running:
+    if m.call_waits:
+        return "wait"
+    if _of_all(m, untold_s) >= 0.35 * running:
+        return "unknown"
+    if _of_all(m, m.late_s) < 0.35 * running:
         return "wait"
     # A thread that waits for the GIL wakes up at each switch interval; one that waits for data does not.
     waits = rest / m.switch_interval_s
     if m.process_cpu_s - cpu >= 0.4 * running:
         return "gil_contention" if m.runs is None or m.runs >= 0.3 * waits else "wait"
-    # The GIL was taken and nobody computed: C code that waits, and keeps it. Or all stood still, where
-    # that cannot be told apart.
-    if not m.gil_taken:
+    # The GIL was taken and nobody computed: C code that waits, and keeps it.
+    if m.long_late_s == 0.0:
         return "unknown"
     # Another thread's code, if this one wanted the GIL all the time. C code may wake up often, too.
-    return "gil_contention" if m.runs is not None and 0.7 * waits <= m.runs <= 1.5 * waits else "gil_held"
+    if m.runs is not None and 0.7 * waits <= m.runs <= 1.5 * waits:
+        return "gil_contention"
+    return "gil_held" if m.in_c_call else "unknown"  # another thread's, as like as not
 
 
 def _is_free(m: Measurements) -> bool:
     """Whether the GIL was free to take all the time: the watchdog hardly waited for it."""
-    return m.looks >= 2 and m.late_s < 0.15 * m.duration_s and m.long_late_s == 0.0
+    free = m.long_late_s == 0.0 and m.untold_s == 0.0
+    return free and m.looks >= 2 and _of_all(m, m.late_s) < 0.15 * m.duration_s
 
 
 def _releases_gil(m: Measurements) -> bool | None:
@@ -133,4 +153,4 @@ def _releases_gil(m: Measurements) -> bool | None:
         # Python code of the application's own that seems to leave the GIL alone: only on a quiet machine
         # is that an operator of C code (of numpy, say), and not the doing of other processes.
         return True if m.in_call or (m.queued_s or 0.0) < 0.1 * m.duration_s else None
-    return None if m.in_c_call or m.late_s < 0.35 * m.duration_s else False
+    return None if m.in_c_call or _of_all(m, m.late_s) < 0.35 * m.duration_s else False

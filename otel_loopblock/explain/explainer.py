@@ -10,6 +10,7 @@ from otel_loopblock.explain.measurements import measure
 from otel_loopblock.explain.own_code import OwnCode
 from otel_loopblock.explain.stack import Stacks, find
 from otel_loopblock.naming import qualified_name
+from otel_loopblock.watch.demand import demand
 from otel_loopblock.watch.evidence import Evidence, Look
 from otel_loopblock.watch.monitor import Monitor
 
@@ -53,7 +54,7 @@ class Explainer:
                 looks,
                 began,
                 ended,
-                tick_s=monitor.registry.watchdog.tick_s,
+                tick_s=demand.tick_s,
                 in_call=place.call is not None,
                 in_c_call=place.call is not None and place.call_is_c,
                 call_waits=known is not None and known.kind in ONLY_WAITING,

@@ -6,7 +6,8 @@ import sys
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from otel_loopblock.watch.evidence import Delay, Evidence, Look, Reading, Throttling, collected_between
+from otel_loopblock.watch.collecting import collected_between
+from otel_loopblock.watch.evidence import Delay, Evidence, Look, Reading, Throttling
 
 
 class Measurements(NamedTuple):
@@ -24,13 +25,17 @@ class Measurements(NamedTuple):
     runs: int | None
     """How often the loop's thread got a CPU: once per wait, and per time it waits for the GIL."""
     late_s: float
-    """How long the watchdog waited for the GIL, as far as can be told."""
+    """How long the watchdog waited for the GIL, in all its wake-ups."""
     long_late_s: float
     """The part of it in single waits that Python code does not cause."""
+    long_cpu_s: float
+    """CPU time of the loop's thread in those."""
     stopped_s: float
     """How long the watchdog stood still though it did not wait for the GIL, nor for a CPU."""
-    gil_taken: bool
-    """Whether it was seen to wait for the GIL for long."""
+    untold_s: float
+    """How long it was late for what cannot be told."""
+    wake_ups: float
+    """How often it woke up to look."""
     looks: int
     """Samples taken in the stretch."""
     switch_interval_s: float
@@ -84,22 +89,23 @@ def measure(
         process_cpu = (last.process_cpu - first.process_cpu) * min(1.0, duration / covered)
         if first.thread_cpu is not None and last.thread_cpu is not None:
             thread_cpu = _thread_cpu((first, *looks[:1]), last, evidence.end, began, ended)
-    counted = [evidence.baseline, *evidence.looks, evidence.end]
-    first, last = _around([r for r in counted if r is not None and r.scheduling is not None], began, ended)
+    read: list[Reading | Look] = [*evidence.looks, evidence.end]
+    counted = [each for each in read if each.scheduling is not None]
+    first, last = _around(counted, began, ended)
     queued: float | None = None
     runs: int | None = None
     if first.scheduling is not None and last.scheduling is not None and last.at > first.at:
         queued = min(duration, max(0.0, last.scheduling.queued_s - first.scheduling.queued_s))
         runs = last.scheduling.runs - first.scheduling.runs
-    late_s = long_late_s = stopped_s = 0.0
-    asked = False
+    late_s = long_late_s = long_cpu_s = stopped_s = untold_s = 0.0
     for delay in evidence.delays:
         part = _within(delay, began, ended)
         if part > 0:
             late_s += delay.gil_s * part
             long_late_s += delay.long_s * part
+            long_cpu_s += delay.long_cpu_s * part
             stopped_s += delay.stopped_s * part
-            asked |= delay.asked
+            untold_s += delay.untold_s * part
     return Measurements(
         duration_s=duration,
         thread_cpu_s=thread_cpu,
@@ -109,8 +115,11 @@ def measure(
         runs=runs,
         late_s=late_s,
         long_late_s=long_late_s,
+        long_cpu_s=long_cpu_s,
         stopped_s=stopped_s,
-        gil_taken=asked,
+        untold_s=untold_s,
+        # Evenly spread over the callback, as far as is known.
+        wake_ups=evidence.wake_ups * duration / max(duration, evidence.end.at - evidence.started),
         looks=len(looks),
         switch_interval_s=sys.getswitchinterval(),
         tick_s=tick_s,

@@ -7,59 +7,44 @@ The functions that run on every callback stand in :mod:`~otel_loopblock.hooks.as
 from __future__ import annotations
 
 import asyncio as _asyncio
-import contextlib
-import sys
-from collections.abc import Callable
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from otel_loopblock import guard
 from otel_loopblock.hooks import asyncio, gc_pauses, heartbeat, run_forever
 from otel_loopblock.hooks.patches import Patches
 from otel_loopblock.watch.facts import is_loop
-from otel_loopblock.watch.monitor import ATTRIBUTE, Monitor, monitor_of
-
-if TYPE_CHECKING:
-    from otel_loopblock.runtime import Registry
-
-
-_WITH = (("uvloop", "otel_loopblock.hooks.uvloop"),)
-"""A module, and the hook that is imported with it: most test suites have no uvloop."""
+from otel_loopblock.watch.loops import loops
+from otel_loopblock.watch.monitor import Monitor
 
 
 class Hooks:
     """All hooks of the process: put in place together, taken away together."""
 
-    def __init__(self, registry: Registry) -> None:
-        self._registry = registry
+    def __init__(self) -> None:
         self._patches: Patches | None = None
 
     def install(self) -> None:
         """Put the hooks in place. One that cannot be is left out, counted and logged."""
         patches = self._patches = Patches()
-        for hook in (asyncio, run_forever, gc_pauses):
+        for hook in (asyncio.install, _follow_asyncio, gc_pauses.install):
             try:
-                hook.install(patches, self._registry)
+                hook(patches)
             except Exception:
-                guard.failed(f"install {hook.__name__}")
-        for module, name in _WITH:
-            patches.when_imported(module, self._installs(patches, name))
+                guard.failed(f"install {hook.__module__}.{hook.__name__}")
 
-    def _installs(self, patches: Patches, name: str) -> Callable[[Any], None]:
-        def imported(module: Any) -> None:
-            import_module(name).install(patches, self._registry, module)
+        def uvloop_imported(module: Any) -> None:
+            from otel_loopblock.hooks import uvloop  # here: most test suites have none
 
-        return imported
+            uvloop.install(patches, module)
+            run_forever.replace_in(patches, module.Loop, uvloop.attach)
+
+        patches.when_imported("uvloop", uvloop_imported)
 
     def remove(self) -> None:
         """Put back the very objects that were there."""
         patches, self._patches = self._patches, None
         if patches is not None:
             patches.restore()
-
-    def sees_runs(self, loop: _asyncio.AbstractEventLoop) -> bool:
-        """Whether it will be seen when ``loop`` begins to run."""
-        return run_forever.sees(loop)
 
     def beat(self, monitor: Monitor) -> None:
         """See to it that the lag of a loop is measured from now on, whatever thread it runs in."""
@@ -68,17 +53,10 @@ class Hooks:
         except Exception:
             guard.failed("begin to measure the lag of a loop")
 
-    def leave(self, loop: _asyncio.AbstractEventLoop) -> None:
-        """Take from a loop what hooks have left on it."""
-        uvloop = sys.modules.get(f"{__name__}.uvloop")
-        for name in (ATTRIBUTE, *(uvloop.LOOP_ATTRIBUTES if uvloop is not None else ())):
-            with contextlib.suppress(Exception):  # whatever the application says to that
-                delattr(loop, name)
-
     def cover(self, loop: _asyncio.AbstractEventLoop) -> None:
         """See to it that a running loop is monitored from now on; call it on its thread."""
         try:
-            if not is_loop(loop) or monitor_of(loop) is not None:
+            if not is_loop(loop) or loops.of(loop) is not None:
                 return
             from otel_loopblock.hooks import (  # here: few listeners come that late
                 already_running,
@@ -87,14 +65,18 @@ class Hooks:
             )
 
             if isinstance(loop, _asyncio.BaseEventLoop):
-                asyncio.cover(loop, self._registry)
+                monitor = asyncio.attach(loop)
             elif uvloop.is_hooked(loop):
-                uvloop.cover(loop, self._registry)
+                monitor = uvloop.attach(loop)
             else:
-                unhooked.cover(loop, self._registry)
+                unhooked.cover(loop)
                 return
-            monitor = monitor_of(loop)
             if monitor is not None:
                 already_running.follow(loop, monitor)
+                heartbeat.start(loop, monitor)
         except Exception:
             guard.failed("cover a running loop")
+
+
+def _follow_asyncio(patches: Patches) -> None:
+    run_forever.replace_in(patches, _asyncio.BaseEventLoop, asyncio.attach)

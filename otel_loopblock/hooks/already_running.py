@@ -7,36 +7,50 @@ samples say until when it was seen; without samples of it nothing is reported.
 from __future__ import annotations
 
 import asyncio
-import threading
+import sys
 from time import perf_counter
-from types import CodeType
-from typing import TYPE_CHECKING, Any
+from types import CodeType, FrameType
+from typing import Any
 
 from otel_loopblock import guard
-from otel_loopblock.watch.monitor import monitor_of
+from otel_loopblock.watch.demand import demand
+from otel_loopblock.watch.loops import loops
+from otel_loopblock.watch.monitor import Monitor
 from otel_loopblock.watch.target import Target
-
-if TYPE_CHECKING:
-    from otel_loopblock.watch.monitor import Monitor
 
 
 def follow(loop: asyncio.AbstractEventLoop, monitor: Monitor) -> None:
     """Take the time of the running callback from now on; call it on the loop's thread, once per monitor."""
-    if monitor.thread_id != threading.get_ident():
-        monitor.enter_thread()
+    monitor.enter_thread()
+    learn_caller(loop)
     monitor.started = began = perf_counter()
     loop.call_soon(_passed, monitor, began, monitor.busy, asyncio.current_task(loop))
+
+
+def learn_caller(loop: asyncio.AbstractEventLoop) -> None:
+    """Learn what bounds the stacks of a loop whose beginning was not seen, if a task runs; call it on its
+    thread.
+
+    A loop of uvloop has no frame: the one below the task's is of whoever has run it.
+    """
+    code = _outermost_code(asyncio.current_task(loop))
+    frame: FrameType | None = sys._getframe()
+    while code is not None and frame is not None and frame.f_back is not None:
+        if frame.f_code is code:
+            loops.callers.add(frame.f_back.f_code)
+            return
+        frame = frame.f_back
 
 
 def _passed(monitor: Monitor, began: float, busy: float, task: asyncio.Task[Any] | None) -> None:
     own = monitor.started
     try:
-        loop = monitor.loop()
+        loop = monitor.get_loop()
         code = _outermost_code(task)
         watch = monitor.watch
         if (
             loop is None
-            or monitor_of(loop) is not monitor
+            or loops.of(loop) is not monitor
             or code is None
             or watch is None
             or watch.started != began
@@ -47,8 +61,9 @@ def _passed(monitor: Monitor, began: float, busy: float, task: asyncio.Task[Any]
         seen = [look for look in watch.looks if any(frame[0] is code for frame in look.frames)]
         if not seen:
             return
-        ended = min(ended, seen[-1].at + monitor.registry.watchdog.tick_s * watch.stride)
-        if ended - began < monitor.registry.threshold_s:
+        if monitor.looked_at == began:  # it was not seen at the look that was due next
+            ended = min(ended, monitor.look_due)
+        if ended - began < demand.threshold_s:
             return
         monitor.started = began
         monitor.turns = 0  # what waits by now tells nothing of who waited when it ended

@@ -10,13 +10,11 @@ import asyncio
 import contextlib
 import gc
 from time import perf_counter as _perf_counter
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from otel_loopblock.watch.monitor import monitor_of
-
-if TYPE_CHECKING:
-    from otel_loopblock.hooks.patches import Patches
-    from otel_loopblock.runtime import Registry
+from otel_loopblock.hooks.patches import Patches
+from otel_loopblock.watch.collecting import collecting
+from otel_loopblock.watch.loops import loops
 
 SHORTEST_S = 0.0005
 """Collections shorter than this cannot explain a block and are not kept; most are of the youngest objects."""
@@ -32,30 +30,30 @@ class _Bound:
     running_loop = staticmethod(asyncio._get_running_loop)
 
 
-def install(patches: Patches, registry: Registry) -> None:
+def install(patches: Patches) -> None:
     """Listen to the collector until the patches are undone."""
     now, running_loop = _Bound.now, _Bound.running_loop
 
-    def collecting(phase: str, info: dict[str, Any]) -> None:
+    def collected(phase: str, info: dict[str, Any]) -> None:
         try:
             if not patches.active:  # somebody has kept it
                 return
             if phase == "start":
-                registry.collecting_since = now()
+                collecting.since = now()
                 return
-            started, ended = registry.collecting_since, now()
-            registry.collecting_since = 0.0
+            started, ended = collecting.since, now()
+            collecting.since = 0.0
             if started and ended - started >= SHORTEST_S:
-                monitor = monitor_of(running_loop())
+                monitor = loops.of(running_loop())
                 if monitor is not None:
                     monitor.garbage_collected(started, ended)
         except Exception:  # not even counted: that may log, and lock
-            registry.collecting_since = 0.0
+            collecting.since = 0.0
 
     def leave() -> None:
         with contextlib.suppress(ValueError):  # somebody has taken it out, or put something around it
-            gc.callbacks.remove(collecting)
-        registry.collecting_since = 0.0
+            gc.callbacks.remove(collected)
+        collecting.since = 0.0
 
-    gc.callbacks.append(collecting)
+    gc.callbacks.append(collected)
     patches.undo_with(leave)

@@ -13,15 +13,16 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import threading
 import time
 from contextvars import Context
 from time import perf_counter
 from typing import NamedTuple
 
 from otel_loopblock import guard
+from otel_loopblock.watch.demand import demand
 from otel_loopblock.watch.facts import has_own, keeps_real_time
-from otel_loopblock.watch.monitor import Monitor, monitor_of
+from otel_loopblock.watch.loops import loops
+from otel_loopblock.watch.monitor import Monitor, listeners
 
 _SCHEDULING = ("call_later", "call_at", "run_forever", "_run_once")
 """Methods through which a loop sees its timers."""
@@ -46,9 +47,13 @@ def read_clocks(loop: asyncio.AbstractEventLoop) -> Clocks:
 
 
 def start(loop: asyncio.AbstractEventLoop, monitor: Monitor) -> None:
-    """Begin to measure, unless that was begun or nobody wants it; call it on the loop's thread."""
-    if _is_wanted(monitor) and _is_plain(loop) and asyncio._get_running_loop() is loop:
-        _begin(loop, monitor)
+    """Begin to measure, unless that was begun or nobody wants it.
+
+    Call it on the thread of a loop that runs or is about to: a handle may be run without a loop.
+    """
+    if _is_wanted(monitor) and _is_plain(loop):
+        with contextlib.suppress(RuntimeError):  # it is closed, and about to say so
+            _begin(loop, monitor)
 
 
 def start_if_real(loop: asyncio.AbstractEventLoop, monitor: Monitor, before: Clocks) -> bool:
@@ -74,14 +79,14 @@ def start_if_real(loop: asyncio.AbstractEventLoop, monitor: Monitor, before: Clo
 
 def start_soon(monitor: Monitor) -> None:
     """Have measuring begin on a loop that has its monitor already; from any thread."""
-    loop = monitor.loop()
+    loop = monitor.get_loop()
     if loop is not None and _is_wanted(monitor) and _is_plain(loop):
         with contextlib.suppress(RuntimeError):  # the loop was closed meanwhile
             loop.call_soon_threadsafe(start, loop, monitor, context=Context())
 
 
 def _is_wanted(monitor: Monitor) -> bool:
-    return monitor.registry.heartbeat_interval_s > 0 and not monitor.beating
+    return demand.heartbeat_interval_s > 0 and not monitor.beating
 
 
 def _is_plain(loop: asyncio.AbstractEventLoop) -> bool:
@@ -89,7 +94,7 @@ def _is_plain(loop: asyncio.AbstractEventLoop) -> bool:
 
 
 def _begin(loop: asyncio.AbstractEventLoop, monitor: Monitor) -> None:
-    interval = monitor.registry.heartbeat_interval_s
+    interval = demand.heartbeat_interval_s
     # Of an empty context: a beat is no work of a request that happened to be the first to run.
     loop.call_later(interval, _beat, monitor, perf_counter() + interval, context=Context())
     monitor.beating = True
@@ -98,15 +103,13 @@ def _begin(loop: asyncio.AbstractEventLoop, monitor: Monitor) -> None:
 def _beat(monitor: Monitor, due: float) -> None:
     goes_on = False
     try:
-        registry = monitor.registry
-        loop = monitor.loop()
-        interval = registry.heartbeat_interval_s
-        # A monitor that its loop does not carry any more was detached: uninstrumented, or forked.
-        if loop is not None and interval > 0 and registry.listeners and monitor_of(loop) is monitor:
+        loop = monitor.get_loop()
+        interval = demand.heartbeat_interval_s
+        # One that is not the loop's any more was detached: uninstrumented, or forked.
+        if loop is not None and interval > 0 and loops.of(loop) is monitor:
             now = perf_counter()
-            if threading.get_ident() != monitor.thread_id:
-                monitor.enter_thread()
-            for listener in registry.listeners:
+            monitor.enter_thread()
+            for listener in listeners.now:
                 try:
                     listener.lag_measured(monitor, max(0.0, now - due))
                 except Exception:

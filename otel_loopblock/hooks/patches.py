@@ -4,9 +4,10 @@ Somebody else may have put a wrapper over ours by then, or may put ours back lat
 not on top, and every wrapper asks :attr:`Patches.active` first: once the patches are undone it only calls the
 original, for good.
 
-What is put in place are plain functions, because a wrapt proxy costs 730 ns per call where a function costs
-120. wrapt tells when a module has been imported. It is imported itself only when such a module is: that takes
-as long as to import all the rest here, and most test suites have neither uvloop nor an SDK.
+What is put in place are objects of the core and plain functions, because a wrapt proxy costs 730 ns per call
+where a function costs 120. wrapt tells when a module has been imported. It is imported itself only when such
+a module is: that takes as long as to import all the rest here, and most test suites have neither uvloop nor
+an SDK.
 """
 
 from __future__ import annotations
@@ -21,21 +22,31 @@ import sys
 from collections.abc import Callable, Sequence
 from importlib.machinery import ModuleSpec
 from types import ModuleType
-from typing import Any
+from typing import Any, Protocol, TypeVar
 
 from otel_loopblock import guard
 
 _MISSING = object()
 
 
+class Switch(Protocol):
+    """What can be made to do nothing but to call the original."""
+
+    active: bool
+
+
+AnySwitch = TypeVar("AnySwitch", bound=Switch)
+
+
 class Patches:
     """The replacements made since :meth:`Hooks.install`, undone in reverse order."""
 
     # Wrappers read "active" at each call: nothing is cheaper that all of them can share than a slot.
-    __slots__ = ("_awaited", "_undo", "active")
+    __slots__ = ("_awaited", "_switched", "_undo", "active")
 
     def __init__(self) -> None:
         self._undo: list[Callable[[], object]] = []
+        self._switched: list[Switch] = []
         self._awaited = _Awaited()
         self.active = True
         """Whether the wrappers do anything. ``False`` is for good: new patches have a flag of their own."""
@@ -76,6 +87,11 @@ class Patches:
 
         self.undo_with(undo)
 
+    def switch(self, replacement: AnySwitch) -> AnySwitch:
+        """Have :meth:`restore` make ``replacement`` inactive, which the core cannot ask us; returns it."""
+        self._switched.append(replacement)
+        return replacement
+
     def undo_with(self, undo: Callable[[], object]) -> None:
         """Have ``undo()`` called by :meth:`restore`."""
         self._undo.append(undo)
@@ -99,6 +115,9 @@ class Patches:
     def restore(self) -> None:
         """Put everything back, last first."""
         self.active = False
+        for replacement in self._switched:
+            replacement.active = False
+        self._switched = []
         self._awaited.give_up()
         while self._undo:
             undo = self._undo.pop()

@@ -10,19 +10,13 @@ to the base later. What is no plain, static or class method (a mock, say) is lef
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable
-from time import perf_counter
-from types import MethodDescriptorType, MethodType
-from typing import TYPE_CHECKING, Any
+from types import MethodDescriptorType
+from typing import Any
 
-from otel_loopblock import guard
-from otel_loopblock.hooks.patches import alike
-from otel_loopblock.watch.monitor import Monitor
-
-if TYPE_CHECKING:
-    from otel_loopblock.hooks.patches import Patches
-    from otel_loopblock.runtime import Registry
+from otel_loopblock import core, guard
+from otel_loopblock.hooks.patches import Patches
+from otel_loopblock.watch.loops import loops
 
 METHODS = (
     "connection_made",
@@ -66,7 +60,7 @@ MAX_CLASSES = 1000
 """Protocol classes that are followed; an application that makes one per connection must not grow us."""
 
 
-def install(patches: Patches, registry: Registry, loop_class: Any) -> None:
+def install(patches: Patches, loop_class: Any) -> None:
     """Have the methods of ``loop_class`` that make transports tell us the protocols' classes."""
     seen: set[int] = set()
     classes: list[type] = []  # keeps them, so that an id stays that of its class; some have no hash
@@ -88,7 +82,7 @@ def install(patches: Patches, registry: Registry, loop_class: Any) -> None:
         owner = next((each for each in kind.__mro__ if name in vars(each)), None)
         if owner is None or owner.__module__ == "asyncio.protocols":  # these do nothing
             return
-        timed = _timed(vars(owner)[name], registry, patches) if (id(owner), name) not in replaced else None
+        timed = _timed(vars(owner)[name], patches) if (id(owner), name) not in replaced else None
         if timed is None:
             return
         # Nobody can change a class in C, so a copy in the subclass next to it hides nothing.
@@ -136,12 +130,12 @@ def install(patches: Patches, registry: Registry, loop_class: Any) -> None:
     patches.replace(loop_class, "start_tls", make_start_tls)
 
 
-def _timed(attribute: Any, registry: Registry, patches: Patches) -> Any:
+def _timed(attribute: Any, patches: Patches) -> Any:
     """What takes the place of an attribute of a class; ``None`` where it is none of the known kinds."""
     if isinstance(attribute, (staticmethod, classmethod)):
         function = attribute.__func__
-        return type(attribute)(_make_method(function, registry, patches)) if _is_function(function) else None
-    return _make_method(attribute, registry, patches) if _is_function(attribute) else None
+        return type(attribute)(_make_method(function, patches)) if _is_function(function) else None
+    return _make_method(attribute, patches) if _is_function(attribute) else None
 
 
 def _is_function(value: Any) -> bool:
@@ -150,34 +144,5 @@ def _is_function(value: Any) -> bool:
     return kind is MethodDescriptorType or (hasattr(kind, "__get__") and hasattr(kind, "__code__"))
 
 
-def _make_method(original: Callable[..., Any], registry: Registry, patches: Patches) -> Callable[..., Any]:
-    running_loop = asyncio._get_running_loop
-
-    def method(*args: Any, **kwargs: Any) -> Any:
-        if not patches.active:
-            return original(*args, **kwargs)
-        try:
-            monitor: Monitor = running_loop()._loopblock_monitor  # type: ignore[union-attr]
-        except AttributeError:
-            return original(*args, **kwargs)
-        # Called from a callback (every call on asyncio; super() and the like on uvloop): that one is timed.
-        if type(monitor) is not Monitor or monitor.started != 0.0:
-            return original(*args, **kwargs)
-        monitor.started = started = perf_counter()
-        try:
-            return original(*args, **kwargs)
-        finally:
-            ended = perf_counter()
-            if ended - monitor.started >= monitor.threshold:
-                monitor.callback_ended(ended, _called(original, args), None, TURNS)
-            monitor.busy += ended - started
-            monitor.started = 0.0
-
-    registry.runners.add(method.__code__)
-    wrapper: Callable[..., Any] = alike(original, method)
-    return wrapper
-
-
-def _called(function: Callable[..., Any], args: tuple[Any, ...]) -> Callable[..., Any]:
-    """What the transport called; its protocol tells whose connection it was."""
-    return MethodType(function, args[0]) if args and args[0] is not None else function
+def _make_method(original: Callable[..., Any], patches: Patches) -> Any:
+    return patches.switch(core.Method(original, loops.table, TURNS))

@@ -2,20 +2,21 @@
 
 The instruction at ``f_lasti`` is a call; walking back by stack effects finds where its callable was
 loaded, and the attributes read from there on spell its name. The object is then looked up in the frame's
-globals or locals, statically: this happens on another thread, where no descriptor or ``__getattr__`` of
+module or locals, statically: this happens on another thread, where no descriptor or ``__getattr__`` of
 the application may run.
 """
 
 from __future__ import annotations
 
+import builtins
 import dis
 import opcode as opcodes
 import sys
+from collections.abc import Callable
 from functools import lru_cache
-from types import BuiltinFunctionType, CodeType, FrameType, FunctionType, MethodType, ModuleType
-from typing import Any, NamedTuple
+from types import BuiltinFunctionType, CodeType, FunctionType, MethodType, ModuleType
+from typing import Any, NamedTuple, TypeAlias
 
-from otel_loopblock.frames import local
 from otel_loopblock.naming.public import public
 
 MAX_SCANNED = 20_000
@@ -60,23 +61,30 @@ class _Chain(NamedTuple):
     attributes: tuple[str, ...]
 
 
-def called_name(frame: FrameType) -> str | None:
-    """The name of what ``frame`` is calling in C right now.
+Variable: TypeAlias = "Callable[[str], tuple[Any] | None]"
+"""Reads a local variable: its value, or ``None`` where there is none to be read."""
+
+
+def called_name(code: CodeType, instruction: int, module: str, variable: Variable) -> str | None:
+    """The name of what a frame is calling in C right now.
 
     Args:
-        frame: the innermost frame of a thread, usually another one.
+        code: what the frame runs; the innermost one of a thread, usually another one.
+        instruction: where it is in there, as ``f_lasti``.
+        module: the module's name.
+        variable: reads its local variables.
 
     Returns:
         ``time.sleep``, ``sqlite3.Connection.execute``, ``sum``; as written in the code (``conn.execute``)
         where the object cannot be found without running code; ``None`` where the frame is not at a call.
     """
-    chain = _chain(frame.f_code, frame.f_lasti)
+    chain = _chain(code, instruction)
     if chain is None:
         return None
     written = ".".join((chain.root, *chain.attributes)) if chain.root else ".".join(chain.attributes)
     if not chain.root:
         return written or None
-    found, value = _root(frame, chain)
+    found, value = _root(chain, module, variable)
     if not found:
         return None if chain.kind == "operator" else written
     owner: Any = None
@@ -276,20 +284,18 @@ def _operator(code: CodeType, before: list[_Instruction]) -> _Chain | None:
     return _Chain(root[0], "operator", (method,)) if root is not None else None
 
 
-_NOT_READ = object()
-
-
-def _root(frame: FrameType, chain: _Chain) -> tuple[bool, Any]:
+def _root(chain: _Chain, module: str, variable: Variable) -> tuple[bool, Any]:
     name = chain.root
     if chain.kind != "global":
-        value = local(frame, name, _NOT_READ)
-        if value is not _NOT_READ:
-            return True, value
+        value = variable(name)
+        if value is not None:
+            return True, value[0]
         if chain.kind == "local":
             return False, None
-    for scope in (frame.f_globals, frame.f_builtins):
-        if name in scope:
-            return True, scope[name]
+    for scope in (sys.modules.get(module), builtins):
+        found = vars(scope) if type(scope) is ModuleType else {}
+        if name in found:
+            return True, found[name]
     return False, None
 
 

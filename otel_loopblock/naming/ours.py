@@ -15,7 +15,7 @@ PACKAGE = os.path.dirname(os.path.dirname(os.path.abspath(__file__))) + os.sep
 _APPLICATIONS = tuple(os.path.join(PACKAGE, name) + os.sep for name in ("bench", "demo"))
 """What is run there is an application, looked at like anybody's."""
 
-_HOOKS = ("otel_loopblock.hooks.", "otel_loopblock.emit.span_hooks")
+_HOOKS = ("otel_loopblock.hooks.", "otel_loopblock.core.", "otel_loopblock.emit.span_hooks")
 """Modules whose functions stand in the place of others'."""
 
 

@@ -18,8 +18,9 @@ from time import perf_counter
 from typing import TYPE_CHECKING
 
 from otel_loopblock.naming import is_our_callback
-from otel_loopblock.runtime import registry
+from otel_loopblock.runtime import runtime
 from otel_loopblock.watch.evidence import Evidence
+from otel_loopblock.watch.loops import loops
 from otel_loopblock.watch.target import Target
 
 if TYPE_CHECKING:
@@ -94,14 +95,14 @@ class Detection:
         self.begin()
         with _lock:
             _opened.append(self)
-        registry.add(self)
+        runtime.add(self)
 
     def close(self) -> None:
         """End; a callback that still runs is charged until now."""
         self.end()
         with _lock:
             _opened.remove(self)
-        registry.remove(self)
+        runtime.remove(self)
 
     def begin(self) -> None:
         """Begin anew, between :meth:`open` and :meth:`close`."""
@@ -113,7 +114,7 @@ class Detection:
 
     def end(self) -> None:
         """Charge what runs until now, and pause."""
-        if registry.monitors_in_callbacks():
+        if loops.monitors_in_callbacks():
             self.charge_running()
         self.pause()
 
@@ -126,7 +127,7 @@ class Detection:
         """Take the blocks of callbacks that have not ended yet, up to now."""
         now = perf_counter()
         here = threading.get_ident()
-        for monitor in registry.monitors_in_callbacks():
+        for monitor in loops.monitors_in_callbacks():
             started = monitor.started
             if started == 0.0 or now - max(started, self.entered) < self.threshold_s:
                 continue
@@ -153,7 +154,7 @@ class Detection:
         for other in around:
             with other._lock:
                 other.blocks = [block for block in other.blocks if not self._answers_for(block)]
-                for monitor in registry.monitors():
+                for monitor in loops.monitors():
                     if monitor.started != 0.0 and other._sees(monitor):
                         charges = other._charges.setdefault(monitor, Charges())
                         charges.take(monitor.started, self.entered, now, other.threshold_s)

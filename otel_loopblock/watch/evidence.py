@@ -1,11 +1,10 @@
 """What the watchdog and the clocks saw of one callback: plain data, no judgement.
 
-Written by :mod:`otel_loopblock.watch.watchdog`, read by :mod:`otel_loopblock.explain.block`. Times are
+Written by :mod:`otel_loopblock.watch.watchdog`, read by :mod:`otel_loopblock.explain.measurements`. Times are
 seconds of ``time.perf_counter`` unless a name says otherwise. Annotations are not strings here:
 ``NamedTuple`` would compile them one by one, in each process that runs tests.
 """
 
-from collections.abc import Sequence
 from types import CodeType
 from typing import NamedTuple
 
@@ -51,39 +50,24 @@ class Reading(NamedTuple):
     since: what the thread did before that is not known."""
 
 
-def queued_between(before: Reading | None, after: Reading) -> float:
-    """Seconds that the loop's thread waited for a CPU between two readings; 0.0 where that is not known."""
-    if before is None or before.scheduling is None or after.scheduling is None:
-        return 0.0
-    return max(0.0, after.scheduling.queued_s - before.scheduling.queued_s)
-
-
-def collected_between(collections: Sequence[tuple[float, float]], began: float, ended: float) -> float:
-    """Seconds of runs of the garbage collector, oldest first, that lie between two moments."""
-    found = 0.0
-    for start, to in reversed(collections):
-        if to <= began:
-            break
-        found += max(0.0, min(to, ended) - max(start, began))
-    return found
-
-
 class Delay(NamedTuple):
-    """Late wake-ups of the watchdog, from when the first was due until the last came: why they were late.
+    """Late wake-ups of the watchdog, from when the first was due until the last had the GIL: what it lacked.
 
-    What it, or the loop's thread meanwhile, waited for a CPU is in none of the three.
+    What it, or the loop's thread meanwhile, waited for a CPU is in none of these.
     """
 
     due: float
     at: float
-    gil_s: float
-    """For the GIL, as far as can be told."""
-    long_s: float
+    gil_s: float = 0.0
+    """It waited for the GIL."""
+    long_s: float = 0.0
     """The part of it in single waits that Python code does not cause: it gives up the GIL in time."""
-    stopped_s: float
-    """Because it was stopped: it was not seen to ask for the GIL."""
-    asked: bool = False
-    """Whether it was seen to ask for the GIL again and again."""
+    long_cpu_s: float = 0.0
+    """CPU seconds of the loop's thread in those."""
+    stopped_s: float = 0.0
+    """It was stopped: neither asleep, nor waiting for a CPU."""
+    untold_s: float = 0.0
+    """It lacked something, and what cannot be told here."""
 
 
 class Look(NamedTuple):
@@ -106,19 +90,28 @@ class Look(NamedTuple):
     """Seconds that the loop had spent in callbacks, this one left out."""
 
 
+def queued_between(before: Reading | Look | None, after: Reading) -> float:
+    """Seconds that the loop's thread waited for a CPU between two readings; 0.0 where that is not known."""
+    if before is None or before.scheduling is None or after.scheduling is None:
+        return 0.0
+    return max(0.0, after.scheduling.queued_s - before.scheduling.queued_s)
+
+
 class Evidence(NamedTuple):
     """Everything known of a callback at a moment ``end``."""
 
+    started: float
+    """When it began."""
     looks: tuple[Look, ...]
     before: Reading | None
     """The last reading before the callback began."""
     end: Reading
     delays: tuple[Delay, ...]
     """Of the watchdog: all that were worth noting, and the one that lasts."""
+    wake_ups: int
+    """How often the watchdog woke up to look, in the whole callback."""
     collections: tuple[tuple[float, float], ...]
     """Runs of the garbage collector on the loop's thread, from and to."""
-    baseline: Reading | None = None
-    """The last reading before the callback began that has ``scheduling``."""
     throttled: Throttling | None = None
     """What was added to the cgroup's counters around the block, where somebody had reason to look."""
 
@@ -126,70 +119,33 @@ class Evidence(NamedTuple):
 class Watch:
     """The looks at one callback: bounded, thinned out evenly, the first and the last always kept."""
 
-    __slots__ = (
-        "baseline",
-        "before",
-        "delays",
-        "limit",
-        "looks",
-        "skip",
-        "started",
-        "stride",
-        "throttled",
-        "throttling_due_s",
-        "ticked",
-    )
+    __slots__ = ("before", "delays", "limit", "looks", "started", "throttled", "throttling_due_s", "wake_ups")
 
-    def __init__(
-        self, started: float, before: Reading | None, limit: int, baseline: Reading | None = None
-    ) -> None:
+    def __init__(self, started: float, before: Reading | None, limit: int) -> None:
         self.started = started
         self.before = before
         self.limit = limit
-        self.baseline = baseline
         self.throttled: Throttling | None = None
         self.throttling_due_s = LONG_QUEUE_S
         """Wait of the loop's thread for a CPU at which the cgroup's counters are read next."""
-        self.ticked = started
-        """The watchdog's last wake-up, whether it looked or not."""
-        self.looks: list[Look] = []
-        self.delays: list[Delay] = []
-        self.stride = 1
-        self.skip = 0
-
-    @property
-    def wanted(self) -> bool:
-        """Whether the next tick shall look; call it once per tick."""
-        if self.skip:
-            self.skip -= 1
-            return False
-        self.skip = self.stride - 1
-        return True
+        self.looks: tuple[Look, ...] = ()
+        self.delays: tuple[Delay, ...] = ()
+        self.wake_ups = 0
 
     def add(self, look: Look) -> None:
-        """Keep a look; when there are too many, every second one goes and the pace halves."""
-        looks = [*self.looks, look]
-        if len(looks) > self.limit:
-            # The list is replaced, never changed: the loop's thread may be reading it.
-            looks = [*looks[:-1:2], looks[-1]]
-            self.stride = min(self.stride * 2, 64)
-        self.looks = looks
+        """Keep a look; when there are too many, every second one goes."""
+        looks = (*self.looks, look)
+        # Replaced, never changed: the loop's thread may be reading it.
+        self.looks = looks if len(looks) <= self.limit else (*looks[:-1:2], looks[-1])
 
     def note(self, delay: Delay) -> None:
         """Keep a delay; when there are too many, neighbours are added up."""
-        delays = [*self.delays, delay]
+        delays = (*self.delays, delay)
         if len(delays) > MAX_DELAYS:
             pairs = zip(delays[::2], delays[1::2], strict=False)
-            delays = [_sum(*pair) for pair in pairs] + delays[len(delays) // 2 * 2 :]
+            delays = (*(_sum(*pair) for pair in pairs), *delays[len(delays) // 2 * 2 :])
         self.delays = delays
 
 
 def _sum(one: Delay, other: Delay) -> Delay:
-    return Delay(
-        one.due,
-        other.at,
-        one.gil_s + other.gil_s,
-        one.long_s + other.long_s,
-        one.stopped_s + other.stopped_s,
-        one.asked or other.asked,
-    )
+    return Delay(one.due, other.at, *(a + b for a, b in zip(one[2:], other[2:], strict=True)))

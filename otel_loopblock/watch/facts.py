@@ -9,9 +9,13 @@ import asyncio
 import time
 from asyncio import base_events
 from types import BuiltinFunctionType, BuiltinMethodType, FunctionType, MethodDescriptorType, MethodType
+from typing import Any
 
 _OWN = ("asyncio.", "otel_loopblock.hooks.")
 """Modules of the functions that asyncio's loops have: its own, and what we have put in their place."""
+
+_CORE = "otel_loopblock.core."
+"""What takes the place of a method is a function or of a type in there."""
 
 _monotonic = time.monotonic
 
@@ -38,10 +42,7 @@ def has_own(loop: asyncio.AbstractEventLoop, name: str) -> bool:
     method = next((vars(each)[name] for each in kind.__mro__ if name in vars(each)), None)
     if method is None:
         return True
-    if type(method) is FunctionType:
-        if not str(method.__globals__.get("__name__")).startswith(_OWN):
-            return False
-    elif type(method) is not MethodDescriptorType and not _is_cython(method):
+    if not _is_own(method):
         return False
     if kind.__getattribute__ is not object.__getattribute__:
         return False
@@ -62,6 +63,21 @@ def keeps_real_time(loop: asyncio.AbstractEventLoop) -> bool:
         and time.monotonic is _monotonic
         and type(_monotonic) is BuiltinFunctionType
         and getattr(base_events, "time", None) is time
+    )
+
+
+def _is_own(method: Any) -> bool:
+    while _module_of(method).startswith(_CORE):  # ours: what counts is what it has replaced
+        method = method.__wrapped__
+    if type(method) is FunctionType:
+        return _module_of(method).startswith(_OWN)
+    return type(method) is MethodDescriptorType or _is_cython(method)
+
+
+def _module_of(method: Any) -> str:
+    """Where a function was defined, or the type of what is none."""
+    return str(
+        method.__globals__.get("__name__") if type(method) is FunctionType else type(method).__module__
     )
 
 

@@ -5,23 +5,19 @@ from __future__ import annotations
 import asyncio
 from contextvars import Context
 
-from otel_loopblock.frames import locals_in
+from otel_loopblock import core
 from otel_loopblock.watch.monitor import Monitor
 from otel_loopblock.watch.target import Target, task_of
 
 
 def running_target(monitor: Monitor) -> Target:
     """What the loop of this thread is calling right now, where that is a task."""
-    loop = monitor.loop()
+    loop = monitor.get_loop()
     return Target(None, asyncio.current_task(loop) if loop is not None else None)
 
 
 def running_elsewhere(monitor: Monitor) -> tuple[Target, Context | None]:
     """What a loop in another thread is calling right now, and the context of its handle on asyncio."""
     target = running_target(monitor)
-    found = locals_in(monitor.thread_id, monitor.registry.runners, ("callback", "self"))
-    callback, handle = found or (None, None)
-    context: Context | None = None
-    if isinstance(handle, asyncio.Handle):  # a protocol's attributes are the application's: not asked
-        callback, context = getattr(handle, "_callback", None), getattr(handle, "_context", None)
+    callback, context = core.unwrap(monitor.callback), monitor.context
     return Target(callback, task_of(callback)) if target.task is None else target, context

@@ -15,7 +15,8 @@ from opentelemetry.trace import SpanKind
 from otel_loopblock import guard
 from otel_loopblock.delayed import arrivals
 from otel_loopblock.emit.emitter import Emitter
-from otel_loopblock.runtime import registry
+from otel_loopblock.watch.demand import demand
+from otel_loopblock.watch.loops import loops
 from tests.delayed.test_tcp import tcp_pair
 
 BLOCK_S = 0.12
@@ -308,13 +309,13 @@ def test_callbacks_are_told_only_as_long_as_an_aftermath_lasts(telemetry, run, m
     monkeypatch.setattr(
         arrivals.Arrivals,
         "callback_ended",
-        lambda self, callback: told.append(registry.monitors()[0].threshold),
+        lambda self, callback: told.append(loops.monitors()[0].threshold),
     )
 
     async def main():
         block(telemetry)
         await asyncio.sleep(OVER_S)
-        (monitor,) = registry.monitors()
+        (monitor,) = loops.monitors()
         count = len(told)
         for _ in range(100):
             await asyncio.sleep(0)
@@ -323,7 +324,7 @@ def test_callbacks_are_told_only_as_long_as_an_aftermath_lasts(telemetry, run, m
     following, threshold, count = run(main())
 
     assert following == ()
-    assert threshold == registry.threshold_s == 0.06
+    assert threshold == demand.threshold_s == 0.06
     assert 2 <= count <= len(told) <= 40
     assert set(told) == {0.0}
 
@@ -389,7 +390,7 @@ def test_failure_to_tell_what_came_ends_the_aftermath_only(telemetry, run, monke
         async with Service(telemetry) as service:
             block(telemetry, (BLOCK_S / 2, partial(service.ask, "meanwhile")))
             await asyncio.sleep(OVER_S)
-            (monitor,) = registry.monitors()
+            (monitor,) = loops.monitors()
             return monitor.following, monitor.threshold
 
     assert run(main()) == ((), 0.06)

@@ -22,7 +22,8 @@ from otel_loopblock.delayed.uvloop_queue import UvloopQueue
 from otel_loopblock.emit import victims
 from otel_loopblock.emit.context import local_root
 from otel_loopblock.emit.delays import Delays
-from otel_loopblock.runtime import registry
+from otel_loopblock.watch.loops import loops
+from otel_loopblock.watch.monitor import listeners
 from otel_loopblock.watch.watchdog import THREAD_NAME
 from tests.conftest import LOOPS
 
@@ -163,8 +164,8 @@ def test_timers_and_their_requests_are_looked_for_while_the_callback_runs(
 
     async def main():
         await asyncio.sleep(0)
-        (monitor,) = registry.monitors()
-        (emitter,) = registry.listeners
+        (monitor,) = loops.monitors()
+        (emitter,) = listeners.now
         # The queue is found at the first block, for those that follow.
         emitter._running(monitor).search._find_queue(monitor)
         await asyncio.gather(
@@ -195,7 +196,7 @@ def test_what_was_read_ahead_for_another_callback_is_not_used(telemetry, run, mo
 
     async def main():
         await asyncio.sleep(0)
-        (monitor,) = registry.monitors()
+        (monitor,) = loops.monitors()
         stall(0.03)
         await asyncio.sleep(0)
         (running,) = monitor.state.values()
@@ -951,7 +952,7 @@ def test_nothing_is_kept_when_the_aftermath_is_over(telemetry, run):
         for _ in range(3):
             await asyncio.gather(culprit(telemetry), victim())
         await asyncio.sleep(0.02)
-        (monitor,) = registry.monitors()
+        (monitor,) = loops.monitors()
         seen.append(monitor.following)
 
     run(main())

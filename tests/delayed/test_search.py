@@ -9,7 +9,7 @@ from otel_loopblock import LoopBlockInstrumentor, guard
 from otel_loopblock.delayed import asyncio_queue, uvloop_queue
 from otel_loopblock.delayed.aftermath import Aftermath, aftermaths
 from otel_loopblock.delayed.search import Search
-from otel_loopblock.runtime import registry
+from otel_loopblock.watch.loops import loops
 
 
 def test_queue_is_chosen_by_the_loop(telemetry, run, loop_kind):
@@ -17,7 +17,7 @@ def test_queue_is_chosen_by_the_loop(telemetry, run, loop_kind):
 
     async def main():
         await asyncio.sleep(0)
-        (monitor,) = registry.monitors()
+        (monitor,) = loops.monitors()
         return type(Search()._find_queue(monitor)).__name__
 
     assert run(main()) == {"asyncio": "AsyncioQueue", "uvloop": "UvloopQueue"}[loop_kind]
@@ -28,7 +28,7 @@ def test_nothing_is_looked_for_where_nobody_can_tell_who_waited(telemetry, run):
 
     async def main():
         await asyncio.sleep(0)
-        (monitor,) = registry.monitors()
+        (monitor,) = loops.monitors()
         search, found = Search(), []
         for turns in (2, 0):
             monitor.turns = turns
@@ -71,7 +71,7 @@ def test_uninstrumenting_ends_an_aftermath(telemetry, run):
     async def main():
         loop = asyncio.get_running_loop()
         await asyncio.sleep(0)
-        (monitor,) = registry.monitors()
+        (monitor,) = loops.monitors()
         loop.call_soon(time.sleep, 0.03)
         loop.call_soon(lambda: seen.append(len(aftermaths(monitor))))
         loop.call_soon(LoopBlockInstrumentor().uninstrument)

@@ -12,7 +12,7 @@ from opentelemetry.sdk.metrics.export import Gauge, Histogram, InMemoryMetricRea
 from opentelemetry.sdk.metrics.view import ExplicitBucketHistogramAggregation, View
 
 from otel_loopblock import LoopBlockInstrumentor
-from otel_loopblock.runtime import registry
+from otel_loopblock.watch.loops import loops
 
 BUCKETS = (0.001, 0.005, 0.010, 0.025, 0.050, 0.100, 0.250, 0.500, 1.0, 2.5, 5.0, 10.0)
 EXPECTED = {
@@ -147,4 +147,4 @@ def test_metrics_go_nowhere_after_uninstrument(telemetry, run, report):
     found = _collect(telemetry.reader)
     assert found["event_loop.block.duration"].data.data_points[0].count == before
     assert "event_loop.utilization" not in found
-    assert registry.monitors() == []
+    assert loops.monitors() == []

@@ -14,9 +14,9 @@ from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.sampling import ALWAYS_OFF
 
 from otel_loopblock import LoopBlockInstrumentor
-from otel_loopblock.runtime import registry
 from otel_loopblock.testing import detect_blocking
-from otel_loopblock.watch.monitor import ATTRIBUTE
+from otel_loopblock.watch.loops import loops
+from otel_loopblock.watch.monitor import listeners
 
 BLOCK_S = 0.05
 KEYS_IN_ORDER = [
@@ -429,7 +429,7 @@ def test_exit_and_interrupt_leave_the_loop(telemetry, run, error):
     with pytest.raises(error):
         run(main())
 
-    assert registry.listeners
+    assert listeners.now
 
 
 def test_callback_that_raises_after_blocking_is_reported(telemetry, run):
@@ -471,7 +471,7 @@ def test_loops_in_threads_have_monitors_of_their_own(telemetry, loop_kind):
     events = telemetry.events()
     assert sorted(name for name, _ in events) == ["loop 0", "loop 1", "loop 2"]
     assert all(event.attributes["thread.name"] == name.replace("loop", "thread") for name, event in events)
-    assert registry.monitors() == []
+    assert loops.monitors() == []
 
 
 def test_span_that_ends_on_another_thread_is_left_alone(telemetry, run):
@@ -609,7 +609,7 @@ def test_one_listener_leaves_nothing_behind_on_a_loop_that_another_goes_on_watch
     telemetry.instrument()
 
     async def main():
-        monitor = getattr(asyncio.get_running_loop(), ATTRIBUTE)
+        monitor = loops.of(asyncio.get_running_loop())
         with detect_blocking(threshold_ms=1000):
             await asyncio.sleep(0)
             LoopBlockInstrumentor().uninstrument()

@@ -17,8 +17,10 @@ QUIET = Measurements(
     runs=1,
     late_s=0.0,
     long_late_s=0.0,
+    long_cpu_s=0.0,
     stopped_s=0.0,
-    gil_taken=False,
+    untold_s=0.0,
+    wake_ups=10,
     looks=10,
     switch_interval_s=0.005,
     tick_s=0.0025,
@@ -29,6 +31,8 @@ QUIET = Measurements(
 )
 """A thread that waited for a tenth of a second beside an idle process."""
 BUSY = QUIET._replace(thread_cpu_s=(0.1, 0.1), process_cpu_s=0.1)
+KEPT = {"late_s": 0.09, "long_late_s": 0.09, "wake_ups": 1}
+"""Somebody kept the GIL from soon after the start until the end; by whom, the clocks of the CPU tell."""
 
 
 @pytest.mark.parametrize(
@@ -39,21 +43,36 @@ BUSY = QUIET._replace(thread_cpu_s=(0.1, 0.1), process_cpu_s=0.1)
         ("wait", QUIET._replace(late_s=0.09, process_cpu_s=0.1, runs=2)),
         ("gil_contention", QUIET._replace(late_s=0.09, process_cpu_s=0.1, runs=20)),
         ("gil_contention", QUIET._replace(late_s=0.09, process_cpu_s=0.1, runs=None, queued_s=None)),
-        ("gil_held", QUIET._replace(late_s=0.09, long_late_s=0.09, gil_taken=True)),
-        ("gil_held", QUIET._replace(late_s=0.09, long_late_s=0.09, gil_taken=True, runs=None)),
-        ("gil_held", QUIET._replace(late_s=0.09, long_late_s=0.09, gil_taken=True, runs=10)),
-        ("gil_held", QUIET._replace(late_s=0.09, long_late_s=0.09, gil_taken=True, runs=40)),
-        ("gil_contention", QUIET._replace(late_s=0.09, long_late_s=0.09, gil_taken=True, runs=18)),
-        ("unknown", QUIET._replace(late_s=0.09, long_late_s=0.09, runs=None, queued_s=None)),
+        ("gil_held", QUIET._replace(**KEPT)),
+        ("gil_held", QUIET._replace(**KEPT, runs=None)),
+        ("gil_held", QUIET._replace(**KEPT, runs=10)),
+        ("gil_held", QUIET._replace(**KEPT, runs=40)),
+        ("gil_contention", QUIET._replace(**KEPT, runs=18)),
+        ("gil_contention", QUIET._replace(**KEPT, runs=18, process_cpu_s=0.1)),
+        ("unknown", QUIET._replace(**KEPT, in_c_call=False)),
+        ("unknown", QUIET._replace(late_s=0.06, runs=None)),
         ("cpu", BUSY),
         ("cpu", BUSY._replace(late_s=0.06, in_c_call=False)),
-        ("gil_held", BUSY._replace(late_s=0.09, long_late_s=0.09)),
-        ("gc", BUSY._replace(gc_s=0.08, late_s=0.09, long_late_s=0.09)),
+        ("gil_held", BUSY._replace(**KEPT, long_cpu_s=0.09)),
+        ("gil_held", BUSY._replace(late_s=0.02, long_late_s=0.02, long_cpu_s=0.02, wake_ups=4)),
+        ("cpu", BUSY._replace(late_s=0.02, long_late_s=0.02, long_cpu_s=0.02, wake_ups=13)),
+        ("cpu", BUSY._replace(late_s=0.09, long_late_s=0.09, long_cpu_s=0.02)),
+        ("gc", BUSY._replace(**KEPT, long_cpu_s=0.09, gc_s=0.08)),
         ("descheduled", QUIET._replace(queued_s=0.09)),
         ("descheduled", QUIET._replace(stopped_s=0.09)),
-        ("gil_contention", QUIET._replace(stopped_s=0.09, process_cpu_s=0.1, runs=20)),
-        ("cpu", BUSY._replace(late_s=0.06, long_late_s=0.06, in_call=False, call_holds_gil=None)),
-        ("gil_held", BUSY._replace(late_s=0.03, long_late_s=0.03, call_holds_gil=True)),
+        ("unknown", QUIET._replace(stopped_s=0.09, process_cpu_s=0.1, runs=20)),
+        (
+            "cpu",
+            BUSY._replace(
+                late_s=0.06,
+                long_late_s=0.06,
+                long_cpu_s=0.025,
+                wake_ups=5,
+                in_call=False,
+                call_holds_gil=None,
+            ),
+        ),
+        ("gil_held", BUSY._replace(late_s=0.03, long_late_s=0.03, long_cpu_s=0.03, call_holds_gil=True)),
         ("descheduled", BUSY._replace(thread_cpu_s=(0.04, 0.04), queued_s=0.06, in_c_call=False)),
         ("cpu", BUSY._replace(thread_cpu_s=(0.04, 0.04), queued_s=0.06)),
         ("cpu", BUSY._replace(thread_cpu_s=(0.06, 0.06), queued_s=0.04, in_c_call=False)),
@@ -69,10 +88,15 @@ BUSY = QUIET._replace(thread_cpu_s=(0.1, 0.1), process_cpu_s=0.1)
         "the same, waiting for longer than a switch interval at a time",
         "the same, waiting for shorter than that",
         "another thread's C code that waits with the GIL",
-        "all stood still and it cannot be told why",
+        "another thread's C code that computes with the GIL",
+        "the GIL was kept for long, and no call was seen",
+        "the GIL was taken, never for long, and nobody computed",
         "C code that released the GIL",
         "Python code: each look was a switch interval late",
         "one long look, late by the whole block",
+        "C code that keeps the GIL, seen in one of several wake-ups",
+        "the same, in one of many",
+        "somebody else had the GIL while the watchdog wanted it",
         "the garbage collector had most of it",
         "the kernel says it waited for a CPU",
         "the whole process was stopped",
@@ -102,6 +126,21 @@ def test_without_evidence_it_is_unknown(measurements):
     assert judge(measurements).cause == "unknown"
 
 
+@pytest.mark.parametrize("call_holds_gil", [None, False, True])
+@pytest.mark.parametrize("measurements", [QUIET, BUSY], ids=["waited", "computed"])
+@pytest.mark.parametrize("wake_ups", [1, 10])
+def test_lateness_that_cannot_be_told_is_never_held_against_the_gil(measurements, call_holds_gil, wake_ups):
+    found = measurements._replace(call_holds_gil=call_holds_gil, wake_ups=wake_ups)
+
+    assert judge(found._replace(untold_s=0.09)).cause == "unknown"
+    assert judge(found._replace(untold_s=0.09, runs=None, queued_s=None)).cause == "unknown"
+    assert all(judge(found._replace(untold_s=ms / 1000)).cause != "gil_held" for ms in range(0, 101, 5))
+
+
+def test_call_that_only_waits_has_waited_whatever_cannot_be_told():
+    assert judge(QUIET._replace(untold_s=0.09, call_waits=True)).cause == "wait"
+
+
 def test_mixed_block_shows_its_shares():
     evidence = judge(BUSY._replace(thread_cpu_s=(0.06, 0.06), queued_s=0.04, in_c_call=False)).evidence
 
@@ -123,6 +162,7 @@ def test_throttling_is_shown_only_when_there_was_some():
 def test_c_code_that_left_the_gil_is_told_from_code_that_needs_it():
     assert judge(BUSY).releases_gil is True
     assert judge(BUSY._replace(late_s=0.05)).releases_gil is None
+    assert judge(BUSY._replace(untold_s=0.01)).releases_gil is None
     assert judge(BUSY._replace(late_s=0.05, in_c_call=False)).releases_gil is False
     assert judge(BUSY._replace(in_c_call=False)).releases_gil is True
     assert judge(BUSY._replace(in_call=False, in_c_call=False, queued_s=0.02)).releases_gil is None

@@ -28,11 +28,10 @@ def test_target_names_a_stretch_in_which_nobody_looked(looked_at, named):
         loop_type="asyncio",
         thread_id=1,
         thread_name="MainThread",
-        registry=SimpleNamespace(watchdog=SimpleNamespace(tick_s=0.0025)),
     )
     table = AdviceTable()
     explainer = Explainer(Stacks(OwnCode(), table.lookup), table, 0.01)
-    evidence = Evidence((look,), None, reading, (), ())
+    evidence = Evidence(100.0, (look,), None, reading, (), 1, ())
     below = inner()
     task = SimpleNamespace(get_coro=lambda: below, get_name=lambda: "Task-1")
 

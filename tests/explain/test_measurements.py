@@ -15,10 +15,12 @@ from otel_loopblock.watch.evidence import Delay, Evidence, Look, Reading, Schedu
 )
 def test_old_reading_leaves_open_no_more_than_passed_until_the_first_look(at_look, at_end, expected):
     evidence = Evidence(
+        started=1.0,
         looks=(Look(1.005, 1.005, at_look, 0.0, (), None, ()),),
         before=Reading(0.992, 5.0, 0.0),
         end=Reading(1.012, at_end, 0.0, None, 0.5),
         delays=(),
+        wake_ups=1,
         collections=(),
     )
 
@@ -42,12 +44,16 @@ def test_measurements_of_a_stretch_leave_out_what_was_around_it():
         return Look(at - 0.001, at, cpu, cpu, (), None, (), Scheduling(queued, int(1000 * at)))
 
     evidence = Evidence(
+        started=1.0,
         looks=(look(1.0, 5.0, 1.0), look(1.1, 5.1, 1.0), look(1.2, 5.1, 1.1)),
         before=Reading(0.999, 5.0, 5.0),
         end=Reading(1.2, 5.1, 5.1, Scheduling(1.1, 1200)),
-        delays=(Delay(1.05, 1.15, 0.08, 0.04, 0.02, True), Delay(1.16, 1.2, 0.02, 0.0, 0.0)),
+        delays=(
+            Delay(1.05, 1.15, gil_s=0.08, long_s=0.04, long_cpu_s=0.03, stopped_s=0.02, untold_s=0.01),
+            Delay(1.16, 1.2, gil_s=0.02),
+        ),
+        wake_ups=12,
         collections=((1.09, 1.12), (1.3, 1.4)),
-        baseline=Reading(0.9, 4.9, 4.9, Scheduling(0.9, 900)),
     )
 
     found = measure(
@@ -69,5 +75,7 @@ def test_measurements_of_a_stretch_leave_out_what_was_around_it():
     assert found.gc_s == pytest.approx(0.01)
     assert found.late_s == pytest.approx(0.04)
     assert found.long_late_s == pytest.approx(0.02)
+    assert found.long_cpu_s == pytest.approx(0.015)
     assert found.stopped_s == pytest.approx(0.01)
-    assert found.gil_taken
+    assert found.untold_s == pytest.approx(0.005)
+    assert found.wake_ups == pytest.approx(6)

@@ -24,10 +24,10 @@ from otel_loopblock.explain.stack import Stacks, find
 from otel_loopblock.hooks import heartbeat, protocols
 from otel_loopblock.hooks.patches import Patches
 from otel_loopblock.naming import is_our_callback
-from otel_loopblock.runtime import Registry
 from otel_loopblock.testing import detect_blocking
 from otel_loopblock.watch import monitor
 from otel_loopblock.watch.evidence import Look
+from otel_loopblock.watch.loops import loops
 from otel_loopblock.watch.target import Target
 from otel_loopblock.watch.watchdog import Watchdog
 
@@ -43,12 +43,11 @@ def stall():
 
 
 class Slow:
-    """Stands for a monitor; whoever asks it for the registry is kept waiting."""
+    """Stands for a monitor; whoever asks it for its loop is kept waiting."""
 
     beating = True
 
-    @property
-    def registry(self):
+    def get_loop(self):
         stall()
         raise LookupError  # caught and counted by whoever asks
 
@@ -115,8 +114,7 @@ def test_callback_of_ours_in_another_thread_is_no_block_when_a_detection_ends(ru
     begun, go_on = threading.Event(), threading.Event()
 
     class Hangs(Slow):
-        @property
-        def registry(self):
+        def get_loop(self):
             begun.set()
             go_on.wait(30)
             raise LookupError
@@ -157,7 +155,7 @@ def test_callback_is_told_to_be_ours(callback, ours):
 
 def stands_for(function):
     """As the hooks make it."""
-    return protocols._make_method(function, Registry(), Patches())
+    return protocols._make_method(function, Patches())
 
 
 def test_what_stands_in_the_place_of_a_function_is_not_ours_and_named_by_it():
@@ -252,8 +250,8 @@ def test_call_is_never_one_that_we_make(frames, call, named):
     assert placed(frames, call).call == named
 
 
-@pytest.mark.parametrize(("runs_callbacks", "named"), [(False, None), (True, "threading.Lock.acquire")])
-def test_what_our_own_frame_calls_in_c_is_named_only_where_the_loop_asked_for_it(runs_callbacks, named):
+@pytest.mark.parametrize("runs_callbacks", [False, True])
+def test_what_our_own_frame_calls_in_c_is_not_named(runs_callbacks, monkeypatch):
     waiting = threading.Lock()
     waiting.acquire()
     namespace = {"waiting": waiting}
@@ -261,19 +259,19 @@ def test_what_our_own_frame_calls_in_c_is_named_only_where_the_loop_asked_for_it
     work = namespace["work"]
     thread = threading.Thread(target=work)
     thread.start()
-    fresh = Registry()
-    if runs_callbacks:
-        fresh.runners.add(work.__code__)
-    watchdog = Watchdog(fresh)
+    monkeypatch.setattr(loops, "callers", {work.__code__} if runs_callbacks else set())
+    watchdog = Watchdog()
     for _ in range(1000):
         if sys._current_frames()[thread.ident].f_code is work.__code__:
             break
         time.sleep(0.01)
-    watchdog._look_at_threads(thread.ident, others=False)
+    watchdog._see(thread.ident)
     waiting.release()
     thread.join(30)
 
-    assert watchdog._seen[1] == named
+    frames, call = watchdog._seen
+    assert any(frame[0] is work.__code__ for frame in frames) is not runs_callbacks
+    assert call is None
 
 
 @pytest.mark.parametrize("callback", [heartbeat._beat, functools.partial(heartbeat._beat, None, 0.0)])

@@ -15,9 +15,11 @@ import pytest
 
 from otel_loopblock.hooks import gc_pauses
 from otel_loopblock.hooks.gc_pauses import SHORTEST_S
-from otel_loopblock.runtime import registry
+from otel_loopblock.runtime import runtime
 from otel_loopblock.testing import detect_blocking
-from otel_loopblock.watch.monitor import ATTRIBUTE, MAX_COLLECTIONS, monitor_of
+from otel_loopblock.watch.collecting import collecting
+from otel_loopblock.watch.loops import loops
+from otel_loopblock.watch.monitor import MAX_COLLECTIONS
 from tests.conftest import LOOPS
 
 
@@ -41,18 +43,18 @@ def test_run_counts_while_it_lasts_and_afterwards(loop_kind, during):
 
     async def main():
         await asyncio.sleep(0)
-        monitor = getattr(asyncio.get_running_loop(), ATTRIBUTE)
+        monitor = loops.of(asyncio.get_running_loop())
         began = time.perf_counter()
 
         def lasts():
             time.sleep(2 * SHORTEST_S)
             now = time.perf_counter()
-            seen.append((registry.collecting_since - began, monitor.collected(began, now), now - began))
+            seen.append((collecting.since - began, monitor.collected(began, now), now - began))
 
         during.append(lasts)
         gc.collect()
         during.clear()
-        assert registry.collecting_since == 0.0
+        assert collecting.since == 0.0
         ended = time.perf_counter()
         seen.append((monitor.collected(began, ended), ended - began, monitor.collected(ended, ended + 1)))
 
@@ -77,7 +79,7 @@ def test_no_run_is_left_behind_when_the_hooks_are_taken_away(during):
 
         during.append(leave)
         gc.collect()
-        assert registry.collecting_since == 0.0
+        assert collecting.since == 0.0
         detected.__enter__()
 
 
@@ -119,7 +121,7 @@ def test_loop_is_not_asked_for_its_monitor(telemetry, all_kept, unraisable):
 
     loop = Strange()
     asked = loop.run_until_complete(main())
-    kept = monitor_of(loop).collections
+    kept = loops.of(loop).collections
     loop.close()
 
     assert asked == []
@@ -179,8 +181,8 @@ def test_collection_takes_no_lock(telemetry, run, all_kept, monkeypatch, unraisa
 
     async def main():
         await asyncio.sleep(0)
-        with registry._lock, registry.watchdog._lock:
-            for owner in (registry, registry.watchdog):
+        with runtime._lock, runtime.watchdog._lock, loops._lock:
+            for owner in (runtime, runtime.watchdog, loops):
                 monkeypatch.setattr(owner, "_lock", Refusing(owner._lock))
             monkeypatch.setattr(
                 logging.getLogger("otel_loopblock"), "handle", lambda record: pytest.fail("logs")
@@ -189,7 +191,7 @@ def test_collection_takes_no_lock(telemetry, run, all_kept, monkeypatch, unraisa
             gc.collect()
             collecting.clear()
             monkeypatch.undo()
-        return monitor_of(asyncio.get_running_loop()).collections
+        return loops.of(asyncio.get_running_loop()).collections
 
     telemetry.instrument()
 
@@ -200,7 +202,7 @@ def test_collection_takes_no_lock(telemetry, run, all_kept, monkeypatch, unraisa
 def test_runs_can_be_copied_while_another_comes(telemetry, run, all_kept):
     async def main():
         await asyncio.sleep(0)
-        monitor = monitor_of(asyncio.get_running_loop())
+        monitor = loops.of(asyncio.get_running_loop())
         before = gc.get_threshold()
         gc.set_threshold(1)  # on 3.11 to make a tuple is enough
         try:
@@ -238,7 +240,7 @@ def test_forked_child_asks_no_loop_anything(telemetry):
     pid = os.fork()
     if pid == 0:
         try:
-            os.write(writing, str(len(registry.monitors())).encode())
+            os.write(writing, str(len(loops.monitors())).encode())
         finally:
             os._exit(0)
     os.close(writing)

@@ -13,7 +13,7 @@ import pytest
 import uvloop
 
 from otel_loopblock import guard
-from otel_loopblock.runtime import registry
+from otel_loopblock.runtime import runtime
 from tests.conftest import LOOPS
 
 
@@ -176,15 +176,18 @@ class Failing:
     def lag_measured(self, monitor, lag_s):
         raise RuntimeError("no lag today")
 
+    def callback_running(self, monitor, started, now):
+        """Nothing."""
+
 
 def test_listener_that_fails_takes_the_lag_from_no_other(telemetry, run):
     failing = Failing()
-    registry.add(failing)  # it is told first
+    runtime.add(failing)  # it is told first
     try:
         telemetry.instrument(heartbeat_interval_ms=5)
         run(_pause())
     finally:
-        registry.remove(failing)
+        runtime.remove(failing)
 
     assert _beats(telemetry) >= 5
     assert guard.failures.pop("measure the lag of a loop") >= 5

@@ -19,8 +19,7 @@ import uvloop
 from opentelemetry.sdk.trace import Span
 
 from otel_loopblock import LoopBlockInstrumentor
-from otel_loopblock.runtime import registry
-from otel_loopblock.watch.monitor import ATTRIBUTE
+from otel_loopblock.watch.loops import loops
 from otel_loopblock.watch.watchdog import THREAD_NAME
 from tests.conftest import LOOPS
 from tests.service.running import ROOT
@@ -287,7 +286,7 @@ def test_uninstrument_puts_back_the_very_objects(telemetry, run):
     assert vars(Stalling).get("data_received") is received
     assert gc.callbacks == collectors
     assert THREAD_NAME not in [thread.name for thread in threading.enumerate()]
-    assert registry.monitors() == []
+    assert loops.monitors() == []
 
 
 def test_loop_goes_on_after_uninstrument_in_the_middle(telemetry, run):
@@ -295,7 +294,7 @@ def test_loop_goes_on_after_uninstrument_in_the_middle(telemetry, run):
         telemetry.instrument(heartbeat_interval_ms=10)
         await asyncio.sleep(0.03)
         LoopBlockInstrumentor().uninstrument()
-        assert not hasattr(asyncio.get_running_loop(), ATTRIBUTE)
+        assert loops.of(asyncio.get_running_loop()) is None
         await asyncio.sleep(0.03)
         time.sleep(0.03)
         await asyncio.sleep(0)
@@ -332,18 +331,19 @@ def test_monitor_dies_with_its_loop(telemetry, loop_kind):
     telemetry.instrument(heartbeat_interval_ms=10)
     loop = LOOPS[loop_kind]()
     loop.run_until_complete(asyncio.sleep(0.03))
-    monitor = weakref.ref(getattr(loop, ATTRIBUTE))
+    monitor = weakref.ref(loops.of(loop))
     loop.close()
     gone = weakref.ref(loop)
     del loop
     deadline = time.monotonic() + 10
-    while (gone() is not None or monitor() is not None) and time.monotonic() < deadline:
+    while gone() is not None and time.monotonic() < deadline:
         gc.collect()
         time.sleep(0.02)
 
     assert gone() is None
-    assert monitor() is None
-    assert registry.monitors() == []
+    assert loops.table == {}
+    kept = monitor()  # by the core, until it has another one
+    assert kept is None or (kept.state, kept.watch, kept.get_loop()) == ({}, None, None)
 
 
 def test_loop_that_nothing_hooks_is_seen_by_the_watchdog(telemetry):

@@ -100,7 +100,6 @@ def test_module_is_imported_when_wrapt_cannot_be(patches, module, monkeypatch):
 def test_wrapt_comes_with_the_first_module_that_is_awaited():
     program = """
 import sys
-from otel_loopblock.runtime import registry
 from otel_loopblock.testing.detection import Detection
 detection = Detection(0.01)
 detection.open()
@@ -109,7 +108,8 @@ import uvloop
 assert "wrapt" in sys.modules
 loop = uvloop.new_event_loop()
 loop.run_until_complete(loop.create_task(__import__("asyncio").sleep(0)))
-assert [monitor.loop_type for monitor in registry.monitors()] == ["uvloop"]
+from otel_loopblock.watch.loops import loops
+assert [monitor.loop_type for monitor in loops.monitors()] == ["uvloop"]
 detection.close()
 """
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)

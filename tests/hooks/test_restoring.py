@@ -12,11 +12,10 @@ import uvloop
 from opentelemetry.sdk.trace import Span
 
 from otel_loopblock import LoopBlockInstrumentor, guard
-from otel_loopblock.hooks import run_forever
 from otel_loopblock.hooks import uvloop as hook
 from otel_loopblock.hooks.patches import Patches
-from otel_loopblock.runtime import registry
-from otel_loopblock.watch.monitor import ATTRIBUTE
+from otel_loopblock.watch.collecting import collecting
+from otel_loopblock.watch.loops import loops
 from tests.conftest import LOOPS
 
 BLOCK_S = 0.05
@@ -142,8 +141,7 @@ def test_ours_that_is_put_back_later_does_nothing(kind, name, telemetry, undone,
     ours = vars(kind)[name]
     LoopBlockInstrumentor().uninstrument()
     setattr(kind, name, ours)
-    for method in ("attach", "succeed"):
-        monkeypatch.setattr(registry, method, lambda *args: pytest.fail("called"))
+    monkeypatch.setattr(loops, "attach", lambda *args: pytest.fail("called"))
 
     async def main():
         telemetry.tracer.start_span("a").end()
@@ -178,7 +176,7 @@ def test_ours_over_theirs_over_an_old_one_of_ours_reports_and_counts_once(teleme
     async def main():
         await work(telemetry.tracer)
         await asyncio.sleep(0)
-        busy.append(getattr(asyncio.get_running_loop(), ATTRIBUTE).busy)
+        busy.append(loops.of(asyncio.get_running_loop()).busy)
 
     calls.clear()
     run_on(loop_kind, main)
@@ -191,21 +189,18 @@ def test_ours_over_theirs_over_an_old_one_of_ours_reports_and_counts_once(teleme
     assert {place: vars(place[0])[place[1]] for place in PLACES} == wrappers
 
 
-def test_loop_that_only_an_old_wrapper_sees_is_not_taken_for_one_that_is_seen(telemetry, loop_kind):
+def test_loop_that_only_an_old_wrapper_sees_is_not_taken_for_one_that_is_hooked(telemetry):
     """As ``functools.wraps`` copies marks, a wrapper over an old one of ours would pass for one of ours."""
-    kind = uvloop.Loop if loop_kind == "uvloop" else asyncio.SelectorEventLoop
     telemetry.instrument()
-    theirs = {name: _theirs(getattr(kind, name), []) for name in ("run_forever", "call_soon")}
+    theirs = {"call_soon": _theirs(uvloop.Loop.call_soon, [])}
     LoopBlockInstrumentor().uninstrument()
     telemetry.instrument()
-    loop, plain = type("Derived", (kind,), theirs)(), kind()
-    seen = [run_forever.sees(each) for each in (plain, loop)]
+    loop, plain = type("Derived", (uvloop.Loop,), theirs)(), uvloop.Loop()
     hooked = [hook.is_hooked(each) for each in (plain, loop)]
     loop.close()
     plain.close()
 
-    assert seen == [True, False]
-    assert hooked == [loop_kind == "uvloop", False]
+    assert hooked == [True, False]
 
 
 def test_wrapper_that_is_no_function_is_no_obstacle(telemetry, monkeypatch):
@@ -231,7 +226,7 @@ def test_wrapper_that_is_no_function_is_no_obstacle(telemetry, monkeypatch):
 
 @pytest.mark.parametrize("how", ["removed", "wrapped"])
 def test_collector_callbacks_of_others_stay(telemetry, how, monkeypatch):
-    monkeypatch.setattr(registry, "collecting_since", 0.0)
+    monkeypatch.setattr(collecting, "since", 0.0)
     before = list(gc.callbacks)
     telemetry.instrument()
     (ours,) = [callback for callback in gc.callbacks if callback not in before]
@@ -242,7 +237,7 @@ def test_collector_callbacks_of_others_stay(telemetry, how, monkeypatch):
     LoopBlockInstrumentor().uninstrument()
     ours("start", {})
 
-    assert registry.collecting_since == 0.0
+    assert collecting.since == 0.0
     assert gc.callbacks == (before if how == "removed" else [*before, theirs])
     gc.callbacks[:] = before
 

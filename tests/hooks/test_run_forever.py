@@ -11,12 +11,8 @@ import weakref
 
 import pytest
 
-from otel_loopblock.runtime import registry
 from otel_loopblock.testing import detect_blocking
-from otel_loopblock.watch import alarm
-from otel_loopblock.watch.evidence import Delay
-from otel_loopblock.watch.monitor import Monitor
-from otel_loopblock.watch.runs import Runs
+from otel_loopblock.watch.loops import loops
 from tests.conftest import LOOPS
 
 BLOCK_S = 0.06
@@ -54,15 +50,6 @@ def _calls(telemetry):
 
 
 @pytest.fixture
-def looks(monkeypatch):
-    """Counts the watchdog's looks."""
-    counted = []
-    look = registry.watchdog._look
-    monkeypatch.setattr(registry.watchdog, "_look", lambda *args: counted.append(1) or look(*args))
-    return counted
-
-
-@pytest.fixture
 def loop(loop_kind):
     loop = LOOPS[loop_kind]()
     yield loop
@@ -73,25 +60,6 @@ def _run_for_moments(loop, seconds):
     ended = time.perf_counter() + seconds
     while time.perf_counter() < ended:
         loop.run_until_complete(moment())
-
-
-def test_watchdog_sleeps_while_a_loop_runs_for_moments_only(telemetry, loop, looks):
-    telemetry.instrument()
-
-    _run_for_moments(loop, 1.0)
-
-    assert len(looks) < 100  # of 400 ticks; a machine that stands still now and then is to be expected
-
-
-def test_watchdog_sleeps_while_no_loop_runs(telemetry, loop, looks):
-    telemetry.instrument()
-    loop.run_until_complete(asyncio.sleep(0.05))
-    assert len(looks) > 2
-    time.sleep(0.05)
-    looks.clear()
-    time.sleep(0.5)
-
-    assert len(looks) < 50  # of 200 ticks
 
 
 @pytest.mark.parametrize(("blocking", "cause"), [(block, "wait"), (block_computing, "cpu")])
@@ -114,40 +82,6 @@ def test_block_after_many_short_runs_is_named_and_its_cause_told(telemetry, loop
     if all(each.get("event_loop.block.run_queue_delay", 0.0) > 0.2 * BLOCK_S for each in told):
         pytest.skip("other processes had the CPU in every try")
     raise AssertionError(told)
-
-
-def test_clocks_are_read_when_a_loop_runs_again(telemetry, loop):
-    telemetry.instrument()
-    loop.run_until_complete(moment())
-    monitor = loop._loopblock_monitor
-    compute(0.05)
-    time.sleep(0.1)
-    before = time.perf_counter()
-
-    async def reading():
-        return monitor.reading, monitor.baseline
-
-    found, baseline = loop.run_until_complete(reading())
-
-    assert found.at >= before
-    assert baseline.at >= before
-
-
-def test_what_the_thread_did_before_the_loop_ran_again_is_not_taken_for_idle(telemetry, loop):
-    telemetry.instrument(threshold_ms=20_000)  # so the clocks need not be read again
-    loop.run_until_complete(moment())
-    monitor = loop._loopblock_monitor
-    monitor.reading, monitor.stale_from = None, 0.0
-
-    async def before():
-        return monitor.evidence(time.perf_counter()).before
-
-    of_this_run = loop.run_until_complete(before())
-    of_the_last = loop.run_until_complete(before())
-
-    assert of_this_run.at == of_the_last.at
-    assert of_this_run.busy > 0.0
-    assert of_the_last.busy == 0.0
 
 
 def test_loop_that_runs_in_another_thread_now_is_looked_at_there(telemetry, loop):
@@ -211,7 +145,6 @@ def test_loop_in_which_a_listener_comes_is_looked_at_though_another_runs_for_mom
     found = []
 
     async def main():
-        registry.watchdog.runs.began.pop(id(loop))  # as if it ran since before the hooks came
         with detect_blocking(raise_on_block=False) as detected:
             go.set()
             await block()
@@ -221,7 +154,6 @@ def test_loop_in_which_a_listener_comes_is_looked_at_though_another_runs_for_mom
     other = LOOPS[loop_kind]()
     with detect_blocking(raise_on_block=False):
         other.run_until_complete(moment())
-        _until(lambda: registry.watchdog.runs._waiting)
         thread = threading.Thread(target=lambda: loop.run_until_complete(main()))
         thread.start()
         go.wait(30)
@@ -279,76 +211,6 @@ def test_loop_with_a_run_forever_that_calls_the_original_is_looked_at(telemetry)
     assert _calls(telemetry) == ["time.sleep"]
 
 
-def test_without_an_alarm_the_watchdog_ticks(telemetry, run, monkeypatch, looks):
-    monkeypatch.setattr(alarm, "_library", lambda: None)
-    telemetry.instrument()
-
-    async def main():
-        await asyncio.sleep(0.1)
-        await block()
-
-    run(main())
-
-    assert len(looks) > 5
-    assert _calls(telemetry) == ["time.sleep"]
-
-
-def test_block_at_whose_end_the_watchdog_has_not_come_knows_how_often_it_woke_up_before(
-    telemetry, loop, monkeypatch
-):
-    told = []
-
-    def explain_missing(due, now, loop_queued_s, before):
-        told.append(before)
-        return Delay(due, now, 0.0, 0.0, 0.0)
-
-    async def late_evidence():
-        loop._loopblock_monitor.evidence(time.perf_counter() + 1.0)  # as if all of it were late by a second
-
-    telemetry.instrument(threshold_ms=10)
-    monkeypatch.setattr(registry.watchdog.lateness, "explain_missing", explain_missing)
-    for _ in range(5):  # one wait may have ended just now
-        loop.run_until_complete(moment())
-        time.sleep(0.03)
-        loop.run_until_complete(late_evidence())
-
-    assert max(told) >= 5
-
-
-@pytest.fixture
-def waiting(telemetry, loop, monkeypatch):
-    """The watchdog waits, and nothing is set that would wake it soon."""
-    monkeypatch.setattr("otel_loopblock.watch.runs.LONGEST_WAIT_S", 1000.0)
-    telemetry.instrument()
-    loop.run_until_complete(moment())
-    time.sleep(0.2)
-    _until(lambda: registry.watchdog.runs._waiting)
-    return registry.watchdog
-
-
-def test_watchdog_that_waits_can_be_stopped(waiting):
-    thread = waiting._life.thread
-    waiting.stop(30)
-
-    assert not thread.is_alive()
-
-
-def test_watchdog_that_waits_keeps_no_monitor(waiting):
-    other = asyncio.new_event_loop()
-    other.run_until_complete(asyncio.sleep(0.1))
-    time.sleep(0.2)
-    monitor = weakref.ref(other._loopblock_monitor)
-    registry.thread().monitor = None  # kept for the next loop of this thread
-    other.close()
-    del other
-
-    def is_gone():
-        gc.collect()
-        return monitor() is None
-
-    _until(is_gone)
-
-
 def test_new_loop_is_looked_at_at_once_beside_one_that_is_not_seen_to_begin(telemetry, loop_kind):
     telemetry.instrument(threshold_ms=40)
     done = threading.Event()
@@ -372,11 +234,9 @@ def test_new_loop_is_looked_at_at_once_beside_one_that_is_not_seen_to_begin(tele
     assert _calls(telemetry) == ["time.sleep"] * 4
 
 
-def test_threshold_that_is_lowered_while_the_watchdog_waits_holds_at_once(telemetry, loop, monkeypatch):
-    monkeypatch.setattr("otel_loopblock.watch.runs.LONGEST_WAIT_S", 1000.0)
+def test_threshold_that_is_lowered_while_the_watchdog_waits_holds_at_once(telemetry, loop):
     telemetry.instrument(threshold_ms=100_000)
-    loop.run_until_complete(moment())  # in 50 s it would be looked at
-    _until(lambda: registry.watchdog.runs._waiting)
+    loop.run_until_complete(moment())  # in 25 s it would be looked at
     with detect_blocking(20, raise_on_block=False) as detected:
         loop.run_until_complete(block())
 
@@ -390,20 +250,6 @@ def test_nothing_is_left_open(telemetry, loop):
 
     if before:
         assert set(os.listdir("/proc/self/fd")) == before
-    assert registry.watchdog.runs._alarm is None
-    assert loop not in registry.watchdog.runs
-
-
-def test_fork_in_the_middle_of_a_run_forgets_the_runs_of_other_threads():
-    runs = Runs()
-    loop = asyncio.new_event_loop()
-    began = runs.began
-    began[id(loop)] = 1000.0
-    runs.forget()
-
-    assert loop not in runs
-    assert runs.began is began  # the hook goes on to write it in the child
-    loop.close()
 
 
 # -- loops that come and go ----------------------------------------------------------------------------------
@@ -411,7 +257,7 @@ def test_fork_in_the_middle_of_a_run_forgets_the_runs_of_other_threads():
 
 def _monitor_of(loop):
     loop.run_until_complete(moment())
-    return loop._loopblock_monitor
+    return loops.of(loop)
 
 
 @pytest.fixture
@@ -425,46 +271,28 @@ def detected():
         yield detected
 
 
-def test_next_loop_of_a_thread_is_served_by_the_monitor_of_the_one_before(detected, new_loop):
+def test_each_loop_has_a_monitor_of_its_own_and_leaves_nothing_behind(detected, new_loop):
     first, second = new_loop(), new_loop()
-    monitor = _monitor_of(first)
+    monitor = weakref.ref(_monitor_of(first))
     first.close()
-    assert registry.monitors() == []  # as the watchdog asks between them
+    assert loops.monitors() == []
 
-    assert _monitor_of(second) is monitor
-    assert monitor.loop() is second
-    assert registry.monitors() == [monitor]
-    assert not [name for name in vars(first) if "loopblock" in name]
+    assert _monitor_of(second) is not monitor()
     second.run_until_complete(block())
     second.close()
+    del first
+    _until(lambda: gc.collect() >= 0 and monitor() is None)
 
     (found,) = detected.blocks
     assert (found.call, found.culprit.function) == ("time.sleep", f"{__name__}.block")
     assert (found.cause, found.samples > 0) == ("wait", True)
 
 
-def test_watchdog_that_rests_wakes_up_for_the_next_loop(monkeypatch, new_loop):
-    monkeypatch.setattr("otel_loopblock.watch.watchdog.REST_AFTER_S", 0.0)
-    monkeypatch.setattr(alarm, "_library", lambda: None)
-    with detect_blocking(raise_on_block=False) as detected:
-        first, second = new_loop(), new_loop()
-        monitor = _monitor_of(first)
-        first.close()
-        _until(lambda: registry.watchdog._resting and not registry.monitors())
-
-        second.run_until_complete(block())
-
-        assert second._loopblock_monitor is monitor
-        second.close()
-    (found,) = detected.blocks
-    assert (found.call, found.samples > 0) == ("time.sleep", True)
-
-
 def test_loop_beside_one_that_is_open_has_a_monitor_of_its_own(detected, new_loop):
     first, second = new_loop(), new_loop()
 
     assert _monitor_of(second) is not _monitor_of(first)
-    assert len(registry.monitors()) == 2
+    assert len(loops.monitors()) == 2
     first.close()
     second.close()
 
@@ -487,28 +315,6 @@ def test_loops_of_other_threads_and_types_have_monitors_of_their_own(detected, n
     assert found[2].loop_type == f"{__name__}.Own"
 
 
-def test_monitor_that_somebody_keeps_something_for_serves_no_other_loop(detected, new_loop):
-    for attribute, value in (("state", {"listener": 1}), ("following", (object(),)), ("beating", True)):
-        first, second = new_loop(), new_loop()
-        monitor = _monitor_of(first)
-        setattr(monitor, attribute, value)
-        first.close()
-        assert _monitor_of(second) is not monitor
-        second.close()
-
-
-def test_where_lag_is_measured_each_loop_has_a_monitor_of_its_own(telemetry, new_loop):
-    telemetry.instrument(heartbeat_interval_ms=20)
-    first, second = new_loop(), new_loop()
-    monitor = _monitor_of(first)
-    first.close()
-
-    assert _monitor_of(second) is not monitor
-    assert second._loopblock_monitor.beating
-    assert registry.thread().monitor is None
-    second.close()
-
-
 def test_monitors_are_not_kept_once_nobody_listens(new_loop):
     loop = new_loop()
     with detect_blocking():
@@ -519,26 +325,9 @@ def test_monitors_are_not_kept_once_nobody_listens(new_loop):
     assert monitor() is None
 
 
-def test_run_that_began_a_moment_after_another_reads_no_clocks(detected, monkeypatch, new_loop):
-    loop = new_loop()
-    monitor = _monitor_of(loop)
-    monitor.stale_from = time.perf_counter() + 1000
-    reading = monitor.reading
-    monkeypatch.setattr(Monitor, "begin_run", lambda self, now: pytest.fail("called"))
-    loop.run_until_complete(moment())
-    monitor.stale_from = 0.0
-    monkeypatch.undo()
-    monitor.reading = reading._replace(at=0.0)
-    loop.run_until_complete(moment())
-
-    assert monitor.reading.at > reading.at
-    assert monitor.stale_from > monitor.reading.at
-    loop.close()
-
-
 @pytest.mark.parametrize("first_is", ["call_later", "add_reader", "call_soon_threadsafe"])
 def test_first_callback_of_the_next_loop_may_be_a_timer_or_a_reader(detected, loop_kind, new_loop, first_is):
-    monitor = _monitor_of(first := new_loop())
+    _monitor_of(first := new_loop())
     first.close()
     loop = new_loop()
     reading, writing = os.pipe()
@@ -553,9 +342,8 @@ def test_first_callback_of_the_next_loop_may_be_a_timer_or_a_reader(detected, lo
     getattr(loop, first_is)(*arguments, callback)
     loop.run_forever()
 
-    assert loop._loopblock_monitor is monitor
     assert [found.call for found in detected.blocks] == ["time.sleep"]
-    assert monitor.turns == (1 if (loop_kind, first_is) == ("uvloop", "call_soon_threadsafe") else 2)
+    assert loops.of(loop).turns == (1 if (loop_kind, first_is) == ("uvloop", "call_soon_threadsafe") else 2)
     loop.close()
     os.close(reading)
     os.close(writing)
@@ -570,7 +358,7 @@ def test_next_loop_may_run_in_another_thread_than_what_was_scheduled_on_it(detec
     thread.start()
     thread.join(30)
 
-    assert loop._loopblock_monitor.thread_id == thread.ident
+    assert loops.of(loop).thread_id == thread.ident
     loop.close()
     assert _monitor_of(last).thread_id == threading.get_ident()
     last.close()
@@ -596,7 +384,7 @@ def test_running_loop_on_which_another_thread_schedules_first_is_not_taken_for_i
         done = threading.Event()
         loop.call_soon_threadsafe(lambda: (time.sleep(BLOCK_S), done.set()))
         done.wait(30)
-        assert loop._loopblock_monitor.thread_id == thread.ident
+        assert loops.of(loop).thread_id == thread.ident
         stop.set()
         thread.join(30)
     loop.close()

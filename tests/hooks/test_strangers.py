@@ -10,8 +10,8 @@ import pytest
 
 from otel_loopblock.hooks import protocols, unhooked
 from otel_loopblock.hooks.patches import Patches
-from otel_loopblock.runtime import registry
-from otel_loopblock.watch.monitor import Monitor, monitor_of
+from otel_loopblock.watch.loops import loops
+from otel_loopblock.watch.monitor import Monitor
 from tests.conftest import LOOPS
 
 MOCKS = {
@@ -45,7 +45,7 @@ def test_handle_of_a_mock_is_run_and_the_mock_sees_nothing_of_us(telemetry, stra
 
     callback.assert_called_once_with(1)
     assert stranger.mock_calls == []
-    assert registry.monitors() == []
+    assert loops.monitors() == []
 
 
 def test_span_that_starts_and_ends_under_a_mock_is_as_ever(telemetry, running):
@@ -60,20 +60,18 @@ def test_span_that_starts_and_ends_under_a_mock_is_as_ever(telemetry, running):
 
 @pytest.mark.parametrize("stranger", ["Mock", "MagicMock"], indirect=True)
 def test_protocol_is_called_under_a_mock(telemetry, running):
-    running._loopblock_monitor.started = 0.0
-
     class Echo(asyncio.Protocol):
         def data_received(self, data):
             return data
 
-    Echo.data_received = protocols._make_method(Echo.data_received, registry, Patches())
+    Echo.data_received = protocols._make_method(Echo.data_received, Patches())
 
     assert Echo().data_received(b"x") == b"x"
 
 
 def test_instrumenting_under_a_mock_asks_it_nothing(telemetry, running):
     telemetry.instrument(heartbeat_interval_ms=5)
-    unhooked.found(running, registry)
+    unhooked.found(running)
 
     assert running.mock_calls == []
 
@@ -97,7 +95,7 @@ def test_loop_that_raises_what_it_likes_for_a_missing_attribute_is_monitored(tel
     loop = Asked()
     loop.run_until_complete(main())
 
-    assert type(monitor_of(loop)) is Monitor
+    assert type(loops.of(loop)) is Monitor
     loop.close()
     assert len(telemetry.events()) == 1
 
@@ -109,5 +107,5 @@ def test_loop_that_carries_something_else_is_given_a_monitor(telemetry, loop_kin
 
     loop.run_until_complete(asyncio.sleep(0))
 
-    assert type(loop._loopblock_monitor) is Monitor
+    assert type(loops.of(loop)) is Monitor
     loop.close()

@@ -169,7 +169,7 @@ def test_waiting_in_vain_says_what_had_come(receiver: ReceiverProcess) -> None:
     [
         ("/v1/traces", b"\xff\xff", {}, 400),
         ("/v1/traces", b"not gzip", {"Content-Encoding": "gzip"}, 400),
-        ("/v1/traces", gzip.compress(b"")[:-4], {"Content-Encoding": "gzip"}, 400),
+        ("/v1/traces", gzip.compress(b"", mtime=0)[:-4], {"Content-Encoding": "gzip"}, 400),
         ("/v1/traces", b"", {"Content-Encoding": "br"}, 415),
         ("/v1/traces", b"{}", {"Content-Type": "application/json"}, 415),
         ("/v1/traces", b"", {"Content-Length": "99999999999"}, 413),

@@ -10,11 +10,13 @@ import sys
 import threading
 import time
 import zlib
+from functools import partial
 from time import sleep as zzz
 
 import numpy
 import pytest
 
+from otel_loopblock import core
 from otel_loopblock.naming import called_name, display_name, qualified_name
 
 BIG = bytes(80_000_000)
@@ -35,12 +37,12 @@ def seen_in(function, wanted=None):
     started.wait()
     deadline = time.monotonic() + 20
     while thread.is_alive() and time.monotonic() < deadline:
-        frame = sys._current_frames().get(thread.ident)
-        if frame is not None and frame.f_code is function.__code__:
-            names.append(called_name(frame))
-            if wanted in names:
-                break
-        del frame
+        for code, instruction, _, module in core.stack(thread.ident, 1) or ():
+            if code is function.__code__:
+                variable = partial(core.variable, thread.ident, code, instruction)
+                names.append(called_name(code, instruction, module, variable))
+        if wanted in names:
+            break
         time.sleep(0.001)
     thread.join()
     return names

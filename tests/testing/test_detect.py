@@ -17,11 +17,11 @@ import pytest
 import trio
 
 from otel_loopblock import guard
-from otel_loopblock.runtime import registry
 from otel_loopblock.testing import EventLoopBlocked, detect_blocking
 from otel_loopblock.testing.detection import Detection
 from otel_loopblock.testing.words import describe, excuse, headline
-from otel_loopblock.watch.monitor import ATTRIBUTE
+from otel_loopblock.watch.loops import loops
+from otel_loopblock.watch.monitor import listeners
 from otel_loopblock.watch.watchdog import THREAD_NAME
 
 BLOCK_S = 0.04
@@ -50,7 +50,7 @@ def nothing_is_left_behind():
     original = asyncio.Handle._run
     yield
     assert asyncio.Handle._run is original
-    assert registry.listeners == ()
+    assert listeners.now == ()
     assert not [thread for thread in threading.enumerate() if thread.name == THREAD_NAME]
     assert not guard.failures, guard.failures
 
@@ -590,7 +590,7 @@ def test_callback_that_runs_is_not_noticed_for_the_garbage_collector(run, collec
 
     async def main():
         await asyncio.sleep(0)
-        monitor = getattr(asyncio.get_running_loop(), ATTRIBUTE)
+        monitor = loops.of(asyncio.get_running_loop())
         now = time.perf_counter()
         detection.entered = now - 1.0
         monitor.garbage_collected(now - collecting_s, now)
@@ -610,7 +610,7 @@ def test_callback_that_consists_of_the_garbage_collector_is_told_instead_of_kept
 
     async def main():
         await asyncio.sleep(0)
-        monitor = getattr(asyncio.get_running_loop(), ATTRIBUTE)
+        monitor = loops.of(asyncio.get_running_loop())
         began = time.perf_counter()
         stall()
         monitor.garbage_collected(began, time.perf_counter() if excused else began + 0.01)

@@ -11,7 +11,7 @@ from importlib.util import find_spec
 
 import pytest
 
-from otel_loopblock.runtime import registry
+from otel_loopblock.watch.monitor import listeners
 
 pytest_plugins = ["pytester"]
 
@@ -54,7 +54,7 @@ def suite(pytester):
     original = asyncio.Handle._run
     yield write
     assert asyncio.Handle._run is original
-    assert registry.listeners == ()
+    assert listeners.now == ()
 
 
 def line_of(pytester, text):

@@ -8,7 +8,9 @@ import sys
 from unittest import mock
 
 import pytest
+import uvloop
 
+from otel_loopblock import LoopBlockInstrumentor
 from otel_loopblock.watch.facts import has_own, keeps_real_time
 from tests.conftest import LOOPS
 
@@ -38,6 +40,19 @@ def test_method_that_was_put_on_the_instance_is_not_its_own(name):
     setattr(loop, name, mock.Mock())
     assert not has_own(loop, name)
     assert getattr(loop, name).mock_calls == []
+    loop.close()
+
+
+def test_method_that_the_hooks_have_replaced_is_what_it_was_before(telemetry, monkeypatch):
+    loop = uvloop.new_event_loop()
+    telemetry.instrument()
+    assert has_own(loop, "call_later")
+    LoopBlockInstrumentor().uninstrument()
+    original = uvloop.Loop.call_later
+    monkeypatch.setattr(uvloop.Loop, "call_later", lambda *arguments: original(*arguments))
+    telemetry.instrument()
+    assert not has_own(loop, "call_later")
+    LoopBlockInstrumentor().uninstrument()
     loop.close()
 
 

@@ -12,10 +12,10 @@ from types import SimpleNamespace
 import pytest
 
 from otel_loopblock.emit import emitter as emitters
-from otel_loopblock.runtime import registry
-from otel_loopblock.watch import cgroup
-from otel_loopblock.watch.monitor import monitor_of
-from otel_loopblock.watch.watchdog import Watchdog
+from otel_loopblock.runtime import runtime
+from otel_loopblock.watch.loops import loops
+from otel_loopblock.watch.monitor import listeners
+from otel_loopblock.watch.watchdog import WakeUp, Watchdog
 
 
 def _is_reported(monitor):
@@ -39,10 +39,10 @@ def within(telemetry, run):
     def within(function):
         async def main():
             await asyncio.sleep(0)
-            monitor = monitor_of(asyncio.get_running_loop())
+            monitor = loops.of(asyncio.get_running_loop())
             time.sleep(0.03)  # a block of its own: then the emitter keeps something of this loop
             await asyncio.sleep(0)
-            registry.watchdog.stop()  # it would look as well
+            runtime.watchdog.stop()  # it would look as well
             (running,) = monitor.state.values()
             assert running.search._queue is not None
             function(monitor, running)
@@ -61,7 +61,7 @@ def _elsewhere(function, *args):
 
 def test_timers_found_too_late_are_not_kept(within, ends, monkeypatch):
     def look(monitor, running):
-        (emitter,) = registry.listeners
+        (emitter,) = listeners.now
         started = monitor.started
         monkeypatch.setattr(type(running.search._queue), "upcoming", lambda self, until: ends(monitor) or [])
         _elsewhere(emitter.callback_running, monitor, started, started + 1.0)
@@ -73,7 +73,7 @@ def test_timers_found_too_late_are_not_kept(within, ends, monkeypatch):
 
 def test_requests_read_too_late_are_not_kept(within, ends, monkeypatch):
     def look(monitor, running):
-        (emitter,) = registry.listeners
+        (emitter,) = listeners.now
         started = monitor.started
         monkeypatch.setattr("otel_loopblock.emit.emitter.prefetch", lambda timers: ends(monitor) or {})
         _elsewhere(emitter.callback_running, monitor, started, started + 1.0)
@@ -84,7 +84,7 @@ def test_requests_read_too_late_are_not_kept(within, ends, monkeypatch):
 
 def test_span_seen_too_late_is_not_kept(telemetry, within, ends, monkeypatch):
     def look(monitor, running):
-        (emitter,) = registry.listeners
+        (emitter,) = listeners.now
         started = monitor.started
         found = emitters.running_elsewhere
         monkeypatch.setattr(emitters, "running_elsewhere", lambda monitor: (found(monitor), ends(monitor))[0])
@@ -99,16 +99,20 @@ def test_listener_is_not_told_of_a_callback_that_ended_meanwhile(within, ends, m
     def look(monitor, running):
         told = []
         listener = SimpleNamespace(callback_running=lambda *args: told.append(args))
-        watchdog = Watchdog(SimpleNamespace(listeners=(listener,), max_samples=2, runners=set()))
-        scheduling = cgroup.scheduling
-        now = monitor.started + 1.0
-        _elsewhere(watchdog._tick, monitor, now, now, 0.0)
+        monkeypatch.setattr(listeners, "now", (listener,))
+        watchdog = Watchdog()
+
+        def tick():
+            started = monitor.started
+            now = started + 1.0
+            _elsewhere(watchdog._look_at, monitor, started, WakeUp(now, now, now), 0.0, 0.0)
+
+        tick()
         assert len(told) == 1
 
         # That reads a file, and gives up the GIL.
-        monkeypatch.setattr(cgroup, "scheduling", lambda thread: (scheduling(thread), ends(monitor))[0])
-        now = monitor.started + 1.0
-        _elsewhere(watchdog._tick, monitor, now, now, 0.0)
+        monkeypatch.setattr(Watchdog, "_ask_limit", lambda self, watch, reading: ends(monitor))
+        tick()
         assert len(told) == 1
 
     within(look)
@@ -124,7 +128,7 @@ def test_span_is_not_kept_after_its_block(telemetry, run):
             time.sleep(0.05)
         del span
         await asyncio.sleep(0.05)
-        (running,) = monitor_of(asyncio.get_running_loop()).state.values()
+        (running,) = loops.of(asyncio.get_running_loop()).state.values()
         return seen, running
 
     seen, running = run(main())

@@ -16,10 +16,10 @@ from typing import TYPE_CHECKING
 import pytest
 
 from otel_loopblock.frames import locals_in
-from otel_loopblock.runtime import registry
 from otel_loopblock.testing.detection import Detection
 from otel_loopblock.testing.plugin.record import ATTRIBUTE, NOT_COVERED, Record
 from otel_loopblock.testing.plugin.settings import Settings, asks
+from otel_loopblock.watch.loops import loops
 
 if TYPE_CHECKING:
     from otel_loopblock.explain.block import Block
@@ -145,7 +145,7 @@ class Judge:
     def pytest_runtest_logfinish(self) -> None:
         """Stay after the test only if a callback runs on: the next test is charged with its own part."""
         self.begin(None)
-        if not registry.monitors_in_callbacks():
+        if not loops.monitors_in_callbacks():
             self._dismiss()
 
     def _end_phase(self, call: pytest.CallInfo[None]) -> None:
@@ -155,7 +155,7 @@ class Judge:
         if not self._watched:
             return
         # What runs on after it has failed the call is not the teardown's doing.
-        if registry.monitors_in_callbacks() and self._raised is None:
+        if loops.monitors_in_callbacks() and self._raised is None:
             detection.charge_running()
         self._phases[phase] = detection.blocks[self._settled :]
         self._settled = len(detection.blocks)
