@@ -31,10 +31,11 @@ test-pure: export OTEL_PYTHON_LOOPBLOCK_CORE = pure
 test-pure: $(VENV)/.ready ## what the core's twin in Python has a part in
 	$(PYTEST) tests/core tests/hooks tests/watch tests/test_runtime.py tests/delayed $(PYTEST_ARGS)
 
-lint: $(VENV)/.ready ## linter and strict type check
+lint: $(VENV)/.ready ## linter, strict type check, and which room may import which
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	$(BIN)/lint-imports
 
 # The demo needs much less than the tests do: on a fresh machine it is there sooner.
 $(VENV)/.ready-demo: $(BUILT_FROM)
