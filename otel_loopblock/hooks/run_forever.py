@@ -38,6 +38,7 @@ def _make(original: Callable[[Any], None], attach: Attach, patches: Patches) -> 
                 monitor = loops.of(self) or attach(self)
                 if monitor is not None:
                     monitor.enter_thread()
+                    monitor.read_clocks()  # the thread may have computed since the loop ran last
                     heartbeat.start(self, monitor)
             except Exception:
                 guard.failed("see a loop begin to run")

@@ -146,13 +146,16 @@ class Monitor(core.Monitor):
         self.native_id = threading.get_native_id()
         self._thread = threading.current_thread()
         self.watch = None
-        # A loop's very first callback may block: its clocks need a beginning as well.
+        self.clock = core.thread_clock()
+        self.thread_id = thread_id
+        self.read_clocks()  # its very first callback may block
+
+    def read_clocks(self) -> None:
+        """Have what the thread did until now be no part of the next block; call it on the loop's thread."""
         self.before_cpu = thread_time()
         self.before_process_cpu = process_time()
         self.before_busy = self.busy
         self.before_at = perf_counter()
-        self.clock = core.thread_clock()
-        self.thread_id = thread_id
 
     @property
     def thread_name(self) -> str:
