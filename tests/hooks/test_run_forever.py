@@ -84,6 +84,23 @@ def test_block_after_many_short_runs_is_named_and_its_cause_told(telemetry, loop
     raise AssertionError(told)
 
 
+def test_clocks_are_read_when_a_loop_runs_again(telemetry, loop):
+    """What the thread did since the last run is no part of a block that this one begins with."""
+    telemetry.instrument()
+    loop.run_until_complete(moment())
+    time.sleep(0.1)  # the watchdog sleeps
+    compute(0.05)
+    at, cpu = time.perf_counter(), time.thread_time()
+
+    async def before():
+        return loops.of(loop).before()
+
+    found = loop.run_until_complete(before())
+
+    assert found.at >= at
+    assert found.thread_cpu >= cpu
+
+
 def test_loop_that_runs_in_another_thread_now_is_looked_at_there(telemetry, loop):
     telemetry.instrument()
     loop.run_until_complete(moment())
