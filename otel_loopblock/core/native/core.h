@@ -80,6 +80,7 @@ typedef struct {
 
 /* module.c */
 CoreState *core_state(PyObject *module);
+PyTypeObject *core_make_type(PyObject *module, PyType_Spec *spec);
 int core_add_type(PyObject *module, PyType_Spec *spec, PyTypeObject **type);
 
 /* One per file: adds its types to the module. */

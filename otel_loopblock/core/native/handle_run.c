@@ -397,7 +397,7 @@ static PyType_Spec run_spec = {
 int
 core_add_handle_run(PyObject *module, CoreState *state)
 {
-    state->raiser_type = (PyTypeObject *)PyType_FromModuleAndSpec(module, &raiser_spec, NULL);
+    state->raiser_type = core_make_type(module, &raiser_spec);
     if (state->raiser_type == NULL) {
         return -1;
     }
