@@ -80,7 +80,7 @@ $(DEBUG_VENV)/.ready: $(BUILT_FROM)
 	$(DEBUG_PYTHON) -m venv $(DEBUG_VENV)
 	$(DEBUG_VENV)/bin/python -m pip install --quiet --upgrade pip
 	OTEL_LOOPBLOCK_BUILD=require $(DEBUG_VENV)/bin/python -m pip install --quiet --editable '.[otlp]' \
-		pytest pytest-asyncio setuptools uvloop
+		pytest pytest-asyncio "setuptools >= 77" uvloop
 	touch $@
 
 test-debug: $(DEBUG_VENV)/.ready ## the core's tests on a debug build of Python

@@ -7,15 +7,20 @@
 
 #define MAX_THREADS 64
 
-/* The state of a thread of this interpreter; NULL without an exception where there is none. With the GIL. */
-static PyThreadState *
-find_thread(unsigned long id)
+/* The innermost frame of a thread of this interpreter: a new reference; NULL without an exception where there is
+   none. In CPython 3.11 a thread that is being started has its parent's id for a moment, and no frame: so all with
+   the id are asked. With the GIL. */
+static PyFrameObject *
+find_frame(unsigned long id)
 {
+    PyFrameObject *frame = NULL;
     PyThreadState *thread = PyInterpreterState_ThreadHead(PyInterpreterState_Get());
-    while (thread != NULL && thread->thread_id != id) {
-        thread = PyThreadState_Next(thread);
+    for (; thread != NULL && frame == NULL; thread = PyThreadState_Next(thread)) {
+        if (thread->thread_id == id) {
+            frame = PyThreadState_GetFrame(thread);
+        }
     }
-    return thread;
+    return frame;
 }
 
 PyObject *
@@ -94,8 +99,7 @@ core_stack(PyObject *module, PyObject *args, PyObject *kwargs)
     PyFrameObject *frame = NULL;
 
     int collected = PyGC_Disable();
-    PyThreadState *thread = find_thread(id);
-    frame = thread != NULL ? PyThreadState_GetFrame(thread) : NULL;
+    frame = find_frame(id);
     if (frame == NULL) {
         result = PyErr_Occurred() ? NULL : Py_NewRef(Py_None);
         goto done;
@@ -143,10 +147,7 @@ core_variable(PyObject *Py_UNUSED(module), PyObject *args, PyObject *kwargs)
     PyFrameObject *frame = NULL;
 
     int collected = PyGC_Disable();
-    PyThreadState *thread = find_thread(id);
-    if (thread != NULL) {
-        frame = PyThreadState_GetFrame(thread);
-    }
+    frame = find_frame(id);
     if (frame != NULL) {
         PyCodeObject *running = PyFrame_GetCode(frame);
         /* It may have gone on since its stack was taken. */
