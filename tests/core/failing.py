@@ -1,12 +1,15 @@
-"""Each path of the compiled core with each of its allocations failing, in turn: ``python -m tests.core.failing CASE``.
+"""Each path of the compiled core, with each of its allocations failing in turn.
 
-To be run in a process of its own, which may crash. A case is a function that does the thing and says whether it was
-done; it is called with the first allocation failing, the second, and so on until none does, and each time it must do
-the thing or raise MemoryError. Once with all from there on failing, once with that one alone.
+To be run in a process of its own, which may crash: ``python -m tests.core.failing CASE``.
+
+A case is a function that returns another one, which does the thing and says whether it was done. That one is
+called with the first allocation failing, the second, and so on until none does, and must do the thing or raise
+MemoryError: once with all failing from there on, once with that one alone.
 """
 
 from __future__ import annotations
 
+import _testcapi
 import asyncio
 import contextvars
 import gc
@@ -16,8 +19,6 @@ import sys
 import threading
 import time
 import weakref
-
-import _testcapi
 
 from otel_loopblock.core import _native as core
 
@@ -29,8 +30,10 @@ LONG = 0.0
 
 
 has_frame = sys._getframe
-"""Called first by a Python function whose callee may raise: CPython 3.11 to 3.13 makes the frame object of the caller
-when an exception passes a frame, and drops the exception where there is no memory for one."""
+"""Called first by a Python function whose callee may raise.
+
+CPython 3.11 to 3.13 makes the caller's frame object when an exception leaves a frame, and drops the exception
+where there is no memory for one."""
 
 
 class Late(Exception):
@@ -53,7 +56,10 @@ class Loop:
 
 
 class Handle:
-    """As much of asyncio's: that one deals with exceptions in code that crashes CPython 3.12 where it has no memory."""
+    """As much of asyncio's as the core needs.
+
+    What that one does with an exception crashes CPython 3.12 where there is no memory: it makes a function.
+    """
 
     __slots__ = ("_args", "_callback", "_context", "_loop")
 
@@ -112,7 +118,7 @@ class House:
         return core.Method(House.step, self.monitors, 1)
 
 
-# -- cases: each returns what is called with allocations failing --------------------------------------------------
+# -- cases: each returns what is called with allocations failing
 
 
 def module():
@@ -380,7 +386,7 @@ def stack():
     thread = threading.Thread(target=deep, args=(20,), daemon=True)
     thread.start()
     standing.wait()
-    id, here, me = thread.ident, threading.get_native_id(), threading.get_ident()
+    id, here = thread.ident, threading.get_native_id()
 
     def call():
         has_frame()
@@ -453,7 +459,11 @@ def allocates() -> bool:
 
 
 def trial(call, start: int, stop: int) -> bool:
-    """Call it with allocations failing from number ``start`` on, before ``stop`` (0: for ever); whether one was left."""
+    """Call it with allocations failing from number ``start`` until before ``stop``; 0: for ever.
+
+    Returns:
+        Whether there was memory left.
+    """
     left = False
     has_frame()
     _testcapi.set_nomemory(start, stop)

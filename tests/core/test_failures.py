@@ -1,4 +1,4 @@
-"""What goes wrong around the core: no memory, a fork in the middle, threads and loops that go while they are seen."""
+"""What goes wrong around the core: no memory, forks, threads and loops that go while they are looked at."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ def test_all_cases_are_tried():
     assert tuple(found.stdout.split()) == CASES
 
 
-# -- time ----------------------------------------------------------------------------------------------------------
+# -- time ----------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("limit_s", [1e10, 1e300, float("inf")])
@@ -77,7 +77,7 @@ def test_any_limit_can_be_waited_for(core, limit_s):
     assert not thread.is_alive()
 
 
-# -- forks ---------------------------------------------------------------------------------------------------------
+# -- forks ---------------------------------------------------------------------------------------
 
 FORKS = """
 import asyncio, importlib, os, sys, threading, time, weakref
@@ -132,7 +132,7 @@ def test_fork_in_a_callback_while_the_watchdog_waits(core):
         assert (done.returncode, done.stderr) == (0, "")
 
 
-# -- threads -------------------------------------------------------------------------------------------------------
+# -- threads -------------------------------------------------------------------------------------
 
 
 def test_threads_end_while_they_are_looked_at(core):
@@ -205,7 +205,7 @@ def test_stack_of_a_thread_is_there_while_it_starts_others(core):
     assert looks[False] == 0
 
 
-# -- loops ---------------------------------------------------------------------------------------------------------
+# -- loops ---------------------------------------------------------------------------------------
 
 
 class Loop:
