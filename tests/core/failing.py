@@ -2,8 +2,8 @@
 
 To be run in a process of its own, which may crash: ``python -m tests.core.failing CASE``.
 
-A case is a function that returns another one, which does the thing and says whether it was done. That one is
-called with the first allocation failing, the second, and so on until none does, and must do the thing or raise
+A case is a function that returns another one, which does the thing and says whether it was done. That is
+called with the first allocation failing, the second, and so on until none does, and must do it or raise
 MemoryError: once with all failing from there on, once with that one alone.
 """
 
