@@ -78,7 +78,7 @@ typedef struct {
     long turns;                 /* for callback_ended */
 } Replacement;
 
-/* module.c */
+/* state.c */
 CoreState *core_state(PyObject *module);
 PyTypeObject *core_make_type(PyObject *module, PyType_Spec *spec);
 int core_add_type(PyObject *module, PyType_Spec *spec, PyTypeObject **type);
