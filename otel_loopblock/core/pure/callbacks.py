@@ -213,9 +213,10 @@ def Scheduler(
             if monitor is not _NOBODY and scheduler.active:  # attaching may have ended the timing
                 call = Call(callback, monitor, turns)
                 if is_positional:
-                    args = (*args[:position], call, *args[position + 1 :])
-                else:
-                    kwargs["callback"] = call
+                    passed = list(args)
+                    passed[position] = call
+                    return original(*passed, **kwargs)
+                kwargs["callback"] = call
         return original(*args, **kwargs)
 
     scheduler = _replacement(schedule, original, attach)
