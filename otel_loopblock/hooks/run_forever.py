@@ -37,8 +37,8 @@ def _make(original: Callable[[Any], None], attach: Attach, patches: Patches) -> 
             try:
                 monitor = loops.of(self) or attach(self)
                 if monitor is not None:
-                    monitor.enter_thread()
-                    monitor.read_clocks()  # the thread may have computed since the loop ran last
+                    if not monitor.enter_thread():  # the thread may have computed since the loop ran last
+                        monitor.read_clocks()
                     heartbeat.start(self, monitor)
             except Exception:
                 guard.failed("see a loop begin to run")

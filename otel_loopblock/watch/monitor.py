@@ -138,17 +138,18 @@ class Monitor(core.Monitor):
 
     # -- its thread -----------------------------------------------------------------------------
 
-    def enter_thread(self) -> None:
-        """Learn the thread that runs the loop, if it is another one than before; must be called in it."""
+    def enter_thread(self) -> bool:
+        """Learn the thread that runs the loop; must be called in it. Whether it is another one than before."""
         thread_id = threading.get_ident()
         if thread_id == self.thread_id:
-            return
+            return False
         self.native_id = threading.get_native_id()
         self._thread = threading.current_thread()
         self.watch = None
         self.clock = core.thread_clock()
         self.thread_id = thread_id
         self.read_clocks()  # its very first callback may block
+        return True
 
     def read_clocks(self) -> None:
         """Have what the thread did until now be no part of the next block; call it on the loop's thread."""
