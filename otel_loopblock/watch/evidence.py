@@ -46,8 +46,7 @@ class Reading(NamedTuple):
     scheduling: Scheduling | None = None
     """Of the loop's thread; ``None`` where it was not asked or cannot be told."""
     busy: float = 0.0
-    """Seconds that the loop had spent in callbacks, the running one left out; 0.0 where it has begun to run
-    since: what the thread did before that is not known."""
+    """Seconds that the loop had spent in callbacks, the running one left out."""
 
 
 class Delay(NamedTuple):

@@ -62,13 +62,14 @@ class Loops:
             if monitor is not None:
                 return monitor
             key = id(loop)
-            monitor = Monitor(kind, self.waiter)
+            monitor = Monitor(kind)
             try:
                 monitor.loop = weakref.ref(loop, lambda died: self._forget(key, died))
             except TypeError:
                 guard.failed("attach to a loop")
                 return None
             self.table[key] = monitor
+            monitor.waiter = self.waiter  # only now: a new one is given to those in the table
             self.waiter.refresh()
         self.attached()
         return monitor
@@ -81,11 +82,13 @@ class Loops:
             monitor.release()
 
     def new_waiter(self) -> core.Waiter:
-        """Give every monitor another sleep of the watchdog: each thread of it has its own."""
-        with self._lock:
-            self.waiter = waiter = core.Waiter()
-            for monitor in list(self.table.values()):
-                monitor.waiter = waiter
+        """Give every monitor another sleep of the watchdog: each thread of it has its own.
+
+        Takes no lock: the watchdog calls it with its own.
+        """
+        self.waiter = waiter = core.Waiter()
+        for monitor in list(self.table.values()):
+            monitor.waiter = waiter
         return waiter
 
     def detach_all(self) -> None:

@@ -75,7 +75,6 @@ class Monitor(core.Monitor):
 
     Args:
         loop_type: value of ``event_loop.type``.
-        waiter: the watchdog's sleep.
     """
 
     __slots__ = (
@@ -94,10 +93,9 @@ class Monitor(core.Monitor):
         "watch",
     )
 
-    def __init__(self, loop_type: str, waiter: core.Waiter) -> None:
+    def __init__(self, loop_type: str) -> None:
         self.threshold = demand.threshold_s
         """How long a callback must run that the core tells of it: 0 while a follower wants all of them."""
-        self.waiter = waiter
         self.ended = 0.0
         """``started`` of the last callback over the threshold that has come to its end, whether that has been
         reported yet or not."""
@@ -139,7 +137,7 @@ class Monitor(core.Monitor):
     # -- its thread -----------------------------------------------------------------------------
 
     def enter_thread(self) -> bool:
-        """Learn the thread that runs the loop; must be called in it. Whether it is another one than before."""
+        """Learn the thread that runs the loop, which calls this; whether it is another one than before."""
         thread_id = threading.get_ident()
         if thread_id == self.thread_id:
             return False

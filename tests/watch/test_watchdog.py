@@ -38,6 +38,24 @@ def test_watchdog_can_be_stopped_and_started_again_at_once():
         assert not thread.is_alive()
 
 
+def test_next_thread_waits_while_the_one_before_still_does(monkeypatch):
+    failed = []
+    monkeypatch.setattr("otel_loopblock.guard.failed", failed.append)
+    watchdog = Watchdog()
+    threads = []
+    for _ in range(50):
+        watchdog.start()
+        threads.append(watchdog._life.thread)
+        watchdog.end()
+    watchdog.start()
+    for thread in threads:
+        thread.join(30)
+    watchdog.stop(timeout_s=30)
+
+    assert failed == []
+    assert not any(thread.is_alive() for thread in threads)
+
+
 def test_looks_become_rarer_while_a_block_lasts(telemetry, run, looks):
     telemetry.instrument(threshold_ms=10)
 
