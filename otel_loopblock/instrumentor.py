@@ -1,4 +1,4 @@
-"""``LoopBlockInstrumentor``: wires configuration, emitter and registry; the shape contrib packages have."""
+"""``LoopBlockInstrumentor``: wires configuration, emitter and runtime; the shape contrib packages have."""
 
 from __future__ import annotations
 

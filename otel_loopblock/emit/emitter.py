@@ -153,7 +153,7 @@ class Emitter:
         )
 
     def begin(self) -> None:
-        """Hook spans and let the gauges observe; after this the registry may call."""
+        """Hook spans and let the gauges observe; after this the runtime may call."""
         self._patches.when_imported("opentelemetry.sdk.trace", self._hook_spans)
         self._instruments.threshold_s = self.threshold_s
         self._instruments.monitors = self._monitors
@@ -176,7 +176,7 @@ class Emitter:
         self._instruments.monitors = tuple
         self.worker.stop()
 
-    # -- called by the registry and the hooks ---------------------------------------------------
+    # -- called by the runtime and the hooks ---------------------------------------------------
 
     def span_ending(self, monitor: Monitor, span: Any, ended: float, end_time: int | None) -> None:
         """Charge the running callback's stretches to ``span`` while it can still take an event."""

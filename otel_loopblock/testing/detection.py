@@ -203,7 +203,7 @@ class Detection:
                     if self._notice is not None:
                         self._notice(block)
 
-    # -- called by the registry -----------------------------------------------------------------
+    # -- called by the runtime ------------------------------------------------------------------
 
     def callback_blocked(
         self, monitor: Monitor, started: float, ended: float, target: Target, context: Context | None
