@@ -57,7 +57,7 @@ def test_report_as_json_of_a_method_with_keywords(module, capsys):
 
 
 def test_inconclusive_is_exit_code_1_and_still_json(capsys):
-    code = main(["gil", "time:sleep", "--args", "[30]", "--max-seconds", "0.3", "--json"])
+    code = main(["gil", "time:sleep", "--args", "[2]", "--max-seconds", "0.3", "--json"])
     report = json.loads(capsys.readouterr().out)
     assert (code, report["verdict"], report["speed_up"]) == (1, "inconclusive", None)
 

@@ -62,11 +62,12 @@ def _until(is_so):
     assert is_so()
 
 
-def _rouse(core, monitor):
-    """Begin a callback of the monitor's loop, as the replacements do; it is over at once."""
+def _rouse(core, monitor, callback=int):
+    """Begin a callback of the monitor's loop, as the replacements do."""
     loop = asyncio.new_event_loop()
     monitor.loop = weakref.ref(loop)
-    core.Run(asyncio.Handle, asyncio.Handle._run, {id(loop): monitor}, None, 2)(asyncio.Handle(int, (), loop))
+    run = core.Run(asyncio.Handle, asyncio.Handle._run, {id(loop): monitor}, None, 2)
+    run(asyncio.Handle(callback, (), loop))
     loop.close()
 
 
@@ -216,6 +217,20 @@ def test_next_tick_is_told_while_it_ticks_and_none_while_it_sleeps(waiter, monit
     waiter.wake()
     result()
     assert waiter.due == waiter.woke == 0.0
+
+
+def test_it_is_due_to_wake_up_when_a_callback_begins(core, waiter, monitor, waits):
+    result = waits((monitor,))
+    _until(lambda: waiter.asleep)
+    due = []
+
+    began = time.perf_counter()
+    _rouse(core, monitor, lambda: due.append(waiter.due))
+    ended = time.perf_counter()
+    waiter.wake()
+    result()
+
+    assert began <= due[0] <= ended + TICK_S
 
 
 def test_wake_up_for_a_look_is_told_while_it_waits_for_the_gil(core, waiter, monitor, waits):

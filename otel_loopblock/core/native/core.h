@@ -92,7 +92,7 @@ int core_add_method(PyObject *module, CoreState *state);
 
 /* wait.c */
 int waiter_check(PyObject *object);
-void waiter_wake(WaiterObject *waiter);
+void waiter_wake(WaiterObject *waiter, double now);
 
 /* clocks.c; a negative number where the platform does not tell */
 double clock_seconds(long clock);

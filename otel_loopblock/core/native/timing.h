@@ -20,7 +20,7 @@ begin(MonitorObject *monitor, PyObject *callback, PyObject *context)
     monitor->context = context;
     monitor->started = started;
     if (monitor->waiter != NULL && monitor->waiter->asleep) {
-        waiter_wake(monitor->waiter);
+        waiter_wake(monitor->waiter, started);
     }
     return started;
 }

@@ -18,11 +18,12 @@
 #define LONGEST_SLEEP_S 1e6 /* then it ticks and sleeps on; CPython aborts where a lock has a longer time-out */
 
 void
-waiter_wake(WaiterObject *waiter)
+waiter_wake(WaiterObject *waiter, double now)
 {
     /* With the GIL: no two loops come by at once. */
     if (waiter->asleep) {
         waiter->asleep = 0;
+        waiter->due = now;
         PyThread_release_lock(waiter->lock);
     }
 }
@@ -143,9 +144,10 @@ wait_for_look(WaiterObject *self, MonitorObject *const *monitors, Py_ssize_t cou
         if (idle >= IDLE_TICKS) {
             sleep_while_idle(self, monitors, count, tick, deadline);
             idle = 0;
-            last = perf_counter();
+            /* From when it was woken: it may have had no CPU since then. */
+            last = self->due != 0.0 ? self->due : perf_counter();
             note_queued(self);
-            (void)look_round(monitors, count, last, tick);
+            (void)look_round(monitors, count, perf_counter(), tick);
         }
     }
 }
@@ -312,7 +314,8 @@ static PyMethodDef waiter_methods[] = {
 static PyMemberDef waiter_members[] = {
     {"asleep", T_INT, offsetof(WaiterObject, asleep), READONLY, "Whether it sleeps until a callback begins."},
     {"due", T_DOUBLE, offsetof(WaiterObject, due), READONLY,
-     "``perf_counter`` when its next tick is due; 0.0 while it sleeps, or nobody waits."},
+     "``perf_counter`` when its next tick is due, or when a callback woke it up; 0.0 while it sleeps, or nobody\n"
+     "waits."},
     {"woke", T_DOUBLE, offsetof(WaiterObject, woke), READONLY,
      "``perf_counter`` when it woke up for a look, while it waits for the GIL; else 0.0."},
     {NULL},

@@ -30,7 +30,7 @@ class Sleep(Protocol):
     due: float
     woke: float
 
-    def rouse(self) -> None:
+    def rouse(self, now: float) -> None:
         """Go on ticking: a callback has begun."""
 
     def queued(self) -> float | None:
@@ -162,7 +162,7 @@ def Run(
             monitor.context = context
             monitor.started = started
             if monitor.waiter is not None and monitor.waiter.asleep:
-                monitor.waiter.rouse()
+                monitor.waiter.rouse(started)
             return original(self)
         finally:
             try:
@@ -248,7 +248,7 @@ class Call:
             monitor.callback = callback
             monitor.started = started
             if monitor.waiter is not None and monitor.waiter.asleep:
-                monitor.waiter.rouse()
+                monitor.waiter.rouse(started)
             result = callback(*args, **kwargs)
             failed = False
             return result
@@ -319,7 +319,7 @@ def Method(original: Callable[..., Any], monitors: Mapping[int, Monitor], turns:
             monitor.callback = original
             monitor.started = started
             if monitor.waiter is not None and monitor.waiter.asleep:
-                monitor.waiter.rouse()
+                monitor.waiter.rouse(started)
             result = original(*args, **kwargs)
             failed = False
             return result

@@ -39,7 +39,8 @@ class Waiter:
         self.asleep = False
         """Whether it sleeps until a callback begins: who finds it set calls :meth:`rouse`."""
         self.due = 0.0
-        """``perf_counter`` when its next tick is due; 0.0 while it sleeps, or nobody waits."""
+        """``perf_counter`` when its next tick is due, or when a callback woke it up; 0.0 while it sleeps, or
+        nobody waits."""
         self.woke = 0.0
         """When it woke up for a look, while it waits for the GIL: it cannot tell, so 0.0."""
         self._requested = False
@@ -108,11 +109,12 @@ class Waiter:
             if idle >= IDLE_TICKS:
                 self._sleep_while_idle(monitors, tick_s, deadline)
                 idle = 0
-                last = perf_counter()
+                now = perf_counter()
+                last = self.due or now
                 # What roused it may have kept the GIL since then.
-                _, look_due = _look(monitors, last, tick_s)
+                _, look_due = _look(monitors, now, tick_s)
                 if look_due and not self._requested:
-                    return LONG_CALLBACK, look_due, last
+                    return LONG_CALLBACK, look_due, now
 
     def _sleep_while_idle(self, monitors: tuple[Monitor, ...], tick_s: float, deadline: float) -> None:
         self.due = 0.0
@@ -127,9 +129,10 @@ class Waiter:
         """Whether somebody woke it up before."""
         return self._lock.acquire(True, min(max(0.0, moment - perf_counter()), TIMEOUT_MAX))
 
-    def rouse(self) -> None:
+    def rouse(self, now: float) -> None:
         """Go on ticking: a callback has begun."""
         self.asleep = False
+        self.due = now
         self._release()
 
     def wake(self) -> None:
