@@ -21,15 +21,23 @@ $(VENV)/.ready: $(BUILT_FROM)
 	$(BIN)/python -m compileall -q otel_loopblock
 	touch $@
 
-# MARKS says which tests: make test MARKS="not once".
-PYTEST = $(BIN)/python -m pytest $(if $(MARKS),-m "$(MARKS)")
+# MARKS says which tests: make test MARKS="not once". Two at a time, a file's tests together: some share what is slow to
+# make. Then one by one those that others would make late. No such test is no failure: 5 is pytest's exit code for it.
+WORKERS ?= 2
+SIDE_BY_SIDE := --numprocesses $(WORKERS) --dist loadfile
+AND_MARKS := $(if $(MARKS), and $(MARKS))
+pytest = set -e; \
+	$(BIN)/python -m pytest $(SIDE_BY_SIDE) -m "not alone$(AND_MARKS)" $(1) || [ $$? = 5 ]; \
+	$(BIN)/python -m pytest -m "alone$(AND_MARKS)" $(1) || [ $$? = 5 ]
 
 test: $(VENV)/.ready ## the test suite, on both loops
-	$(PYTEST) $(PYTEST_ARGS)
+	$(call pytest,$(PYTEST_ARGS))
 
+# What the core's twin in Python has a part in.
+OF_THE_CORE := tests/core tests/hooks tests/watch tests/test_runtime.py tests/delayed
 test-pure: export OTEL_PYTHON_LOOPBLOCK_CORE = pure
-test-pure: $(VENV)/.ready ## what the core's twin in Python has a part in
-	$(PYTEST) tests/core tests/hooks tests/watch tests/test_runtime.py tests/delayed $(PYTEST_ARGS)
+test-pure: $(VENV)/.ready ## the tests that rest on the core, on its twin in Python
+	$(call pytest,$(OF_THE_CORE) $(PYTEST_ARGS))
 
 lint: $(VENV)/.ready ## linter, strict type check, and which room may import which
 	$(BIN)/ruff check .
@@ -69,8 +77,8 @@ sanitize: $(VENV)/.ready ## the compiled core's tests with gcc's sanitizers, and
 	rm -f $(SANITIZED)/otel_loopblock/core/_native*.so
 	cd $(SANITIZED) && OTEL_LOOPBLOCK_BUILD=require CFLAGS="$(SANITIZE)" $(abspath $(BIN))/python setup.py -q build_ext --inplace
 	cd $(SANITIZED) && LD_PRELOAD=$$(gcc -print-file-name=libasan.so) ASAN_OPTIONS=detect_leaks=0 PYTHONMALLOC=malloc \
-		OTEL_LOOPBLOCK_BUILD=require $(abspath $(BIN))/python -X dev -m pytest --capture=sys -p no:cacheprovider \
-		tests/core $(PYTEST_ARGS)
+		OTEL_LOOPBLOCK_BUILD=require $(abspath $(BIN))/python -X dev -m pytest $(SIDE_BY_SIDE) --capture=sys \
+		-p no:cacheprovider tests/core $(PYTEST_ARGS)
 	@if command -v $(DEBUG_PYTHON) > /dev/null; then $(MAKE) --no-print-directory test-debug; \
 	else echo "$(DEBUG_PYTHON) is missing: nothing was run on a debug build (Debian: python3-dbg, DEBUG_PYTHON=)"; fi
 
@@ -82,11 +90,12 @@ $(DEBUG_VENV)/.ready: $(BUILT_FROM)
 	$(DEBUG_PYTHON) -m venv $(DEBUG_VENV)
 	$(DEBUG_VENV)/bin/python -m pip install --quiet --upgrade pip
 	OTEL_LOOPBLOCK_BUILD=require $(DEBUG_VENV)/bin/python -m pip install --quiet --editable '.[otlp]' \
-		pytest pytest-asyncio "setuptools >= 77" uvloop
+		pytest pytest-asyncio pytest-xdist "setuptools >= 77" uvloop
 	touch $@
 
 test-debug: $(DEBUG_VENV)/.ready ## the core's tests on a debug build of Python
-	OTEL_LOOPBLOCK_BUILD=require $(DEBUG_VENV)/bin/python -X dev -m pytest -p no:cacheprovider tests/core $(PYTEST_ARGS)
+	OTEL_LOOPBLOCK_BUILD=require $(DEBUG_VENV)/bin/python -X dev -m pytest $(SIDE_BY_SIDE) -p no:cacheprovider \
+		tests/core $(PYTEST_ARGS)
 
 bench: $(VENV)/.ready ## the same work blocking, offloaded and in def endpoints, on both loops
 	$(BIN)/otel-loopblock bench --example --loop both $(BENCH_ARGS)

@@ -44,15 +44,28 @@ ONCE = (
 )
 """Folders and files whose tests get the mark ``once``; pyproject.toml says what it means."""
 
+ALONE = (
+    "causes",
+    "cost",
+    "test_many_blocks.py",
+    "test_scenarios.py",
+    "testing/test_detect.py",
+    "testing/test_plugin.py",
+    "testing/threads/parallelism",
+    "watch",
+)
+"""The same for the mark ``alone``."""
+
 
 @pytest.hookimpl(tryfirst=True)  # before those that the command line does not ask for are left out
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Mark tests by their folder or file."""
-    marked = {TESTS / name for name in ONCE}
-    assert all(path.exists() for path in marked), marked  # none has moved
-    for item in items:
-        if not marked.isdisjoint((item.path, *item.path.parents)):
-            item.add_marker("once")
+    for mark, names in (("once", ONCE), ("alone", ALONE)):
+        marked = {TESTS / name for name in names}
+        assert all(path.exists() for path in marked), marked  # none has moved
+        for item in items:
+            if not marked.isdisjoint((item.path, *item.path.parents)):
+                item.add_marker(mark)
 
 
 class Telemetry:
