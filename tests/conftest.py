@@ -47,6 +47,7 @@ ONCE = (
 ALONE = (
     "causes",
     "cost",
+    "delayed/test_arrivals.py",
     "test_many_blocks.py",
     "test_scenarios.py",
     "testing/test_detect.py",

@@ -19,7 +19,16 @@ from typing import Any, Final
 
 from otel_loopblock import guard
 from otel_loopblock.delayed.arrivals import TURNS_TO_READ, Arrivals
-from otel_loopblock.delayed.queue import SHORTEST_S, SLEEPS, Follower, Foreseen, Opening, Queue, Waiting
+from otel_loopblock.delayed.queue import (
+    SHORTEST_S,
+    SLEEPS,
+    Follower,
+    Foreseen,
+    Opening,
+    Queue,
+    Queued,
+    Waiting,
+)
 from otel_loopblock.watch.demand import demand
 from otel_loopblock.watch.facts import is_closed
 from otel_loopblock.watch.monitor import Monitor
@@ -34,6 +43,9 @@ MAX_OPEN: Final = 8
 
 MAX_HANDLES: Final = 2000
 """Handles looked at per turn; a queue that is longer is looked at up to here."""
+
+AT_ONCE: Final = 32
+"""Handles read before those who follow are asked whether they want more."""
 
 
 class Aftermath:
@@ -197,7 +209,7 @@ class Aftermath:
     def _ready(self, *, tasks_only: bool) -> Iterator[Waiting]:
         queue, asleep, late, turn = self._queue, self._asleep, self._arrivals.late, self._turn
         told_until = self._ended - SHORTEST_S if turn <= 1 else 0.0
-        for context, callback, arguments, due in queue.read(list(islice(queue.ready, MAX_HANDLES))):
+        for context, callback, arguments, due in _read(queue):
             if due is not None:
                 if callback is SLEEPS and arguments:
                     asleep.add(arguments[0])
@@ -225,6 +237,12 @@ class Aftermath:
             self._arrivals.expect(opening.connection)
         # What was ready when the block ended runs in the same turn or, if it came last, in the next.
         self._last_turn = max(self._last_turn, turn + opening.turns_to_read + (turn == 0))
+
+
+def _read(queue: Queue) -> Iterator[Queued]:
+    handles = list(islice(queue.ready, MAX_HANDLES))
+    for first in range(0, len(handles), AT_ONCE):
+        yield from queue.read(handles[first : first + AT_ONCE])
 
 
 def aftermaths(monitor: Monitor) -> list[Aftermath]:

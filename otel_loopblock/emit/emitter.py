@@ -144,7 +144,7 @@ class Emitter:
         )
         self._delays = Delays(
             config,
-            self.worker.defer,
+            self.worker,
             instruments=self._instruments,
             functions=self._functions,
             routes=self._routes,
@@ -269,10 +269,12 @@ class Emitter:
 
     def _look_for_victims(
         self, aftermath: Aftermath, running: _Running, started: float, ended: float
-    ) -> Victims:
+    ) -> Victims | None:
         (callback, prefetched), running.prefetched = running.prefetched, _NOTHING_PREFETCHED
-        victims = self._delays.new_victims(ended - started, prefetched if callback == started else None)
-        victims.look(aftermath.waiting(perf_counter(), running.search.take_foreseen()))
+        foreseen = running.search.take_foreseen()
+        victims = self._delays.new_victims(started, ended, prefetched if callback == started else None)
+        if victims is not None:
+            victims.look(aftermath.waiting(perf_counter(), foreseen))
         return victims
 
     # -- a stretch --------------------------------------------------------------------------------

@@ -32,6 +32,31 @@ class Rate:
         return True
 
 
+class Allowance:
+    """Seconds that may be spent: so large a share of the time, up to so many at once.
+
+    Args:
+        share: from 0 to 1.
+        most_s: what there is at first, and after a long time without spending.
+    """
+
+    def __init__(self, share: float, most_s: float) -> None:
+        self._share = share
+        self._most_s = most_s
+        self._left_s = most_s
+        self._at = 0.0
+
+    def left(self, now: float) -> float:
+        """How many there are at ``now`` (seconds of a monotonic clock)."""
+        self._left_s = min(self._most_s, self._left_s + max(0.0, now - self._at) * self._share)
+        self._at = now
+        return self._left_s
+
+    def spend(self, seconds: float) -> None:
+        """Take so many, though there may be fewer."""
+        self._left_s -= seconds
+
+
 class Interval:
     """At most one per key in so many seconds; remembers a bounded number of keys."""
 

@@ -1,7 +1,8 @@
 """Finds the requests that a block made wait: reads what waited as spans, each request once per block.
 
 At most so many are annotated, in a limited time, on the loop's thread, because a request that had to wait
-often ends in the very step that it waited for. The rest is counted on the worker's thread.
+often ends in the very step that it waited for. The rest is recorded on the worker's thread: of that, too,
+only as many as the loop's thread could set aside in the same time.
 """
 
 from __future__ import annotations
@@ -61,8 +62,10 @@ Victim: TypeAlias = "tuple[Any, Any, float | None, int]"
 """A request that waited: the innermost recording span of the context that waited, the span of the request,
 ``perf_counter`` when it came due, its trace. A plain tuple, like what it is made of."""
 
-Record = Callable[[Any, Culprit, float], None]
+Record = Callable[[Any, float], None]
 """Records one request's delay, in seconds, given its span."""
+Finish = Callable[[int, Callable[[], Iterator[None]]], None]
+"""Has so many recorded on another thread, in steps."""
 Annotate = Callable[[list[Victim]], None]
 """Gives requests their events."""
 
@@ -96,16 +99,18 @@ class Victims:
     Args:
         maximum: how many get an event.
         budget_s: CPU seconds of the loop's thread for all of this; those not reached in that time, but for
-            the first few, are recorded only.
+            the first few, are recorded only; in as much time again the rest is set aside for that.
+        spend: is told of CPU seconds used on the loop's thread.
         annotate: makes, for a culprit, what gives it to them.
         finish: is called with what is left to do on another thread.
-        record: is called for each of them then.
+        record: makes, for a culprit, what is called for each of them then.
         prefetched: what has been read of them before.
     """
 
     __slots__ = (
         "_annotate",
         "_arriving",
+        "_budget_of_rest_s",
         "_budget_s",
         "_carrier",
         "_culprit",
@@ -115,9 +120,10 @@ class Victims:
         "_left",
         "_looks",
         "_make_annotate",
+        "_make_record",
         "_prefetched",
-        "_record",
         "_rest",
+        "_spend",
         "_told",
     )
 
@@ -125,18 +131,21 @@ class Victims:
         self,
         maximum: int,
         budget_s: float,
+        spend: Callable[[float], None],
         annotate: Callable[[Culprit], Annotate],
-        finish: Callable[[Callable[[], None]], None],
-        record: Record,
+        finish: Finish,
+        record: Callable[[Culprit], Record],
         prefetched: Prefetched | None = None,
     ) -> None:
         self._prefetched = prefetched or {}
         self._left = maximum
         self._budget_s = budget_s
+        self._budget_of_rest_s = budget_s
+        self._spend = spend
         self._make_annotate = annotate
         self._annotate: Annotate | None = None
         self._finish = finish
-        self._record = record
+        self._make_record = record
         self._found: dict[int, Victim] = {}
         self._carrier = variable()
         self._known: dict[int, object] = {}
@@ -155,10 +164,12 @@ class Victims:
         found: list[Victim] = []
         known, carrier, looks = self._known, self._carrier, self._looks
         prefetched, found_before = self._prefetched, self._found
-        if carrier is None:
+        # What was left unseen may belong to what is seen now: a sleep to the task that it wakes.
+        if carrier is None or self._budget_of_rest_s <= 0.0:
             return found
         began = thread_time()
         until = began + self._budget_s
+        set_aside_s = 0.0
         for context, task, due in waiting:
             looks += 1
             carried = context.get(carrier)
@@ -175,12 +186,26 @@ class Victims:
                     known[id(carried)] = carried
                     found.append(added)
             if looks >= MAX_LOOKS or (looks % AT_ONCE == 0 and thread_time() >= until):
-                # A task's context tells of its request until it runs on: a copy tells later, too.
-                self._rest += [(context.copy(), due) for context, _, due in waiting]
+                set_aside_s = self._set_aside(waiting)
                 break
         self._looks = looks
-        self._budget_s -= thread_time() - began
+        took_s = thread_time() - began
+        self._budget_s -= took_s - set_aside_s
+        self._spend(took_s)
         return found
+
+    def _set_aside(self, waiting: Iterator[Waiting]) -> float:
+        """Keep what tells of these requests later, as long as there is time; the seconds that it took."""
+        began = thread_time()
+        until = began + self._budget_of_rest_s
+        # A task's context tells of its request until it runs on: a copy tells later, too.
+        while chunk := [(context.copy(), due) for context, _, due in islice(waiting, AT_ONCE)]:
+            self._rest += chunk
+            if thread_time() >= until:
+                break
+        took_s = thread_time() - began
+        self._budget_of_rest_s -= took_s
+        return took_s
 
     def count(self) -> int:
         """How many are known by now. On any thread."""
@@ -215,7 +240,7 @@ class Victims:
         self._arriving = set()
         culprit = self._culprit
         if culprit is not None and (self._found or self._rest):
-            self._finish(lambda: self._record_all(culprit))
+            self._finish(len(self._found) + len(self._rest), lambda: self._record_all(culprit))
 
     # -------------------------------------------------------------------------------------------
 
@@ -253,16 +278,23 @@ class Victims:
             annotate(chosen[first : first + AT_ONCE])
             self._told = True
         self._left -= len(chosen)
-        self._budget_s -= thread_time() - began
+        took_s = thread_time() - began
+        self._budget_s -= took_s
+        self._spend(took_s)
 
-    def _record_all(self, culprit: Culprit) -> None:
+    def _record_all(self, culprit: Culprit) -> Iterator[None]:
+        record = self._make_record(culprit)
         # By now those who waited may have ended, which they had not when the block did.
         since_unix_ns = culprit.unix_ns(culprit.ended_s)
-        for waited, due in self._rest:
+        for number, (waited, due) in enumerate(self._rest):
+            if number % AT_ONCE == 0:
+                yield
             if self._carrier is not None:
                 self._add(waited.get(self._carrier), None, due, since_unix_ns)
-        for _, root, due, _ in _who_waited_for(culprit, list(self._found.values())):
-            self._record(root, culprit, culprit.longest_wait(due))
+        for number, (_, root, due, _) in enumerate(_who_waited_for(culprit, list(self._found.values()))):
+            if number % AT_ONCE == 0:
+                yield
+            record(root, culprit.longest_wait(due))
 
 
 def _who_waited_for(culprit: Culprit, found: list[Victim]) -> list[Victim]:

@@ -10,8 +10,9 @@ import atexit
 import os
 import threading
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from queue import Empty, Full, SimpleQueue
+from time import sleep
 from typing import TypeAlias
 
 from otel_loopblock import guard
@@ -25,7 +26,12 @@ MAX_DEFERRED = 2_000
 STOP_S = 1.0
 """How long the end of it, and so that of the process, waits for what is pending."""
 
-Work: TypeAlias = Callable[[], None]
+REST_S = 0.0005
+"""Between two steps of long work. While a thread computes, a loop waits up to a switch interval (5 ms) for
+the GIL each time that it wants to go on; a thread that rests has let go of it."""
+
+Work: TypeAlias = Callable[[], object]
+"""Long work returns an iterator, so that it can be done in steps."""
 
 
 class Worker:
@@ -137,6 +143,13 @@ class Worker:
                 self._unfinished.pop()
                 self.dropped += 1
 
+    def _do(self, work: Work) -> None:
+        steps = work()
+        if isinstance(steps, Iterator):
+            for _ in steps:
+                if not self._stopped:
+                    sleep(REST_S)
+
     def _run(self, queue: SimpleQueue[Work | None], unfinished: deque[None]) -> None:
         block_signals()
         while True:
@@ -144,7 +157,7 @@ class Worker:
             if work is None:
                 return
             try:
-                work()
+                self._do(work)
             except BaseException:  # SystemExit as well: an exporter must not end this thread
                 guard.failed("emit telemetry")
             finally:

@@ -187,9 +187,9 @@ def test_what_was_read_ahead_for_another_callback_is_not_used(telemetry, run, mo
     given = []
     new_victims = Delays.new_victims
 
-    def begin(self, lasted_s, prefetched=None):
+    def begin(self, started, ended, prefetched=None):
         given.append(prefetched)
-        return new_victims(self, lasted_s, prefetched)
+        return new_victims(self, started, ended, prefetched)
 
     monkeypatch.setattr(Delays, "new_victims", begin)
     own, of_another = {}, {}

@@ -53,15 +53,30 @@ class Outcome:
     def __init__(self, maximum=100, budget_s=60.0, prefetched=None):
         self.annotated = []
         self.recorded = []
+        self.spent_s = 0.0
         self.victims = Victims(
-            maximum, budget_s, lambda culprit: self._annotate, lambda work: work(), self._record, prefetched
+            maximum,
+            budget_s,
+            self._spend,
+            lambda culprit: self._annotate,
+            self._finish,
+            self._recorder,
+            prefetched,
         )
 
     def _annotate(self, victims):
         self.annotated += [span for span, *_ in victims]
 
-    def _record(self, root, culprit, delay_s):
-        self.recorded.append((root, delay_s))
+    def _spend(self, seconds):
+        self.spent_s += seconds
+
+    def _finish(self, count, record_all):
+        assert count
+        for _ in record_all():
+            pass
+
+    def _recorder(self, culprit):
+        return lambda root, delay_s: self.recorded.append((root, delay_s))
 
 
 def root_span(name="GET /", **options):
@@ -260,6 +275,19 @@ def test_those_not_looked_at_in_time_are_recorded_though_they_have_gone_on_and_e
 
     assert len(outcome.annotated) == 100
     assert len(outcome.recorded) == MAX_LOOKS + 50
+
+
+def test_only_so_many_are_looked_at_and_set_aside_as_there_is_time_for():
+    outcome = Outcome(budget_s=1e-9)
+    spans = [root_span() for _ in range(20 * AT_ONCE)]
+
+    outcome.victims.look(map(waiting, spans))
+    outcome.victims.blame(CULPRIT)
+    outcome.victims.waited(map(waiting, spans))
+    outcome.victims.ended()
+
+    assert [root for root, _ in outcome.recorded] == spans[: 2 * AT_ONCE]
+    assert outcome.spent_s > 0.0
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,7 @@ import pytest
 
 from otel_loopblock import guard
 from otel_loopblock.emit import worker as workers
-from otel_loopblock.emit.worker import THREAD_NAME, Worker
+from otel_loopblock.emit.worker import REST_S, THREAD_NAME, Worker
 
 
 @pytest.fixture
@@ -158,6 +158,39 @@ def test_work_that_comes_after_the_end_is_dropped(worker):
 
     assert worker.dropped == 1
     assert not _threads()
+
+
+def test_long_work_is_done_in_steps_with_a_rest_between_them(worker, monkeypatch):
+    rests = []
+    monkeypatch.setattr("otel_loopblock.emit.worker.sleep", rests.append)
+
+    def steps():
+        for step in range(3):
+            yield
+            done.append(step)
+
+    done = []
+    worker.defer(steps)
+    assert worker.drain(30)
+
+    assert done == [0, 1, 2]
+    assert rests == [REST_S] * 3
+
+
+def test_long_work_takes_no_rest_any_more_once_the_worker_is_to_stop(worker, monkeypatch):
+    monkeypatch.setattr("otel_loopblock.emit.worker.REST_S", 0.2)
+
+    def steps():
+        for _ in range(100):
+            yield
+        done.append(1)
+
+    done = []
+    worker.defer(steps)
+    worker.stop(10)
+
+    assert done == [1]
+    assert worker.dropped == 0
 
 
 def test_work_may_stop_its_own_worker_and_what_waits_is_done(worker):
