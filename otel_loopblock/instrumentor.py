@@ -8,7 +8,7 @@ from typing import Any
 
 from opentelemetry.instrumentation.instrumentor import BaseInstrumentor
 
-from otel_loopblock import core
+from otel_loopblock import core, guard
 from otel_loopblock.config import Config
 from otel_loopblock.emit.emitter import Emitter
 from otel_loopblock.explain.advice import AdviceTable
@@ -54,6 +54,8 @@ class LoopBlockInstrumentor(BaseInstrumentor):  # type: ignore[misc]
         Called again without options it changes nothing, quietly: the loader of auto-instrumentation
         may come by twice. Called again with options, these replace the former ones.
 
+        All or nothing: where it fails nothing is instrumented, and the log says so.
+
         Raises:
             ValueError: an option is unknown or has a value that cannot be used, or another core than the
                 wanted one is active; nothing has changed then.
@@ -68,6 +70,15 @@ class LoopBlockInstrumentor(BaseInstrumentor):  # type: ignore[misc]
 
     def _instrument(self, **kwargs: Any) -> None:
         config, providers = self._load(kwargs)
+        try:
+            self._start(config, providers)
+        except BaseException as error:
+            self._uninstrument()
+            if not isinstance(error, Exception):
+                raise
+            guard.failed("instrument")  # to raise would keep the loader from all other instrumentors
+
+    def _start(self, config: Config, providers: dict[str, Any]) -> None:
         table = AdviceTable()
         table.load_entry_points()
         table.register(config.advice)
@@ -87,9 +98,11 @@ class LoopBlockInstrumentor(BaseInstrumentor):  # type: ignore[misc]
     def _uninstrument(self, **kwargs: Any) -> None:
         emitter, self._emitter = self._emitter, None
         if emitter is not None:
-            emitter.release_spans()
-            runtime.remove(emitter)
-            emitter.end()
+            for step in (emitter.release_spans, lambda: runtime.remove(emitter), emitter.end):
+                try:
+                    step()
+                except Exception:  # the other steps are taken nevertheless
+                    guard.failed("uninstrument")
 
     @staticmethod
     def _load(kwargs: dict[str, Any]) -> tuple[Config, dict[str, Any]]:

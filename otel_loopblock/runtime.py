@@ -28,19 +28,26 @@ class Runtime:
         loops.attached = self._watch
 
     def add(self, listener: Listener) -> None:
-        """Begin to tell ``listener``; the first one puts the hooks in place."""
-        with self._lock:
-            self._tell((*listeners.now, listener))
-            if len(listeners.now) == 1:
-                self._hooks.install()
-            loop = asyncio._get_running_loop()
-            if loop is not None:
-                self._hooks.cover(loop)
-            if loops.table:
-                self._watch()
-            if listener.heartbeat_interval_s > 0:
-                for monitor in loops.monitors():
-                    self._hooks.beat(monitor)
+        """Begin to tell ``listener``; the first one puts the hooks in place. An error leaves nothing behind."""
+        try:
+            with self._lock:
+                self._add(listener)
+        except BaseException:
+            self.remove(listener)
+            raise
+
+    def _add(self, listener: Listener) -> None:
+        self._tell((*listeners.now, listener))
+        if len(listeners.now) == 1:
+            self._hooks.install()
+        loop = asyncio._get_running_loop()
+        if loop is not None:
+            self._hooks.cover(loop)
+        if loops.table:
+            self._watch()
+        if listener.heartbeat_interval_s > 0:
+            for monitor in loops.monitors():
+                self._hooks.beat(monitor)
 
     def remove(self, listener: Listener) -> None:
         """Tell ``listener`` no more; the last one takes the hooks away and ends the thread.
