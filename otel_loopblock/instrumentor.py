@@ -8,7 +8,7 @@ from typing import Any
 
 from opentelemetry.instrumentation.instrumentor import BaseInstrumentor
 
-from otel_loopblock import core, guard
+from otel_loopblock import core, guard, threads
 from otel_loopblock.config import Config
 from otel_loopblock.emit.emitter import Emitter
 from otel_loopblock.explain.advice import AdviceTable
@@ -54,7 +54,8 @@ class LoopBlockInstrumentor(BaseInstrumentor):  # type: ignore[misc]
         Called again without options it changes nothing, quietly: the loader of auto-instrumentation
         may come by twice. Called again with options, these replace the former ones.
 
-        All or nothing: where it fails nothing is instrumented, and the log says so.
+        All or nothing: where it fails, and where gevent or eventlet has replaced threads, nothing is
+        instrumented, and the log says so.
 
         Raises:
             ValueError: an option is unknown or has a value that cannot be used, or another core than the
@@ -70,6 +71,8 @@ class LoopBlockInstrumentor(BaseInstrumentor):  # type: ignore[misc]
 
     def _instrument(self, **kwargs: Any) -> None:
         config, providers = self._load(kwargs)
+        if not threads.are_real():
+            return
         try:
             self._start(config, providers)
         except BaseException as error:

@@ -15,8 +15,7 @@ from queue import Empty, Full, SimpleQueue
 from time import sleep
 from typing import TypeAlias
 
-from otel_loopblock import guard
-from otel_loopblock.signals import block_signals
+from otel_loopblock import guard, threads
 
 THREAD_NAME = "otel-loopblock-worker"
 
@@ -82,7 +81,7 @@ class Worker:
             return False
         done = threading.Event()
         self._put(done.set)
-        return done.wait(timeout_s)
+        return self._thread is not None and done.wait(timeout_s)
 
     def stop(self, timeout_s: float = STOP_S) -> None:
         """Do what is pending, for so long at most; count what is left, and end the thread.
@@ -115,6 +114,9 @@ class Worker:
             self._start()
 
     def _start(self) -> None:
+        if not threads.are_real():
+            self._discard()
+            return
         # Whoever has the lock starts the thread; it may be this very thread, interrupted.
         if not self._starting.acquire(blocking=False):
             return
@@ -151,7 +153,7 @@ class Worker:
                     sleep(REST_S)
 
     def _run(self, queue: SimpleQueue[Work | None], unfinished: deque[None]) -> None:
-        block_signals()
+        threads.block_signals()
         while True:
             work = queue.get()
             if work is None:

@@ -11,9 +11,8 @@ from math import inf
 from time import process_time
 from typing import NamedTuple
 
-from otel_loopblock import core, guard
+from otel_loopblock import core, guard, threads
 from otel_loopblock.naming import called_name, is_hook, is_ours, line_before
-from otel_loopblock.signals import block_signals
 from otel_loopblock.watch import cgroup, lateness
 from otel_loopblock.watch.demand import demand
 from otel_loopblock.watch.evidence import Look, RawFrame, Reading, Throttling, Watch, queued_between
@@ -80,8 +79,8 @@ class Watchdog:
     # -- life ---------------------------------------------------------------------------------
 
     def start(self) -> None:
-        """Start the thread if it does not run."""
-        if self._life is not None:
+        """Start the thread if it does not run; none where it would be no real one."""
+        if self._life is not None or not threads.are_real():
             return
         with self._lock:
             if self._life is not None:
@@ -117,7 +116,7 @@ class Watchdog:
 
     def _run(self, over: threading.Event, waiter: core.Waiter) -> None:
         try:
-            block_signals()
+            threads.block_signals()
             while not over.is_set():
                 try:
                     self._watch(over, waiter)

@@ -1,0 +1,134 @@
+"""Our threads are real ones; signals, and what tests patch, are the application's: they take neither."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import subprocess
+import sys
+import time
+from unittest import mock
+
+import pytest
+
+from tests.service.running import ROOT
+
+WAITS = """
+import os, signal, sys, time
+from opentelemetry.sdk.trace import TracerProvider
+from otel_loopblock import LoopBlockInstrumentor
+from tests.conftest import LOOPS
+
+LoopBlockInstrumentor().instrument(tracer_provider=TracerProvider(), threshold_ms=10)
+
+async def main():
+    time.sleep(0.03)  # a block: the worker's thread starts as well
+
+loop = LOOPS[sys.argv[1]]()
+loop.run_until_complete(main())
+signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGUSR1})
+os.kill(os.getpid(), signal.SIGUSR1)
+print(signal.sigwait({signal.SIGUSR1}).name)
+"""
+
+
+@pytest.mark.skipif(not hasattr(signal, "sigwait"), reason="no sigwait on this platform")
+def test_signal_that_the_application_waits_for_reaches_it(loop_kind):
+    done = subprocess.run(
+        [sys.executable, "-c", WAITS, loop_kind],
+        cwd=ROOT,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert (done.returncode, done.stdout) == (0, "SIGUSR1\n"), done.stderr
+
+
+PATCHED_FIRST = """
+{patch}
+from otel_loopblock import LoopBlockInstrumentor
+
+first = asyncio.Handle._run
+LoopBlockInstrumentor().instrument(threshold_ms=10, heartbeat_interval_ms=5)
+assert asyncio.Handle._run is first
+"""
+
+PATCHED_LATER = """
+from otel_loopblock import LoopBlockInstrumentor
+
+LoopBlockInstrumentor().instrument(threshold_ms=10, heartbeat_interval_ms=5)
+{patch}
+"""
+
+PATCHED_WHILE_WATCHED = """
+from otel_loopblock import LoopBlockInstrumentor
+
+LoopBlockInstrumentor().instrument(threshold_ms=10, heartbeat_interval_ms=5)
+asyncio.run(asyncio.sleep(0.05))
+{patch}
+"""
+
+GREENLETS = """
+import faulthandler, logging, sys
+faulthandler.dump_traceback_later(30, exit=True)
+logging.basicConfig(format="log: %(message)s", stream=sys.stdout)
+import asyncio, time
+{begin}
+async def main():
+    until = time.perf_counter() + 0.05
+    while time.perf_counter() < until:
+        pass
+    await asyncio.sleep(0.01)
+
+asyncio.run(main())
+{sleep}(0.05)
+LoopBlockInstrumentor().instrument()
+LoopBlockInstrumentor().uninstrument()
+asyncio.run(main())
+{sleep}(0.05)
+print("ends")
+"""
+
+PATCHES = {
+    "gevent": ("from gevent import monkey, sleep; monkey.patch_all()", "sleep"),
+    "eventlet": ("import eventlet; eventlet.monkey_patch()", "eventlet.sleep"),
+}
+
+
+@pytest.mark.parametrize("library", PATCHES)
+@pytest.mark.parametrize(
+    "begin",
+    [
+        pytest.param(PATCHED_FIRST, id="first"),
+        pytest.param(PATCHED_LATER, id="later"),
+        pytest.param(PATCHED_WHILE_WATCHED, id="while it is watched"),
+    ],
+)
+def test_greenlets_in_the_place_of_threads_go_on(library, begin):
+    patch, sleep = PATCHES[library]
+    program = GREENLETS.format(begin=begin.format(patch=patch), sleep=sleep)
+
+    done = subprocess.run(
+        [sys.executable, "-W", "ignore", "-c", program], cwd=ROOT, capture_output=True, text=True, timeout=60
+    )
+    said = [line for line in done.stdout.splitlines() if "greenlets" in line]
+
+    assert (done.returncode, done.stdout.splitlines()[-1:]) == (0, ["ends"]), done.stderr
+    assert len(said) == 1
+
+
+def test_mock_in_the_place_of_sleep_is_not_called_by_us(telemetry, run):
+    telemetry.instrument(threshold_ms=10)
+
+    async def main():
+        await asyncio.sleep(0.05)
+        with mock.patch("time.sleep") as sleep:
+            await asyncio.sleep(0.3)
+            until = time.perf_counter() + 0.2
+            while time.perf_counter() < until:  # a block: it is looked at each tick
+                pass
+        return sleep.call_count
+
+    assert run(main()) == 0
