@@ -130,7 +130,10 @@ class Config:
         100.0, _number(0), "how often the lag of each loop is measured; 0 turns the measurement off"
     )
     watchdog: bool = _option(
-        True, _boolean, "sample the stack of a blocked loop from a thread; without it no culprit is known"
+        True,
+        _boolean,
+        "sample the stack of a blocked loop from a thread; without it no culprit is known (and no thread is "
+        "there before the first block, for programs that fork)",
     )
     stack_depth: int = _option(32, _integer(1), "innermost frames kept in `code.stacktrace`")
     max_samples: int = _option(32, _integer(2), "stack samples kept per block")

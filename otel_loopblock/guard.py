@@ -17,13 +17,28 @@ def failed(part: str) -> None:
     Args:
         part: what was attempted, in a few constant words; each is logged once per process.
     """
+    _count(part, "", exc_info=True)
+
+
+def note(part: str, why: str) -> None:
+    """Account for what failed without an exception.
+
+    Args:
+        part: as for :func:`failed`.
+        why: the reason, for the log.
+    """
+    _count(part, f": {why}", exc_info=False)
+
+
+def _count(part: str, why: str, *, exc_info: bool) -> None:
     try:
         failures[part] += 1
         if failures[part] == 1:
             _logger.warning(
-                "otel_loopblock failed to %s; the application is not affected, this is logged once",
+                "otel_loopblock failed to %s%s; the application is not affected, this is logged once",
                 part,
-                exc_info=True,
+                why,
+                exc_info=exc_info,
             )
     except Exception:  # a logging handler of the application raised: there is nobody left to tell
         pass

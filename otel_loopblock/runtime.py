@@ -28,7 +28,7 @@ class Runtime:
         loops.attached = self._watch
 
     def add(self, listener: Listener) -> None:
-        """Begin to tell ``listener``; the first one puts the hooks in place. An error leaves nothing behind."""
+        """Begin to tell ``listener``; the first one puts the hooks in place. An error leaves none."""
         try:
             with self._lock:
                 self._add(listener)

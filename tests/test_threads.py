@@ -7,11 +7,14 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from unittest import mock
 
 import pytest
 
+from otel_loopblock.emit.worker import THREAD_NAME
+from tests.conftest import THREADS
 from tests.service.running import ROOT
 
 WAITS = """
@@ -132,3 +135,24 @@ def test_mock_in_the_place_of_sleep_is_not_called_by_us(telemetry, run):
         return sleep.call_count
 
     assert run(main()) == 0
+
+
+def test_without_a_watchdog_there_is_no_thread_before_the_first_block(telemetry, run):
+    telemetry.instrument(threshold_ms=20, watchdog=False, heartbeat_interval_ms=5)
+    seen = []
+
+    def ours():
+        return [thread.name for thread in threading.enumerate() if thread.name.startswith(THREADS)]
+
+    async def main():
+        await asyncio.sleep(0.05)
+        seen.append(ours())
+        with telemetry.tracer.start_as_current_span("GET /"):
+            time.sleep(0.05)
+        await asyncio.sleep(0)
+        seen.append(ours())
+
+    run(main())
+
+    assert seen == [[], [THREAD_NAME]]
+    assert [name for name, _ in telemetry.events()] == ["GET /"]

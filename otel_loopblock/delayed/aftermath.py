@@ -14,10 +14,10 @@ import asyncio
 from collections.abc import Iterator
 from contextvars import Context
 from itertools import islice
-from time import perf_counter
 from typing import Any, Final
 
 from otel_loopblock import guard
+from otel_loopblock.clocks import perf_counter
 from otel_loopblock.delayed.arrivals import TURNS_TO_READ, Arrivals
 from otel_loopblock.delayed.queue import (
     SHORTEST_S,

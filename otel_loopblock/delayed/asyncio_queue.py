@@ -7,13 +7,12 @@ when their time has come.
 from __future__ import annotations
 
 import asyncio
-import time
 import weakref
 from collections import deque
 from collections.abc import Sequence
-from time import perf_counter
 from typing import Any
 
+from otel_loopblock.clocks import monotonic, perf_counter
 from otel_loopblock.delayed.queue import MAX_TIMERS, Opening, Queued, Timer, Upcoming
 from otel_loopblock.frames import local
 from otel_loopblock.watch.facts import keeps_real_time
@@ -36,7 +35,7 @@ class AsyncioQueue:
 
     def __init__(self, loop: asyncio.BaseEventLoop, ready: deque[Any]) -> None:
         self.ready = ready
-        self._offset = perf_counter() - time.monotonic()
+        self._offset = perf_counter() - monotonic()
         self._loop = weakref.ref(loop)  # it keeps its monitor, which keeps this
 
     def read(self, handles: Sequence[Any]) -> list[Queued]:

@@ -6,8 +6,9 @@ import contextlib
 import socket
 import sys
 import time
-from time import perf_counter
 from typing import Any, Final, NamedTuple
+
+from otel_loopblock.clocks import perf_counter
 
 INFO_BYTES: Final = 56
 """``struct tcp_info`` of the kernel up to ``tcpi_last_data_recv``, which is its last four bytes here:

@@ -7,13 +7,12 @@ the timers are the set that holds a fresh timer. Where these are not found there
 from __future__ import annotations
 
 import gc
-import time
 from collections import deque
 from collections.abc import Iterable, Sequence
 from contextvars import Context
-from time import perf_counter
 from typing import Any, NamedTuple, TypeAlias
 
+from otel_loopblock.clocks import monotonic, perf_counter
 from otel_loopblock.core import unwrap
 from otel_loopblock.delayed.queue import MAX_TIMERS, SLEEPS, Opening, Queued, Timer, Upcoming
 from otel_loopblock.delayed.tcp import descriptor
@@ -96,7 +95,7 @@ class UvloopQueue:
         self._handle = handle
         self._timer = timer
         # Not loop.time(): that is a cached time, as of before the block.
-        self._offset = perf_counter() - time.monotonic()
+        self._offset = perf_counter() - monotonic()
 
     def read(self, handles: Sequence[Any]) -> list[Queued]:
         """What ``Handle`` objects are."""

@@ -6,9 +6,7 @@ thread of its own (:mod:`~otel_loopblock.emit.worker`).
 
 from __future__ import annotations
 
-import time
 from contextvars import Context as PythonContext
-from time import perf_counter
 from typing import Any
 
 from opentelemetry import context, trace
@@ -16,6 +14,7 @@ from opentelemetry._logs import LoggerProvider
 from opentelemetry.metrics import MeterProvider
 from opentelemetry.trace import Span, SpanContext, TracerProvider
 
+from otel_loopblock.clocks import perf_counter, time_ns
 from otel_loopblock.config import Config
 from otel_loopblock.delayed.aftermath import Aftermath
 from otel_loopblock.delayed.search import Search
@@ -184,7 +183,7 @@ class Emitter:
         started_ns = start_unix_ns(span)
         if started_ns is None or not span.is_recording():
             return
-        wall_ns = time.time_ns()
+        wall_ns = time_ns()
         if end_time is not None and end_time < wall_ns:
             ended -= (wall_ns - end_time) / 1e9
             wall_ns = end_time
@@ -313,7 +312,7 @@ class Emitter:
         if span.is_recording():
             started_ns = start_unix_ns(span)
             if started_ns is not None:
-                age = (time.time_ns() - started_ns) / 1e9 - (perf_counter() - ended)
+                age = (time_ns() - started_ns) / 1e9 - (perf_counter() - ended)
                 taken = running.charges.take(started, ended - age, ended, self.threshold_s)
                 if taken:
                     self._take(running, monitor, taken, target, span)

@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import weakref
 from collections.abc import Callable, Iterable
-from time import perf_counter
 from typing import TYPE_CHECKING
 
 from opentelemetry import metrics
 from opentelemetry.metrics import CallbackOptions, Observation
 
 from otel_loopblock import guard
+from otel_loopblock.clocks import perf_counter
 from otel_loopblock.emit import scope
 from otel_loopblock.emit.attributes import EXECUTOR_TYPE, LOOP_TYPE
 from otel_loopblock.emit.executors import Pool, pools_of

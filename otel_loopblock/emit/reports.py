@@ -10,13 +10,13 @@ import fnmatch
 import logging
 import re
 from collections.abc import Callable
-from time import perf_counter
 from typing import Any
 
 from opentelemetry import context, trace
 from opentelemetry._logs import LoggerProvider, LogRecord, SeverityNumber
 from opentelemetry.trace import Span, SpanContext, Tracer
 
+from otel_loopblock.clocks import perf_counter
 from otel_loopblock.config import Config
 from otel_loopblock.emit import attributes, scope, words
 from otel_loopblock.emit.attributes import Value

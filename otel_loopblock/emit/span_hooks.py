@@ -12,14 +12,15 @@ during a block: where one has just ended, its aftermath is told.
 from __future__ import annotations
 
 import asyncio
+from asyncio import current_task
 from collections.abc import Callable
 from functools import partial
-from time import perf_counter
 from typing import Any, TypeAlias
 
 from opentelemetry import trace
 
 from otel_loopblock import guard
+from otel_loopblock.clocks import perf_counter
 from otel_loopblock.delayed.aftermath import aftermaths
 from otel_loopblock.emit.context import ROOT
 from otel_loopblock.hooks.patches import Patches
@@ -84,7 +85,7 @@ def _make_start(patches: Patches, original: Any) -> Any:
                 loop = running_loop()
                 monitor = loops.of(loop)
                 if monitor is not None and monitor.following:
-                    task = asyncio.current_task(loop)
+                    task = current_task(loop)
                     for aftermath in aftermaths(monitor):
                         aftermath.span_started(self, task)
             else:

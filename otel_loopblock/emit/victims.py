@@ -11,12 +11,12 @@ import asyncio
 from collections.abc import Callable, Iterable, Iterator, Set
 from contextvars import Context as PythonContext
 from itertools import islice
-from time import thread_time
 from typing import Any, Final, NamedTuple, TypeAlias
 
 from opentelemetry.context import Context
 from opentelemetry.trace import SpanContext, SpanKind
 
+from otel_loopblock.clocks import thread_time
 from otel_loopblock.delayed.queue import SHORTEST_S, Upcoming, Waiting
 from otel_loopblock.emit.context import local_root, span_in, variable
 from otel_loopblock.explain.block import Observed

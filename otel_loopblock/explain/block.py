@@ -5,13 +5,12 @@ Samples go in, one frozen :class:`Block` comes out; everything that emits reads 
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from time import perf_counter
 from types import FunctionType
 from typing import TypeAlias
 
+from otel_loopblock.clocks import perf_counter, time_ns
 from otel_loopblock.explain.advice.known import Kind
 from otel_loopblock.explain.cause import Cause
 from otel_loopblock.explain.stack import Frame
@@ -98,7 +97,7 @@ class Observed:
     ) -> None:
         self.began = began
         self.ended = ended
-        self.started_unix_ns = time.time_ns() - int((perf_counter() - began) * 1e9)
+        self.started_unix_ns = time_ns() - int((perf_counter() - began) * 1e9)
         self.task_name: str | None = target.task.get_name() if target.task is not None else None
         self.ongoing = ongoing
         self.count_delayed: Callable[[], int] | None = None

@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import asyncio
 import sys
-from time import perf_counter
+from asyncio import current_task
 from types import CodeType, FrameType
 from typing import Any
 
 from otel_loopblock import guard
+from otel_loopblock.clocks import perf_counter
 from otel_loopblock.watch.demand import demand
 from otel_loopblock.watch.loops import loops
 from otel_loopblock.watch.monitor import Monitor
@@ -24,7 +25,7 @@ def follow(loop: asyncio.AbstractEventLoop, monitor: Monitor) -> None:
     monitor.enter_thread()
     learn_caller(loop)
     monitor.started = began = perf_counter()
-    loop.call_soon(_passed, monitor, began, monitor.busy, asyncio.current_task(loop))
+    loop.call_soon(_passed, monitor, began, monitor.busy, current_task(loop))
 
 
 def learn_caller(loop: asyncio.AbstractEventLoop) -> None:
@@ -33,7 +34,7 @@ def learn_caller(loop: asyncio.AbstractEventLoop) -> None:
 
     A loop of uvloop has no frame: the one below the task's is of whoever has run it.
     """
-    code = _outermost_code(asyncio.current_task(loop))
+    code = _outermost_code(current_task(loop))
     frame: FrameType | None = sys._getframe()
     while code is not None and frame is not None and frame.f_back is not None:
         if frame.f_code is code:

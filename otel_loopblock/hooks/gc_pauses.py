@@ -9,9 +9,9 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import gc
-from time import perf_counter as _perf_counter
 from typing import Any
 
+from otel_loopblock.clocks import perf_counter
 from otel_loopblock.hooks.patches import Patches
 from otel_loopblock.watch.collecting import collecting
 from otel_loopblock.watch.loops import loops
@@ -20,19 +20,9 @@ SHORTEST_S = 0.0005
 """Collections shorter than this cannot explain a block and are not kept; most are of the youngest objects."""
 
 
-class _Bound:
-    """What is called in the middle of anything, as it was when this was imported.
-
-    A library that freezes clocks replaces them in modules, not in a class.
-    """
-
-    now = staticmethod(_perf_counter)
-    running_loop = staticmethod(asyncio._get_running_loop)
-
-
 def install(patches: Patches) -> None:
     """Listen to the collector until the patches are undone."""
-    now, running_loop = _Bound.now, _Bound.running_loop
+    now, running_loop = perf_counter, asyncio._get_running_loop
 
     def collected(phase: str, info: dict[str, Any]) -> None:
         try:

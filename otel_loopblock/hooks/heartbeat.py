@@ -13,12 +13,11 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import time
 from contextvars import Context
-from time import perf_counter
 from typing import NamedTuple
 
 from otel_loopblock import guard
+from otel_loopblock.clocks import is_plausible, monotonic, perf_counter
 from otel_loopblock.watch.demand import demand
 from otel_loopblock.watch.facts import has_own, keeps_real_time
 from otel_loopblock.watch.loops import loops
@@ -43,7 +42,7 @@ class Clocks(NamedTuple):
 
 def read_clocks(loop: asyncio.AbstractEventLoop) -> Clocks:
     """Both clocks now."""
-    return Clocks(loop.time(), time.monotonic())
+    return Clocks(loop.time(), monotonic())
 
 
 def start(loop: asyncio.AbstractEventLoop, monitor: Monitor) -> None:
@@ -67,7 +66,7 @@ def start_if_real(loop: asyncio.AbstractEventLoop, monitor: Monitor, before: Clo
     Returns:
         Whether it need not be called again.
     """
-    passed_s = time.monotonic() - before.real_s
+    passed_s = monotonic() - before.real_s
     if passed_s < MEASURED_S:
         return False
     now = read_clocks(loop)
@@ -109,13 +108,15 @@ def _beat(monitor: Monitor, due: float) -> None:
         if loop is not None and interval > 0 and loops.of(loop) is monitor:
             now = perf_counter()
             monitor.enter_thread()
-            for listener in listeners.now:
+            lag_s = max(0.0, now - due)
+            for listener in listeners.now if is_plausible(lag_s) else ():
                 try:
-                    listener.lag_measured(monitor, max(0.0, now - due))
+                    listener.lag_measured(monitor, lag_s)
                 except Exception:
                     guard.failed("measure the lag of a loop")
-            loop.call_later(interval, _beat, monitor, now + interval)
-            goes_on = True
+            if keeps_real_time(loop):  # in a frozen one our timer would wait for ever
+                loop.call_later(interval, _beat, monitor, now + interval)
+                goes_on = True
     except Exception:
         guard.failed("go on measuring the lag of a loop")
     monitor.beating = goes_on

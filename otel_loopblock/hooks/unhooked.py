@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import asyncio
 from functools import partial
-from time import perf_counter
 from typing import Any
 
 from otel_loopblock import guard
+from otel_loopblock.clocks import perf_counter
 from otel_loopblock.hooks import heartbeat, uvloop
 from otel_loopblock.watch.demand import demand
 from otel_loopblock.watch.facts import is_loop
@@ -51,8 +51,9 @@ def _send(clocks: heartbeat.Clocks | None, monitor: Monitor) -> None:
     monitor.started = perf_counter()
     try:
         loop.call_soon_threadsafe(_arrived, clocks, monitor)
-    except RuntimeError:  # the loop was closed meanwhile
+    except RuntimeError:  # the loop was closed
         monitor.started = 0.0
+        monitor.poll = None
 
 
 def _arrived(clocks: heartbeat.Clocks | None, monitor: Monitor) -> None:

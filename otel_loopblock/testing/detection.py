@@ -14,9 +14,9 @@ import threading
 from collections.abc import Callable, Iterable
 from contextvars import Context
 from functools import lru_cache
-from time import perf_counter
 from typing import TYPE_CHECKING
 
+from otel_loopblock.clocks import perf_counter
 from otel_loopblock.naming import is_our_callback
 from otel_loopblock.runtime import runtime
 from otel_loopblock.watch.evidence import Evidence

@@ -26,10 +26,11 @@ def is_loop(found: object) -> bool:
 
 
 def is_closed(loop: asyncio.AbstractEventLoop) -> bool:
-    """Whether ``loop`` is closed."""
+    """Whether ``loop`` is closed; one that only code of the application's could tell counts as open."""
     if issubclass(type(loop), asyncio.BaseEventLoop):
         return asyncio.BaseEventLoop.is_closed(loop)  # type: ignore[arg-type]
-    return loop.is_closed()
+    method = _method(type(loop), "is_closed")
+    return _is_native(method) and bool(method(loop))
 
 
 def has_own(loop: asyncio.AbstractEventLoop, name: str) -> bool:
@@ -39,7 +40,7 @@ def has_own(loop: asyncio.AbstractEventLoop, name: str) -> bool:
     ``__dict__`` is not asked for: from 3.11 on that makes every access to its attributes slower for good.
     """
     kind = type(loop)
-    method = next((vars(each)[name] for each in kind.__mro__ if name in vars(each)), None)
+    method = _method(kind, name)
     if method is None:
         return True
     if not _is_own(method):
@@ -66,12 +67,16 @@ def keeps_real_time(loop: asyncio.AbstractEventLoop) -> bool:
     )
 
 
+def _method(kind: type, name: str) -> Any:
+    return next((vars(each)[name] for each in kind.__mro__ if name in vars(each)), None)
+
+
 def _is_own(method: Any) -> bool:
     while _module_of(method).startswith(_CORE):  # ours: what counts is what it has replaced
         method = method.__wrapped__
     if type(method) is FunctionType:
         return _module_of(method).startswith(_OWN)
-    return type(method) is MethodDescriptorType or _is_cython(method)
+    return _is_native(method)
 
 
 def _module_of(method: Any) -> str:
@@ -81,5 +86,5 @@ def _module_of(method: Any) -> str:
     )
 
 
-def _is_cython(method: object) -> bool:
-    return type(method).__name__ == "cython_function_or_method"
+def _is_native(method: object) -> bool:
+    return type(method) is MethodDescriptorType or type(method).__name__ == "cython_function_or_method"

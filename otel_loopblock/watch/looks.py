@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import asyncio
+from asyncio import current_task
 from contextvars import Context
 
 from otel_loopblock import core
@@ -13,7 +13,7 @@ from otel_loopblock.watch.target import Target, task_of
 def running_target(monitor: Monitor) -> Target:
     """What the loop of this thread is calling right now, where that is a task."""
     loop = monitor.get_loop()
-    return Target(None, asyncio.current_task(loop) if loop is not None else None)
+    return Target(None, current_task(loop) if loop is not None else None)
 
 
 def running_elsewhere(monitor: Monitor) -> tuple[Target, Context | None]:

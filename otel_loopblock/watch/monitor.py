@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import asyncio
 import threading
-import time
+from _thread import get_ident, get_native_id
 from collections.abc import Callable
 from contextvars import Context
-from time import perf_counter, process_time, thread_time
 from typing import Any, Protocol
 
 from otel_loopblock import core, guard
+from otel_loopblock.clocks import clock_gettime, is_plausible, perf_counter, process_time, thread_time
 from otel_loopblock.naming import is_our_callback
 from otel_loopblock.watch import lateness
 from otel_loopblock.watch.collecting import collected_between, collecting
@@ -25,10 +25,6 @@ from otel_loopblock.watch.target import Target, task_of
 
 MAX_COLLECTIONS = 64
 """Runs of the garbage collector kept per loop."""
-
-
-# As it was at import: a test may put something in its place. Not there on Windows.
-_clock_gettime: Callable[[int], float] | None = getattr(time, "clock_gettime", None)
 
 
 class Listener(Wants, Protocol):
@@ -138,10 +134,10 @@ class Monitor(core.Monitor):
 
     def enter_thread(self) -> bool:
         """Learn the thread that runs the loop, which calls this; whether it is another one than before."""
-        thread_id = threading.get_ident()
+        thread_id = get_ident()
         if thread_id == self.thread_id:
             return False
-        self.native_id = threading.get_native_id()
+        self.native_id = get_native_id()
         self._thread = threading.current_thread()
         self.watch = None
         self.clock = core.thread_clock()
@@ -180,7 +176,7 @@ class Monitor(core.Monitor):
         """CPU seconds of the loop's thread, on any thread; ``None`` where that cannot be told."""
         clock = self.clock
         try:
-            return _clock_gettime(clock) if clock is not None and _clock_gettime is not None else None
+            return clock_gettime(clock) if clock is not None and clock_gettime is not None else None
         except OSError:  # the thread has ended
             return None
 
@@ -256,7 +252,8 @@ class Monitor(core.Monitor):
         started = self.started
         for each in self.following:
             each.callback_ended(callback)
-        if ended - started < demand.threshold_s or is_our_callback(callback):
+        duration_s = ended - started
+        if duration_s < demand.threshold_s or is_our_callback(callback) or not is_plausible(duration_s):
             return
         self.ended = started  # before the listeners fetch what was left for them
         try:

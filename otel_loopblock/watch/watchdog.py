@@ -7,11 +7,12 @@ with the first loop there.
 from __future__ import annotations
 
 import threading
+from _thread import get_ident
 from math import inf
-from time import process_time
 from typing import NamedTuple
 
 from otel_loopblock import core, guard, threads
+from otel_loopblock.clocks import process_time
 from otel_loopblock.naming import called_name, is_hook, is_ours, line_before
 from otel_loopblock.watch import cgroup, lateness
 from otel_loopblock.watch.demand import demand
@@ -274,7 +275,7 @@ def _with_line(frame: RawFrame) -> RawFrame:
 
 def _others(loop_thread: int) -> tuple[RawFrame, ...]:
     """The innermost frames of the other threads."""
-    own = threading.get_ident()
+    own = get_ident()
     found = (core.stack(ident, 1) for ident in core.threads() if ident not in (loop_thread, own))
     return tuple(_with_line(frames[0]) for frames in found if frames)
 

@@ -13,12 +13,12 @@ import functools
 from asyncio.events import _get_running_loop
 from collections.abc import Callable, Mapping
 from contextvars import Context
-from time import perf_counter
 from types import CodeType, MethodType
 from typing import Any, Protocol, TypeVar, cast
 from weakref import ref
 
 from otel_loopblock import guard
+from otel_loopblock.clocks import perf_counter
 
 _Self = TypeVar("_Self", bound="Monitor")
 

@@ -6,13 +6,11 @@ when it had the GIL.
 
 from __future__ import annotations
 
-import time
 from _thread import TIMEOUT_MAX, allocate_lock
-from collections.abc import Callable
 from contextlib import suppress
 from math import inf
-from time import perf_counter, process_time
 
+from otel_loopblock.clocks import clock_gettime, perf_counter, process_time
 from otel_loopblock.core.pure.callbacks import Monitor
 
 LONG_CALLBACK = 1
@@ -25,9 +23,6 @@ IDLE_TICKS = 1
 """Ticks without a callback, after which it goes to sleep."""
 
 LONGEST_TICK_S = 3600.0
-
-# As it was at import: a test may put something in its place. Not there on Windows.
-_clock_gettime: Callable[[int], float] | None = getattr(time, "clock_gettime", None)
 
 
 class Waiter:
@@ -178,9 +173,9 @@ def _look(monitors: tuple[Monitor, ...], now: float, tick_s: float) -> tuple[boo
 
 
 def _cpu_seconds(clock: int | None) -> float:
-    if clock is not None and _clock_gettime is not None:
+    if clock is not None and clock_gettime is not None:
         try:
-            return _clock_gettime(clock)
+            return clock_gettime(clock)
         except OSError:  # its thread has ended
             pass
     return -1.0

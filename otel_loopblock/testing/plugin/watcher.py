@@ -9,11 +9,11 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
-from time import perf_counter
 from typing import TYPE_CHECKING
 
 import pytest
 
+from otel_loopblock.clocks import perf_counter
 from otel_loopblock.testing.detection import Detection
 from otel_loopblock.testing.plugin.pauses import Pauses
 from otel_loopblock.testing.plugin.settings import Settings, asks
