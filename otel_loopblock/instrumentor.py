@@ -54,8 +54,8 @@ class LoopBlockInstrumentor(BaseInstrumentor):  # type: ignore[misc]
         Called again without options it changes nothing, quietly: the loader of auto-instrumentation
         may come by twice. Called again with options, these replace the former ones.
 
-        All or nothing: where it fails, and where gevent or eventlet has replaced threads, nothing is
-        instrumented, and the log says so.
+        All or nothing: where it fails, where gevent or eventlet has replaced threads, and in a
+        sub-interpreter, nothing is instrumented, and the log says so.
 
         Raises:
             ValueError: an option is unknown or has a value that cannot be used, or another core than the
@@ -71,7 +71,7 @@ class LoopBlockInstrumentor(BaseInstrumentor):  # type: ignore[misc]
 
     def _instrument(self, **kwargs: Any) -> None:
         config, providers = self._load(kwargs)
-        if not threads.are_real():
+        if not threads.may_start():
             return
         try:
             self._start(config, providers)

@@ -122,6 +122,50 @@ def test_greenlets_in_the_place_of_threads_go_on(library, begin):
     assert len(said) == 1
 
 
+IN_A_SUB_INTERPRETER = """
+import asyncio, logging, sys, threading, time
+logging.basicConfig(format="log: %(message)s", stream=sys.stdout)
+from otel_loopblock import LoopBlockInstrumentor
+
+first = asyncio.Handle._run
+LoopBlockInstrumentor().instrument(threshold_ms=10, heartbeat_interval_ms=5)
+assert asyncio.Handle._run is first
+
+async def main():
+    time.sleep(0.05)
+    await asyncio.sleep(0.01)
+
+asyncio.run(main())
+LoopBlockInstrumentor().uninstrument()
+assert threading.active_count() == 1
+print("ends", flush=True)
+"""
+
+SUB_INTERPRETER = """
+import os, sys
+try:
+    import _interpreters as interpreters
+except ImportError:
+    import _xxsubinterpreters as interpreters
+failed = interpreters.run_string(interpreters.create(), sys.argv[1])
+os._exit(failed is not None)  # CPython 3.12 crashes at the end of one that has imported asyncio
+"""
+
+
+def test_nothing_is_instrumented_in_a_sub_interpreter():
+    done = subprocess.run(
+        [sys.executable, "-c", SUB_INTERPRETER, IN_A_SUB_INTERPRETER],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    lines = done.stdout.splitlines()
+
+    assert (done.returncode, lines[-1:]) == (0, ["ends"]), (done.stdout, done.stderr)
+    assert len([line for line in lines if "sub-interpreter" in line]) == 1
+
+
 def test_mock_in_the_place_of_sleep_is_not_called_by_us(telemetry, run):
     telemetry.instrument(threshold_ms=10)
 

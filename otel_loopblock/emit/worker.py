@@ -114,7 +114,7 @@ class Worker:
             self._start()
 
     def _start(self) -> None:
-        if not threads.are_real():
+        if not threads.may_start():
             self._discard()
             return
         # Whoever has the lock starts the thread; it may be this very thread, interrupted.

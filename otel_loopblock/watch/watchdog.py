@@ -81,7 +81,7 @@ class Watchdog:
 
     def start(self) -> None:
         """Start the thread if it does not run; none where it would be no real one."""
-        if self._life is not None or not threads.are_real():
+        if self._life is not None or not threads.may_start():
             return
         with self._lock:
             if self._life is not None:
