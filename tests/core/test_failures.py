@@ -54,7 +54,7 @@ def test_no_memory_is_an_error_and_no_crash(native, case):
     assert int(done.stdout.split()[-1]) > 0  # so many allocations were made to fail
 
 
-def test_all_cases_are_tried():
+def test_all_cases_are_tried(native):
     pytest.importorskip("_testcapi")
     code = "from tests.core.failing import CASES; print(*sorted(CASES))"
     found = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
