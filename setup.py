@@ -13,6 +13,8 @@ from pathlib import Path
 
 from setuptools import Extension, setup
 from setuptools.command.bdist_wheel import bdist_wheel
+from setuptools.command.build_ext import build_ext
+from setuptools.errors import BaseError, CCompilerError, CompileError
 
 NATIVE = Path("otel_loopblock", "core", "native")
 FLAGS = ["-std=c11", "-O3", "-fvisibility=hidden"]
@@ -28,6 +30,32 @@ def may_build() -> bool:
     """Whether the C sources are for this Python: CPython with a GIL, not on Windows."""
     free_threaded = bool(sysconfig.get_config_var("Py_GIL_DISABLED"))
     return sys.implementation.name == "cpython" and not free_threaded and sys.platform != "win32"
+
+
+if choice == "require" and not may_build():
+    raise SystemExit("OTEL_LOOPBLOCK_BUILD=require cannot be met: the compiled core is not for this Python")
+
+
+class Core(build_ext):
+    """Builds the core anew, whatever an earlier build left: that may be of other sources."""
+
+    def run(self) -> None:
+        """Build, and take away the old core in the source tree if there is no new one."""
+        super().run()
+        for built, in_place in self.get_output_mapping().items():
+            if not Path(built).exists():
+                Path(in_place).unlink(missing_ok=True)
+
+    def build_extension(self, ext: Extension) -> None:
+        """Build it; a compiler that makes nothing has failed, whatever it says."""
+        built = Path(self.get_ext_fullpath(ext.name))
+        built.unlink(missing_ok=True)
+        try:
+            super().build_extension(ext)
+        except (BaseError, CCompilerError) as error:
+            raise CompileError(f"the compiled core cannot be built: {error}") from error
+        if not built.exists():
+            raise CompileError("the compiled core cannot be built: the compiler made no file")
 
 
 class Wheel(bdist_wheel):
@@ -53,5 +81,5 @@ core = Extension(
 
 setup(
     ext_modules=[core] if choice != "skip" and may_build() else [],
-    cmdclass={"bdist_wheel": Wheel},
+    cmdclass={"build_ext": Core, "bdist_wheel": Wheel},
 )
