@@ -34,6 +34,7 @@ ONCE = (
     "drivers",
     "emit/test_executors.py",
     "local",
+    "packaging",
     "test_exits.py",
     "test_many_blocks.py",
     "test_readme.py",
