@@ -86,7 +86,7 @@ def compiler(tmp_path_factory):
     include = "-I" + sysconfig.get_path("include")
     try:
         done = run([*command, include, "-c", folder / "try.c", "-o", folder / "try.o"])
-        why = done.stdout
+        why = done.stdout or f"{command[0]} makes no file"
     except OSError as error:
         why = str(error)
     if (folder / "try.o").exists():

@@ -108,14 +108,21 @@ def rename(core: Path):
 )
 def test_blocks_are_reported_with_a_damaged_core(installed, damage, why):
     damage(installed.core)
-    [line], [warning, block] = installed.say("python", "-c", BLOCKS)
+    [line], log = installed.say("python", "-c", BLOCKS)
     assert line == "pure event_loop.blocked"
+    [warning] = [each for each in log if not is_a_block(each)]
     assert warning.startswith("The compiled core cannot be used: ")
     assert why in warning
-    assert block.startswith("event loop blocked ")
+    assert any("serve" in each for each in log if is_a_block(each))
 
 
 def test_blocks_are_reported_with_a_whole_core(installed):
-    [line], [block] = installed.say("python", "-c", BLOCKS)
+    [line], log = installed.say("python", "-c", BLOCKS)
     assert line == "native event_loop.blocked"
-    assert block.startswith("event loop blocked ")
+    assert all(is_a_block(each) for each in log), log
+    assert any("serve" in each for each in log)
+
+
+def is_a_block(line):
+    """On a busy machine the loop is blocked by other things too."""
+    return line.startswith("event loop blocked ")
