@@ -1,4 +1,4 @@
-"""Starts a service under ``opentelemetry-instrument uvicorn``, as a user does."""
+"""Starts a service under ``opentelemetry-instrument``, as a user does."""
 
 from __future__ import annotations
 
@@ -21,8 +21,11 @@ def free_port() -> int:
         return int(probe.getsockname()[1])
 
 
+GUNICORN_WORKERS = {"asyncio": "uvicorn_worker.UvicornH11Worker", "uvloop": "uvicorn_worker.UvicornWorker"}
+
+
 class Service:
-    """``opentelemetry-instrument uvicorn APP`` in a process of its own."""
+    """``opentelemetry-instrument uvicorn APP``, or gunicorn, in a process of its own."""
 
     def __init__(
         self,
@@ -33,11 +36,16 @@ class Service:
         environ: dict[str, str] | None = None,
         instrument: bool = True,
         flags: tuple[str, ...] = (),
+        server: str = "uvicorn",
+        folder: Path = ROOT,
     ) -> None:
         self.port = free_port()
         self.url = f"http://127.0.0.1:{self.port}"
-        command = [sys.executable, "-m", "uvicorn", app, "--port", str(self.port), "--loop", loop]
-        command += ["--log-level", "warning", "--no-access-log", *flags]
+        command = [sys.executable, "-m", server, app, "--log-level", "warning", *flags]
+        if server == "uvicorn":
+            command += ["--port", str(self.port), "--loop", loop, "--no-access-log"]
+        else:
+            command += ["--bind", f"127.0.0.1:{self.port}", "--worker-class", GUNICORN_WORKERS[loop]]
         if instrument:
             scripts = Path(sys.executable).parent
             command = [
@@ -48,7 +56,7 @@ class Service:
         self.log = tempfile.NamedTemporaryFile("w+", suffix=".log")  # noqa: SIM115
         self.process = subprocess.Popen(
             command,
-            cwd=ROOT,
+            cwd=folder,
             stdout=self.log,
             stderr=subprocess.STDOUT,
             env={
