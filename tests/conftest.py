@@ -34,7 +34,6 @@ ONCE = (
     "drivers",
     "emit/test_executors.py",
     "local",
-    "packaging",
     "test_exits.py",
     "test_many_blocks.py",
     "test_readme.py",
@@ -42,6 +41,7 @@ ONCE = (
     "test_service.py",
     "testing/test_plugin.py",
     "testing/threads/parallelism",
+    "wheels",
 )
 """Folders and files whose tests get the mark ``once``; pyproject.toml says what it means."""
 
@@ -49,9 +49,11 @@ ALONE = (
     "causes",
     "cost",
     "delayed/test_arrivals.py",
+    "delayed/test_delayed_requests.py",
     "test_many_blocks.py",
     "test_scenarios.py",
     "testing/test_detect.py",
+    "testing/test_known_blockers.py",
     "testing/test_plugin.py",
     "testing/threads/parallelism",
     "watch",

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.packaging.conftest import SUFFIX, environment, run
+from tests.wheels.conftest import SUFFIX, environment, run
 
 BLOCKS = """
 import asyncio, time

@@ -11,7 +11,7 @@ import zipfile
 
 import pytest
 
-from tests.packaging.conftest import CHOICE, SUFFIX, build, run
+from tests.wheels.conftest import CHOICE, SUFFIX, build, run
 
 CORE = f"otel_loopblock/core/_native{SUFFIX}"
 
