@@ -81,7 +81,7 @@ class Worker:
             return False
         done = threading.Event()
         self._put(done.set)
-        return self._thread is not None and done.wait(timeout_s)
+        return threads.may_start() and done.wait(timeout_s)
 
     def stop(self, timeout_s: float = STOP_S) -> None:
         """Do what is pending, for so long at most; count what is left, and end the thread.
