@@ -1,0 +1,263 @@
+"""One storm in a process of its own: ``python -m tests.storms.child STORM LOOP off|on SECONDS``.
+
+Prints a line of JSON: work done per second, how late timers ran, memory after a third of the time and at its
+end, what the package says that it dropped or could not do.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import logging
+import os
+import random
+import resource
+import socket
+import sys
+import threading
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
+from opentelemetry.sdk.metrics import MeterProvider
+from opentelemetry.sdk.metrics.export import InMemoryMetricReader
+from opentelemetry.sdk.trace import TracerProvider
+from opentelemetry.sdk.trace.export import BatchSpanProcessor, SpanExporter, SpanExportResult
+
+from tests.conftest import LOOPS
+
+THRESHOLD_S = 0.01
+BLOCK_S = 0.015
+REQUESTS = 10_000
+FRAMES = 900
+BEAT_S = 0.01
+
+provider = TracerProvider()
+tracer = provider.get_tracer("storm")
+done = 0
+"""Units of work."""
+
+
+class Nobody(SpanExporter):
+    """Takes everything and keeps nothing."""
+
+    def export(self, spans):
+        return SpanExportResult.SUCCESS
+
+
+# -- what is blocked ----------------------------------------------------------------------------------------
+
+
+async def every_callback_is_long() -> None:
+    global done
+    while True:
+        with tracer.start_as_current_span("request"):
+            time.sleep(1.2 * THRESHOLD_S)
+            await asyncio.sleep(0)
+            time.sleep(1.2 * THRESHOLD_S)
+        done += 1
+
+
+async def requests_in_flight() -> None:
+    async def request(number: int) -> None:
+        global done
+        with tracer.start_as_current_span(f"request {number % 50}"):
+            await asyncio.sleep(random.random())
+            while True:
+                await asyncio.sleep(1)
+                done += 1
+
+    tasks = [asyncio.ensure_future(request(number)) for number in range(REQUESTS)]
+    while tasks:
+        await asyncio.sleep(0.1 - BLOCK_S)
+        time.sleep(BLOCK_S)
+
+
+async def live_spans() -> None:
+    global done
+    spans = [tracer.start_span(f"span {number}") for number in range(REQUESTS)]
+    while spans:
+        with tracer.start_as_current_span("request"):
+            time.sleep(BLOCK_S)
+        await asyncio.sleep(0.01)
+        done += 1
+
+
+async def deep_stack() -> None:
+    global done
+
+    def deep(left: int) -> None:
+        if left:
+            deep(left - 1)
+        else:
+            time.sleep(BLOCK_S)
+
+    sys.setrecursionlimit(FRAMES + 500)
+    while True:
+        with tracer.start_as_current_span("request"):
+            deep(FRAMES)
+        await asyncio.sleep(0.01)
+        done += 1
+
+
+async def few_blocks() -> None:
+    global done
+    while True:
+        with tracer.start_as_current_span("request"):
+            time.sleep(BLOCK_S)
+            await asyncio.sleep(0.02)
+        done += 1
+
+
+async def clock_is_set() -> None:
+    """The wall clock, as the SDK and the package read it, jumps by an hour back and forth."""
+    import opentelemetry.sdk.trace as sdk
+
+    real, hours = time.time_ns, (-1, 0, 1)
+
+    def jumping() -> int:
+        return real() + random.choice(hours) * 3_600_000_000_000
+
+    sdk.time_ns = jumping  # type: ignore[attr-defined]
+    with contextlib.suppress(ImportError):
+        from otel_loopblock.emit import emitter
+
+        emitter.time_ns = jumping  # type: ignore[attr-defined]
+    await few_blocks()
+
+
+# -- where it goes ------------------------------------------------------------------------------------------
+
+
+@contextmanager
+def nobody() -> Iterator[SpanExporter]:
+    yield Nobody()
+
+
+@contextmanager
+def gone() -> Iterator[SpanExporter]:
+    yield OTLPSpanExporter("http://127.0.0.1:9/v1/traces", timeout=1)
+
+
+@contextmanager
+def answering(answer: bytes | None) -> Iterator[SpanExporter]:
+    """A collector that takes what comes and says this; nothing: it never answers."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        held = []
+
+        def serve() -> None:
+            while True:
+                try:
+                    connection, _ = server.accept()
+                    connection.recv(1000)
+                    if answer is None:
+                        held.append(connection)
+                    else:
+                        connection.sendall(answer)
+                        connection.close()
+                except OSError:
+                    return
+
+        threading.Thread(target=serve, daemon=True).start()
+        port = server.getsockname()[1]
+        yield OTLPSpanExporter(f"http://127.0.0.1:{port}/v1/traces", timeout=1)
+
+
+STORMS: dict[str, tuple[Callable[[], Awaitable[None]], Callable[[], contextlib.AbstractContextManager]]] = {
+    "every callback is long": (every_callback_is_long, nobody),
+    "10,000 requests in flight": (requests_in_flight, nobody),
+    "10,000 live spans": (live_spans, nobody),
+    "a stack of 900 frames": (deep_stack, nobody),
+    "the clock is set": (clock_is_set, nobody),
+    "the collector is gone": (few_blocks, gone),
+    "the collector does not answer": (few_blocks, lambda: answering(None)),
+    "the collector answers nonsense": (few_blocks, lambda: answering(b"\x00\xff nonsense \r\n" * 100)),
+}
+"""What is done, and where its telemetry goes."""
+
+
+async def beats(late: list[float]) -> AsyncIterator[None]:
+    while True:
+        before = time.perf_counter()
+        await asyncio.sleep(BEAT_S)
+        late.append(time.perf_counter() - before - BEAT_S)
+        yield
+
+
+async def measured(storm: Callable[[], Awaitable[None]], seconds: float) -> dict[str, float]:
+    """Let the storm go for so long; what came of it after a third of that."""
+    late: list[float] = []
+
+    async def beat() -> None:
+        async for _ in beats(late):
+            pass
+
+    tasks = [asyncio.ensure_future(storm()), asyncio.ensure_future(beat())]
+    await asyncio.sleep(seconds / 3)
+    late.clear()
+    began, before, memory = time.perf_counter(), done, resident()
+    await asyncio.sleep(2 * seconds / 3)
+    took, after = time.perf_counter() - began, done
+    for task in tasks:
+        if task.done():
+            task.result()
+    late.sort()
+    return {
+        "per_second": (after - before) / took,
+        "lag_p50_ms": late[len(late) // 2] * 1e3,
+        "lag_p95_ms": late[int(len(late) * 0.95)] * 1e3,
+        "grown_mb": resident() - memory,
+    }
+
+
+def resident() -> float:
+    """Megabytes."""
+    statm = Path("/proc/self/statm")
+    if not statm.exists():
+        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    return int(statm.read_text().split()[1]) * resource.getpagesize() / 1e6
+
+
+def main() -> None:
+    name, kind, mode, seconds = sys.argv[1:]
+    storm, exporter = STORMS[name]
+    logging.disable(logging.ERROR)
+    found: dict[str, float] = {}
+    with exporter() as sink:
+        provider.add_span_processor(BatchSpanProcessor(sink))
+        if mode == "on":
+            from otel_loopblock import LoopBlockInstrumentor, guard
+
+            reader = InMemoryMetricReader()
+            LoopBlockInstrumentor().instrument(
+                threshold_ms=THRESHOLD_S * 1e3,
+                tracer_provider=provider,
+                meter_provider=MeterProvider([reader]),
+            )
+        loop = LOOPS[kind]()
+        found |= loop.run_until_complete(measured(storm, float(seconds)))
+        if mode == "on":
+            worker = LoopBlockInstrumentor()._emitter.worker
+            data = reader.get_metrics_data()
+            points = {
+                metric.name: metric.data.data_points
+                for of_resource in (data.resource_metrics if data else ())
+                for scope in of_resource.scope_metrics
+                for metric in scope.metrics
+            }
+            found["blocks"] = sum(point.count for point in points.get("event_loop.block.duration", ()))
+            found["suppressed"] = sum(point.value for point in points.get("event_loop.block.suppressed", ()))
+            began = time.perf_counter()
+            LoopBlockInstrumentor().uninstrument()
+            found["stopped_in_s"] = time.perf_counter() - began
+            found["dropped"] = worker.dropped
+            found["failures"] = len(guard.failures)
+        print(json.dumps(found), flush=True)
+    os._exit(0)
+
+
+if __name__ == "__main__":
+    main()
