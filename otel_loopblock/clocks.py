@@ -21,6 +21,7 @@ __all__ = [
     "monotonic",
     "perf_counter",
     "process_time",
+    "sleep",
     "thread_time",
     "time_ns",
 ]
@@ -42,12 +43,12 @@ def _own_time() -> ModuleType:
 
 
 if TYPE_CHECKING:
-    from time import clock_gettime, monotonic, perf_counter, process_time, thread_time, time_ns
+    from time import clock_gettime, monotonic, perf_counter, process_time, sleep, thread_time, time_ns
 else:
     _time = _own_time()
     clock_gettime = getattr(_time, "clock_gettime", None)  # not there on Windows
     monotonic, perf_counter, time_ns = _time.monotonic, _time.perf_counter, _time.time_ns
-    process_time, thread_time = _time.process_time, _time.thread_time
+    process_time, thread_time, sleep = _time.process_time, _time.thread_time, _time.sleep
 
 
 def is_plausible(duration_s: float) -> bool:

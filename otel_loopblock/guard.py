@@ -1,23 +1,74 @@
-"""Keeps our own errors away from the application: caught, counted, logged once."""
+"""Keeps our own errors away from the application: caught, counted, logged once.
+
+What is not ours goes on its way: a signal handler of the application may raise in the middle of our code, as
+with ``signal.alarm``, and another thread may have an exception raised there.
+"""
 
 from __future__ import annotations
 
 import logging
+import sys
+import threading
 from collections import Counter
+from types import FrameType
 
 _logger = logging.getLogger("otel_loopblock")
+
+_VARARGS = 0x04  # inspect.CO_VARARGS
 
 failures: Counter[str] = Counter()
 """How often each part of this package has failed in this process, by the name of the part."""
 
 
+here = threading.local()
+"""Has ``is_ours`` in a thread of ours: nobody else has reason to interrupt it."""
+
+
 def failed(part: str) -> None:
-    """Account for the exception being handled; call it from an ``except Exception`` block.
+    """Account for the exception being handled; call it last in an ``except Exception`` block.
 
     Args:
         part: what was attempted, in a few constant words; each is logged once per process.
+
+    Raises:
+        Exception: that one, where it is not ours.
     """
+    let_through(sys.exc_info()[1])
     _count(part, "", exc_info=True)
+
+
+def let_through(error: BaseException | None) -> None:
+    """Raise ``error`` again where it is not ours; call it first where an expected one is caught."""
+    if error is not None and is_asynchronous(error):
+        raise error
+
+
+def is_asynchronous(error: BaseException) -> bool:
+    """Whether our code was only interrupted: by a signal handler, or by ``PyThreadState_SetAsyncExc``."""
+    if getattr(here, "is_ours", False):
+        return False
+    interrupted: FrameType | None = None
+    traceback = error.__traceback__
+    while traceback is not None:
+        if interrupted is not None and _is_handler(traceback.tb_frame, interrupted):
+            return True
+        interrupted, traceback = traceback.tb_frame, traceback.tb_next
+    if interrupted is None or not interrupted.f_globals.get("__name__", "").startswith("otel_loopblock."):
+        return False
+    # Another thread can only name a class. Python's own errors say what is wrong, and we raise none like it.
+    kind = type(error)
+    return not error.args and (kind is TimeoutError or kind.__module__ not in ("builtins", "queue", "_queue"))
+
+
+def _is_handler(frame: FrameType, interrupted: FrameType) -> bool:
+    """Whether a frame is that of a signal handler: it gets the number, and the frame that it interrupts."""
+    code = frame.f_code
+    count = code.co_argcount + code.co_kwonlyargcount + bool(code.co_flags & _VARARGS)
+    values: list[object] = [frame.f_locals.get(name) for name in code.co_varnames[:count]]
+    for value in values[-1:]:
+        if isinstance(value, tuple):  # of *args
+            values.extend(value)
+    return any(value is interrupted for value in values) and any(isinstance(value, int) for value in values)
 
 
 def note(part: str, why: str) -> None:
@@ -40,5 +91,5 @@ def _count(part: str, why: str, *, exc_info: bool) -> None:
                 why,
                 exc_info=exc_info,
             )
-    except Exception:  # a logging handler of the application raised: there is nobody left to tell
-        pass
+    except Exception as error:  # a logging handler of the application raised: there is nobody left to tell
+        let_through(error)

@@ -15,8 +15,14 @@ from functools import cache
 from importlib import import_module
 from types import BuiltinFunctionType
 
+from otel_loopblock import guard
+from otel_loopblock.clocks import perf_counter, sleep
+
 _OWN_FAULTS = ("SIGSEGV", "SIGBUS", "SIGFPE", "SIGILL", "SIGABRT")
 """What a thread causes itself, and faulthandler reports."""
+
+_BEGINS_S = 0.05
+"""How long it takes at most that a thread which was started begins."""
 
 _logger = logging.getLogger("otel_loopblock")
 _warned = False
@@ -58,8 +64,26 @@ def _warn(message: str) -> None:
         _logger.warning(message)
 
 
-def block_signals() -> None:
-    """Have the calling thread take no signal; whatever it starts inherits that. Nothing on Windows."""
+def start(thread: threading.Thread) -> None:
+    """Start a thread. A signal handler that raises meanwhile does not keep it from that."""
+    try:
+        thread.start()
+    except Exception as error:
+        if guard.is_asynchronous(error):
+            until = perf_counter() + _BEGINS_S
+            while thread.ident is None and perf_counter() < until:
+                sleep(0.001)
+            if thread.ident is None:
+                thread.start()
+        raise
+
+
+def enter() -> None:
+    """What a thread of ours does first: it takes no signal, and all that fails in it is ours.
+
+    What it starts inherits that it takes no signals. On Windows there are none.
+    """
+    guard.here.is_ours = True
     if hasattr(signal, "pthread_sigmask"):
         faults = {getattr(signal, name) for name in _OWN_FAULTS}
         signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals() - faults)

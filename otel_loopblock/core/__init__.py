@@ -31,6 +31,7 @@ _SHARED = (
     "Run",
     "Scheduler",
     "Waiter",
+    "postponing",
     "scheduling",
     "stack",
     "thread_clock",
@@ -113,6 +114,7 @@ Monitor = _core.Monitor
 Run = _core.Run
 Scheduler = _core.Scheduler
 Waiter = _core.Waiter
+postponing = _core.postponing
 scheduling = _core.scheduling
 stack = _core.stack
 thread_clock = _core.thread_clock

@@ -131,13 +131,13 @@ class Aftermath:
         self._look_again()
 
     def callback_ended(self, callback: Any) -> None:
-        """Learn that a callback of the loop has ended, however short. Never raises."""
+        """Learn that a callback of the loop has ended, however short."""
         try:
             if self._arrivals.callback_ended(callback):
                 self._last_turn = max(self._last_turn, self._turn + TURNS_TO_READ)
         except Exception:
-            guard.failed("look for what arrived")
             self._close()
+            guard.failed("look for what arrived")
 
     def span_started(self, span: Any, task: asyncio.Task[Any] | None) -> None:
         """Pass on a span that has started."""
@@ -176,8 +176,8 @@ class Aftermath:
                 follower.waited((context, task, None) for context, task in woken)
             self._look_again()
         except Exception:
-            guard.failed("look for requests that waited")
             self._close()
+            guard.failed("look for requests that waited")
 
     def _is_over(self, monitor: Monitor) -> bool:
         if not demand.is_any:

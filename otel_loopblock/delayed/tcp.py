@@ -8,6 +8,7 @@ import sys
 import time
 from typing import Any, Final, NamedTuple
 
+from otel_loopblock import guard
 from otel_loopblock.clocks import perf_counter
 
 INFO_BYTES: Final = 56
@@ -58,7 +59,8 @@ def last_data(connection: Any) -> LastData | None:
     before = perf_counter()
     try:
         info = connection.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, INFO_BYTES)
-    except OSError:
+    except OSError as error:
+        guard.let_through(error)
         return None
     after = perf_counter()
     if len(info) < INFO_BYTES:

@@ -13,6 +13,8 @@ from opentelemetry import trace
 from opentelemetry.context import Context
 from opentelemetry.trace import NonRecordingSpan, Span, SpanContext
 
+from otel_loopblock import guard
+
 ROOT = "_loopblock_root"
 """Where a span keeps its local root (see emit/span_hooks.py); a local root keeps nothing."""
 
@@ -43,7 +45,8 @@ def current_span(context: contextvars.Context | None) -> Span:
         return trace.get_current_span()
     try:
         return context.run(trace.get_current_span)
-    except RuntimeError:  # the context is entered already, further out
+    except RuntimeError as error:  # the context is entered already, further out
+        guard.let_through(error)
         return span_read_from(context)
 
 

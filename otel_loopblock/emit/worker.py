@@ -60,7 +60,7 @@ class Worker:
         return len(self._unfinished)
 
     def defer(self, work: Work) -> None:
-        """Have ``work`` done on the thread, or drop it where too much waits. Any thread; never raises."""
+        """Have ``work`` done on the thread, or drop it where too much waits. Any thread."""
         if self._stopped:
             self.dropped += 1
             return
@@ -125,12 +125,14 @@ class Worker:
                 thread = threading.Thread(
                     target=self._run, args=(self._queue, self._unfinished), name=THREAD_NAME, daemon=True
                 )
-                thread.start()
                 self._thread = thread
+                threads.start(thread)
                 _deliver_first_at_exit()
-        except Exception:  # no more threads to be had, or the interpreter is shutting down
-            guard.failed("start a thread for telemetry")
+        except Exception as error:  # no more threads to be had, or the interpreter is shutting down
+            guard.let_through(error)  # there is a thread nevertheless
+            self._thread = None
             self._discard()
+            guard.failed("start a thread for telemetry")
         finally:
             self._starting.release()
 
@@ -153,7 +155,7 @@ class Worker:
                     sleep(REST_S)
 
     def _run(self, queue: SimpleQueue[Work | None], unfinished: deque[None]) -> None:
-        threads.block_signals()
+        threads.enter()
         while True:
             work = queue.get()
             if work is None:

@@ -30,7 +30,7 @@ def install(patches: Patches) -> None:
     def make(original: Callable[[Any], None]) -> Any:
         # With the compiled core there is no frame of ours between the callback and the loop's.
         _learn_caller(original)
-        return patches.switch(core.Run(events.Handle, original, loops.table, _attach, TURNS))
+        return patches.switch(core.Run(events.Handle, original, loops.table, core.postponing(_attach), TURNS))
 
     patches.replace("asyncio.events", "Handle._run", make)
 

@@ -11,6 +11,7 @@ import contextlib
 import gc
 from typing import Any
 
+from otel_loopblock import core, guard
 from otel_loopblock.clocks import perf_counter
 from otel_loopblock.hooks.patches import Patches
 from otel_loopblock.watch.collecting import collecting
@@ -37,13 +38,16 @@ def install(patches: Patches) -> None:
                 monitor = loops.of(running_loop())
                 if monitor is not None:
                     monitor.garbage_collected(started, ended)
-        except Exception:  # not even counted: that may log, and lock
+        except Exception as error:  # not even counted: that may log, and lock
             collecting.since = 0.0
+            guard.let_through(error)
+
+    callback = core.postponing(collected)
 
     def leave() -> None:
         with contextlib.suppress(ValueError):  # somebody has taken it out, or put something around it
-            gc.callbacks.remove(collected)
+            gc.callbacks.remove(callback)
         collecting.since = 0.0
 
-    gc.callbacks.append(collected)
+    gc.callbacks.append(callback)
     patches.undo_with(leave)

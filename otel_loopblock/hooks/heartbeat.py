@@ -12,14 +12,13 @@ one.
 from __future__ import annotations
 
 import asyncio
-import contextlib
 from contextvars import Context
 from typing import NamedTuple
 
 from otel_loopblock import guard
 from otel_loopblock.clocks import is_plausible, monotonic, perf_counter
 from otel_loopblock.watch.demand import demand
-from otel_loopblock.watch.facts import has_own, keeps_real_time
+from otel_loopblock.watch.facts import has_own, is_clock_real, keeps_real_time
 from otel_loopblock.watch.loops import loops
 from otel_loopblock.watch.monitor import Monitor, listeners
 
@@ -51,8 +50,10 @@ def start(loop: asyncio.AbstractEventLoop, monitor: Monitor) -> None:
     Call it on the thread of a loop that runs or is about to: a handle may be run without a loop.
     """
     if _is_wanted(monitor) and _is_plain(loop):
-        with contextlib.suppress(RuntimeError):  # it is closed, and about to say so
+        try:
             _begin(loop, monitor)
+        except RuntimeError as error:  # it is closed, and about to say so
+            guard.let_through(error)
 
 
 def start_if_real(loop: asyncio.AbstractEventLoop, monitor: Monitor, before: Clocks) -> bool:
@@ -80,8 +81,10 @@ def start_soon(monitor: Monitor) -> None:
     """Have measuring begin on a loop that has its monitor already; from any thread."""
     loop = monitor.get_loop()
     if loop is not None and _is_wanted(monitor) and _is_plain(loop):
-        with contextlib.suppress(RuntimeError):  # the loop was closed meanwhile
+        try:
             loop.call_soon_threadsafe(start, loop, monitor, context=Context())
+        except RuntimeError as error:  # the loop was closed meanwhile
+            guard.let_through(error)
 
 
 def _is_wanted(monitor: Monitor) -> bool:
@@ -94,9 +97,13 @@ def _is_plain(loop: asyncio.AbstractEventLoop) -> bool:
 
 def _begin(loop: asyncio.AbstractEventLoop, monitor: Monitor) -> None:
     interval = demand.heartbeat_interval_s
-    # Of an empty context: a beat is no work of a request that happened to be the first to run.
-    loop.call_later(interval, _beat, monitor, perf_counter() + interval, context=Context())
     monitor.beating = True
+    try:
+        # Of an empty context: a beat is no work of a request that happened to be the first to run.
+        loop.call_later(interval, _beat, monitor, perf_counter() + interval, context=Context())
+    except BaseException:
+        monitor.beating = False
+        raise
 
 
 def _beat(monitor: Monitor, due: float) -> None:
@@ -107,6 +114,9 @@ def _beat(monitor: Monitor, due: float) -> None:
         # One that is not the loop's any more was detached: uninstrumented, or forked.
         if loop is not None and interval > 0 and loops.of(loop) is monitor:
             now = perf_counter()
+            if is_clock_real():  # in a frozen one our timer would wait for ever
+                loop.call_later(interval, _beat, monitor, now + interval)
+                goes_on = True
             monitor.enter_thread()
             lag_s = max(0.0, now - due)
             for listener in listeners.now if is_plausible(lag_s) else ():
@@ -114,9 +124,7 @@ def _beat(monitor: Monitor, due: float) -> None:
                     listener.lag_measured(monitor, lag_s)
                 except Exception:
                     guard.failed("measure the lag of a loop")
-            if keeps_real_time(loop):  # in a frozen one our timer would wait for ever
-                loop.call_later(interval, _beat, monitor, now + interval)
-                goes_on = True
     except Exception:
         guard.failed("go on measuring the lag of a loop")
-    monitor.beating = goes_on
+    finally:
+        monitor.beating = goes_on

@@ -56,7 +56,8 @@ def install(patches: Patches, uvloop: Any) -> None:
 
 
 def _make_scheduler(patches: Patches, position: int, turns: int, original: Callable[..., Any]) -> Any:
-    scheduler = patches.switch(core.Scheduler(original, position, loops.table, _attach, turns))
+    attach = core.postponing(_attach)
+    scheduler = patches.switch(core.Scheduler(original, position, loops.table, attach, turns))
     _schedulers.add(scheduler)
     return scheduler
 

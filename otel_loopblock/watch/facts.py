@@ -59,9 +59,13 @@ def keeps_real_time(loop: asyncio.AbstractEventLoop) -> bool:
     A virtual clock is a ``time`` in Python, or a ``time.monotonic`` that was replaced. A ``time`` in Python
     that does follow is not told from these.
     """
+    return has_own(loop, "time") and is_clock_real()
+
+
+def is_clock_real() -> bool:
+    """Whether nobody has replaced ``time.monotonic``."""
     return (
-        has_own(loop, "time")
-        and time.monotonic is _monotonic
+        time.monotonic is _monotonic
         and type(_monotonic) is BuiltinFunctionType
         and getattr(base_events, "time", None) is time
     )

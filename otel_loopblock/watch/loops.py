@@ -64,7 +64,7 @@ class Loops:
             key = id(loop)
             monitor = Monitor(kind)
             try:
-                monitor.loop = weakref.ref(loop, lambda died: self._forget(key, died))
+                monitor.loop = weakref.ref(loop, core.postponing(lambda died: self._forget(key, died)))
             except TypeError:
                 guard.failed("attach to a loop")
                 return None

@@ -60,7 +60,7 @@ class Following(Protocol):
     """What wants to know of every callback of a loop that ends, however short."""
 
     def callback_ended(self, callback: Any) -> None:
-        """The callback has ended; on the loop's thread. Must not raise."""
+        """The callback has ended; on the loop's thread."""
 
 
 class Monitor(core.Monitor):
@@ -240,7 +240,7 @@ class Monitor(core.Monitor):
     def callback_ended(self, ended: float, callback: Any, context: Context | None, turns: int, /) -> None:
         """Report the callback that just ended over the threshold; a shorter one only following are told of.
 
-        One of ours is no block of the application's and is not reported.
+        One of ours is no block of the application's and is not reported. What this raises is never ours.
 
         Args:
             ended: ``perf_counter`` at its end.
@@ -250,13 +250,13 @@ class Monitor(core.Monitor):
                 callback has been seen and has woken its tasks.
         """
         started = self.started
-        for each in self.following:
-            each.callback_ended(callback)
-        duration_s = ended - started
-        if duration_s < demand.threshold_s or is_our_callback(callback) or not is_plausible(duration_s):
-            return
-        self.ended = started  # before the listeners fetch what was left for them
         try:
+            for each in self.following:
+                each.callback_ended(callback)
+            duration_s = ended - started
+            if duration_s < demand.threshold_s or is_our_callback(callback) or not is_plausible(duration_s):
+                return
+            self.ended = started  # before the listeners fetch what was left for them
             self.turns = turns
             self.enter_thread()
             self.report(ended, Target(callback, task_of(callback)), context)

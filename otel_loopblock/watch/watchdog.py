@@ -90,8 +90,9 @@ class Watchdog:
             thread = threading.Thread(target=self._run, args=(over, waiter), name=THREAD_NAME, daemon=True)
             self._life = _Life(thread, over, waiter)
             try:
-                thread.start()
-            except RuntimeError:  # the interpreter is shutting down
+                threads.start(thread)
+            except RuntimeError as error:  # the interpreter is shutting down
+                guard.let_through(error)  # there is a thread nevertheless
                 self._life = None
 
     def end(self) -> threading.Thread | None:
@@ -117,7 +118,7 @@ class Watchdog:
 
     def _run(self, over: threading.Event, waiter: core.Waiter) -> None:
         try:
-            threads.block_signals()
+            threads.enter()
             while not over.is_set():
                 try:
                     self._watch(over, waiter)

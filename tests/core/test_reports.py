@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import sys
 import time
 import weakref
 
@@ -10,6 +11,7 @@ import pytest
 import uvloop
 
 from tests.conftest import LOOPS
+from tests.core.conftest import Timing
 
 
 class Late(Exception):
@@ -66,15 +68,17 @@ def stall_and_leave():
     ("callback", "error", "told"),
     [
         (stall, Refused(), ["Refused()"]),
-        # asyncio has dealt with the first one when the second comes; on uvloop both would be one outcome.
-        (stall_and_fail, Refused(), ["Late('too late')"]),
+        # asyncio has dealt with the first one when the second comes; on uvloop both are one outcome.
+        (stall_and_fail, Refused(), ["Refused()"]),
     ],
 )
 def test_error_of_the_report_is_as_if_the_callback_had_raised_it(outcomes, loop_kind, callback, error, told):
     contexts = outcomes(loop_kind, callback, error)
     if loop_kind == "asyncio" and callback is stall_and_fail:
-        told = [*told, "Refused()"]
+        told = ["Late('too late')", *told]
     assert [repr(context["exception"]) for context in contexts] == told
+    if loop_kind == "uvloop" and callback is stall_and_fail:
+        assert repr(contexts[0]["exception"].__context__) == "Late('too late')"
     for context in contexts:
         assert (
             f"Exception in callback {'' if loop_kind == 'asyncio' else '<function '}{callback.__name__}"
@@ -162,3 +166,34 @@ def test_detached_monitor_times_no_callback_that_waits(timing):
     loop.run_forever()
     loop.close()
     assert (timing.told, monitor.busy) == ([], 0.0)
+
+
+def test_exception_that_comes_before_the_first_was_dealt_with_keeps_that(native, monkeypatch):
+    """The compiled core has the original deal with what a callback raises."""
+    timing = Timing(native, monkeypatch)
+    first, second = LookupError("first"), Late("second")
+
+    def fail():
+        sys.setprofile(interrupt)
+        raise first
+
+    def interrupt(frame, event, argument):  # as a signal handler would
+        if event == "call" and frame.f_code is timing.original.__code__:
+            sys.setprofile(None)
+            raise second
+
+    loop = asyncio.new_event_loop()
+    told = []
+    loop.set_exception_handler(lambda loop, context: told.append(context["exception"]))
+    loop.call_soon(fail)
+    try:
+        loop.call_later(0.05, loop.stop)
+        loop.run_forever()
+    except Late as error:
+        told.append(error)
+    finally:
+        sys.setprofile(None)
+        loop.close()
+
+    assert told == [second]
+    assert second.__context__ is first

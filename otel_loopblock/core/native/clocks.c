@@ -55,6 +55,17 @@ core_thread_clock(PyObject *Py_UNUSED(module), PyObject *Py_UNUSED(unused))
     Py_RETURN_NONE;
 }
 
+/* Whether this is the process's first thread, which takes Python's signals; also where that cannot be told. */
+int
+is_main_thread(void)
+{
+#if defined(__linux__)
+    return native_thread_id() == (unsigned long)getpid();
+#else
+    return 1;
+#endif
+}
+
 /* The id that the kernel has for this thread; 0 where it tells nothing of one. */
 unsigned long
 native_thread_id(void)

@@ -32,6 +32,12 @@ error_is_saved(const SavedError *saved)
     return saved->value != NULL;
 }
 
+static inline PyObject *
+error_type(const SavedError *saved)
+{
+    return (PyObject *)Py_TYPE(saved->value);
+}
+
 static inline int
 error_visit(SavedError *saved, visitproc visit, void *arg)
 {
@@ -70,6 +76,12 @@ error_is_saved(const SavedError *saved)
     return saved->type != NULL;
 }
 
+static inline PyObject *
+error_type(const SavedError *saved)
+{
+    return saved->type;
+}
+
 static inline int
 error_visit(SavedError *saved, visitproc visit, void *arg)
 {
@@ -85,6 +97,29 @@ error_clear(SavedError *saved)
     Py_CLEAR(saved->type);
     Py_CLEAR(saved->value);
     Py_CLEAR(saved->traceback);
+}
+#endif
+
+/* The exception that is set, which is not set then; a new reference. */
+#if PY_VERSION_HEX >= 0x030C0000
+static inline PyObject *
+error_take(void)
+{
+    return PyErr_GetRaisedException();
+}
+#else
+static inline PyObject *
+error_take(void)
+{
+    PyObject *type, *value, *traceback;
+    PyErr_Fetch(&type, &value, &traceback);
+    PyErr_NormalizeException(&type, &value, &traceback);
+    if (traceback != NULL) {
+        (void)PyException_SetTraceback(value, traceback);
+    }
+    Py_XDECREF(type);
+    Py_XDECREF(traceback);
+    return value;
 }
 #endif
 

@@ -98,10 +98,12 @@ void waiter_wake(WaiterObject *waiter, double now);
 double clock_seconds(long clock);
 double process_cpu_seconds(void);
 unsigned long native_thread_id(void);
+int is_main_thread(void);
 int read_scheduling(unsigned long thread, double *queued, unsigned long long *runs);
 
 /* Functions of the module. */
 PyObject *core_unwrap(PyObject *module, PyObject *callback);
+PyObject *core_postponing(PyObject *module, PyObject *function);
 PyObject *core_thread_clock(PyObject *module, PyObject *unused);
 PyObject *core_scheduling(PyObject *module, PyObject *native_id);
 PyObject *core_threads(PyObject *module, PyObject *unused);

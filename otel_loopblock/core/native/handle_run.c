@@ -6,6 +6,7 @@
 #include "timing.h"
 
 #include <stddef.h>
+#include <string.h>
 
 #define SLOT(object, offset) (*(PyObject **)((char *)(object) + (offset)))
 
@@ -161,12 +162,22 @@ run_failed(RunObject *self, PyObject *handle, PyObject *callback, PyObject *args
     exchange(handle, self->offsets.context, &raiser->context);
     result = PyObject_CallOneArg(self->base.original, handle);
     raiser_put_back(raiser); /* if the original did not call it */
-    error_clear(&raiser->error);
+    error = raiser->error;
+    memset(&raiser->error, 0, sizeof(SavedError));
     if (self->raiser == NULL && Py_REFCNT(raiser) == 1) {
         self->raiser = raiser;
     }
     else {
         Py_DECREF(raiser);
+    }
+    if (error_is_saved(&error)) { /* a signal handler raised before the original came to call it */
+        if (result == NULL) {
+            error_chain(&error);
+        }
+        else {
+            Py_CLEAR(result);
+            error_restore(&error);
+        }
     }
     return result;
 }
@@ -256,14 +267,10 @@ run_vectorcall(PyObject *callable, PyObject *const *args, size_t nargsf, PyObjec
                                self->base.turns);
     }
     end(monitor, started, ended);
-    if (reported < 0) {
+    if (reported < 0) { /* where somebody has wrapped the original it goes up, and ends the loop */
         Py_CLEAR(result);
         if (is_usual && self->is_known) { /* as if the callback had raised it */
             result = run_failed(self, handle, callback, arguments);
-        }
-        else if (PyErr_ExceptionMatches(PyExc_Exception)) { /* it would end the loop */
-            PyErr_WriteUnraisable((PyObject *)monitor);
-            result = Py_NewRef(Py_None);
         }
     }
     Py_XDECREF(callback);

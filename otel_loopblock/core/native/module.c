@@ -94,6 +94,9 @@ module_exec(PyObject *module)
 static PyMethodDef module_methods[] = {
     {"unwrap", core_unwrap, METH_O,
      "unwrap($module, callback, /)\n--\n\nWhat a ``Call`` is to call; anything else is returned as it is."},
+    {"postponing", core_postponing, METH_O,
+     "postponing($module, function, /)\n--\n\n"
+     "A function that calls this one; what it raises in the main thread is raised there a moment later."},
     {"thread_clock", core_thread_clock, METH_NOARGS,
      "thread_clock($module, /)\n--\n\n"
      "The CPU clock of this thread, for ``time.clock_gettime``; ``None`` where there is none."},

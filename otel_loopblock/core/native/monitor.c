@@ -206,7 +206,7 @@ static PyType_Spec monitor_spec = {
 };
 
 /* What callback_ended raises is the callback's outcome, with two exceptions: no memory left is ours to bear, and
-   an error of the callback's own is not replaced by another one; KeyboardInterrupt and SystemExit do replace it. */
+   what ends the process (KeyboardInterrupt, SystemExit) is not replaced by an error. */
 int
 core_report(PyObject *replacement, MonitorObject *monitor, double ended, PyObject *callback, PyObject *context,
             long turns)
@@ -231,7 +231,8 @@ core_report(PyObject *replacement, MonitorObject *monitor, double ended, PyObjec
     }
     if (result == NULL) {
         if (PyErr_ExceptionMatches(PyExc_MemoryError) ||
-            (error_is_saved(&error) && PyErr_ExceptionMatches(PyExc_Exception))) {
+            (error_is_saved(&error) && PyErr_ExceptionMatches(PyExc_Exception) &&
+             !PyErr_GivenExceptionMatches(error_type(&error), PyExc_Exception))) {
             PyErr_WriteUnraisable((PyObject *)monitor);
         }
         else {

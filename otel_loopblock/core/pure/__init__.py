@@ -4,7 +4,16 @@ It serves where there is no compiled core. It costs more per callback, and asks 
 a look comes late it cannot tell whether a CPU or the GIL was missing. All else is the same, and simple.
 """
 
-from otel_loopblock.core.pure.callbacks import CALLERS, Call, Method, Monitor, Run, Scheduler, unwrap
+from otel_loopblock.core.pure.callbacks import (
+    CALLERS,
+    Call,
+    Method,
+    Monitor,
+    Run,
+    Scheduler,
+    postponing,
+    unwrap,
+)
 from otel_loopblock.core.pure.clocks import scheduling, thread_clock
 from otel_loopblock.core.pure.stacks import stack, threads, variable
 from otel_loopblock.core.pure.wait import LONG_CALLBACK, WOKEN, Waiter
@@ -27,6 +36,7 @@ __all__ = [
     "Run",
     "Scheduler",
     "Waiter",
+    "postponing",
     "scheduling",
     "stack",
     "thread_clock",

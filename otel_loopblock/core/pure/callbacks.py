@@ -149,7 +149,8 @@ def Run(
             reference = monitor.loop
             if reference is None or reference() is not self._loop:
                 last = monitor = _find(self._loop, monitors, attach)
-        except Exception:  # attributes of a subclass are its own affair
+        except Exception as error:  # attributes of a subclass are its own affair
+            guard.let_through(error)
             return original(self)
         if monitor is _NOBODY or not run.active:  # attaching may have ended the timing
             try:
@@ -243,20 +244,17 @@ class Call:
         if monitor.loop is None:  # detached since it was scheduled
             return callback(*args, **kwargs)
         ended = started = perf_counter()
-        failed = True
         try:
             monitor.callback = callback
             monitor.started = started
             if monitor.waiter is not None and monitor.waiter.asleep:
                 monitor.waiter.rouse(started)
-            result = callback(*args, **kwargs)
-            failed = False
-            return result
+            return callback(*args, **kwargs)
         finally:
             try:
                 ended = perf_counter()
                 if ended - monitor.started >= monitor.threshold and monitor.started:
-                    _report(monitor, ended, callback, self.__turns, failed)
+                    _report(monitor, ended, callback, self.__turns)
             finally:
                 monitor.busy += ended - started
                 monitor.started = 0.0
@@ -314,20 +312,17 @@ def Method(original: Callable[..., Any], monitors: Mapping[int, Monitor], turns:
         if monitor is _NOBODY or monitor.started:
             return original(*args, **kwargs)
         ended = started = perf_counter()
-        failed = True
         try:
             monitor.callback = original
             monitor.started = started
             if monitor.waiter is not None and monitor.waiter.asleep:
                 monitor.waiter.rouse(started)
-            result = original(*args, **kwargs)
-            failed = False
-            return result
+            return original(*args, **kwargs)
         finally:
             try:
                 ended = perf_counter()
                 if ended - monitor.started >= monitor.threshold and monitor.started:
-                    _report(monitor, ended, _bound(original, args), turns, failed)
+                    _report(monitor, ended, _bound(original, args), turns)
             finally:
                 monitor.busy += ended - started
                 monitor.started = 0.0
@@ -370,12 +365,23 @@ def _find(
     return _NOBODY
 
 
-def _report(monitor: Monitor, ended: float, callback: Any, turns: int, failed: bool) -> None:
-    """Tell of a callback that was long; an error in this does not replace one of the callback's own."""
+def postponing(function: Callable[..., Any], /) -> Callable[..., Any]:
+    """Make what Python calls where it ignores what is raised: in a callback of the garbage collector, say.
+
+    The compiled core has it raised in the main thread a moment later. Here it is lost, and Python says so.
+    """
+    return function
+
+
+def _report(monitor: Monitor, ended: float, callback: Any, turns: int) -> None:
+    """Tell of a callback that was long; an error in this does not replace what ends the process."""
     try:
         monitor.callback_ended(ended, callback, None, turns)
-    except Exception:
-        if not failed:
+    except Exception as error:
+        before = error.__context__
+        while before is not None and isinstance(before, Exception):
+            before = before.__context__
+        if before is None:
             raise
         guard.failed("report a block")
 

@@ -1,0 +1,40 @@
+/* postponing: what Python calls where it ignores what is raised, as a callback of the garbage collector. A signal handler
+   of the application that runs in there may raise all the same: before the first line of a function, too. */
+
+#include "core.h"
+
+/* Called by the interpreter in the main thread, between two instructions, as signal handlers are. */
+static int
+raise_now(void *error)
+{
+    PyErr_SetObject((PyObject *)Py_TYPE((PyObject *)error), (PyObject *)error);
+    Py_DECREF((PyObject *)error);
+    return -1;
+}
+
+static PyObject *
+call(PyObject *function, PyObject *const *args, Py_ssize_t count, PyObject *names)
+{
+    PyObject *result = PyObject_Vectorcall(function, args, (size_t)count, names);
+    if (result != NULL || !is_main_thread() || PyErr_ExceptionMatches(PyExc_MemoryError)) {
+        return result;
+    }
+    PyObject *error = error_take();
+    if (Py_AddPendingCall(raise_now, error) < 0) { /* too many wait: Python tells of it, and it is lost */
+        (void)raise_now(error);
+        return NULL;
+    }
+    Py_RETURN_NONE;
+}
+
+static PyMethodDef call_method = {"postponing", (PyCFunction)(void (*)(void))call, METH_FASTCALL | METH_KEYWORDS, NULL};
+
+PyObject *
+core_postponing(PyObject *Py_UNUSED(module), PyObject *function)
+{
+    if (!PyCallable_Check(function)) {
+        PyErr_Format(PyExc_TypeError, "%R cannot be called", function);
+        return NULL;
+    }
+    return PyCFunction_New(&call_method, function);
+}

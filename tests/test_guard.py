@@ -1,0 +1,235 @@
+"""An exception that somebody raises in the middle of our code is not ours: it reaches the application."""
+
+from __future__ import annotations
+
+import ctypes
+import functools
+import gc
+import signal
+import sys
+import threading
+import time
+
+import pytest
+
+from otel_loopblock import core, guard
+from otel_loopblock.emit.worker import Worker
+from otel_loopblock.runtime import runtime
+from tests.conftest import LOOPS
+
+
+class Late(Exception):
+    pass
+
+
+class Handlers:
+    def method(self, number, frame):
+        raise Late("method")
+
+
+def function(number, frame):
+    raise Late("function")
+
+
+def deeper(number, frame):
+    function(number, frame)
+
+
+def timed_out(number, frame):
+    raise TimeoutError
+
+
+def any_arguments(*arguments):
+    raise Late("any")
+
+
+HANDLERS = {
+    "function": function,
+    "function that calls another": deeper,
+    "TimeoutError": timed_out,
+    "any arguments": any_arguments,
+    "method": Handlers().method,
+    "partial": functools.partial(lambda name, number, frame: function(number, frame), "name"),
+    "exit": lambda number, frame: sys.exit(3),
+}
+
+
+class Listener:
+    """Wants all blocks; what it does then stands for any code of ours."""
+
+    threshold_s = 0.01
+    heartbeat_interval_s = 0.0
+    watchdog = False
+    max_samples = 2
+
+    def __init__(self, work):
+        self.work = work
+
+    def callback_blocked(self, *args):
+        self.work()
+
+    def callback_running(self, *args):
+        """Nothing."""
+
+    def lag_measured(self, *args):
+        """Nothing."""
+
+
+@pytest.fixture
+def interrupted():
+    """Has a handler called for a signal."""
+    before = signal.getsignal(signal.SIGALRM)
+
+    def handle(handler):
+        signal.signal(signal.SIGALRM, handler)
+        return functools.partial(signal.raise_signal, signal.SIGALRM)
+
+    yield handle
+    signal.signal(signal.SIGALRM, before)
+
+
+def outcome(loop_kind, work, block=time.sleep):
+    """What the application is told where a block is reported by ``work``."""
+    told = []
+    listener = Listener(work)
+    guard.failures.clear()
+    runtime.add(listener)
+    loop = LOOPS[loop_kind]()
+    loop.set_exception_handler(lambda loop, context: told.append(context["exception"]))
+    try:
+        loop.call_soon(block, 0.03)
+        loop.call_later(0.1, loop.stop)
+        loop.run_forever()
+    except (KeyboardInterrupt, SystemExit) as error:
+        told.append(error)
+    finally:
+        loop.close()
+        runtime.remove(listener)
+    return [type(error) for error in told]
+
+
+@pytest.mark.parametrize("handler", HANDLERS)
+def test_what_a_signal_handler_raises_in_our_code_reaches_the_application(interrupted, loop_kind, handler):
+    expected = {"TimeoutError": TimeoutError, "exit": SystemExit}.get(handler, Late)
+
+    assert outcome(loop_kind, interrupted(HANDLERS[handler])) == [expected]
+    assert not guard.failures
+
+
+def test_what_a_signal_handler_raises_does_so_where_the_callback_has_failed(interrupted, loop_kind):
+    def fail(seconds):
+        time.sleep(seconds)
+        raise LookupError
+
+    told = outcome(loop_kind, interrupted(function), fail)
+
+    # asyncio has dealt with the first one when the second comes.
+    assert told == ([LookupError, Late] if loop_kind == "asyncio" else [Late])
+    assert not guard.failures
+
+
+def test_what_another_thread_has_raised_in_our_code_reaches_the_application(loop_kind):
+    here, error = ctypes.c_ulong(threading.get_ident()), ctypes.py_object(Late)
+    raise_soon = functools.partial(ctypes.pythonapi.PyThreadState_SetAsyncExc, here, error)
+    names = {"__name__": "otel_loopblock.tested", "raise_soon": raise_soon}
+    exec("def work():\n raise_soon()\n for _ in range(100): pass\n", names)
+
+    assert outcome(loop_kind, names["work"]) == [Late]
+    assert not guard.failures
+
+
+def _fail():
+    raise Late
+
+
+@pytest.mark.parametrize("work", [_fail, lambda: [].pop(), lambda: _with_frame(1, sys._getframe())])
+def test_our_own_errors_do_not(loop_kind, work):
+    assert outcome(loop_kind, work) == []
+    assert guard.failures.pop("report a block") == 1
+
+
+def _with_frame(number, frame):
+    frame = None
+    raise Late(number, frame)
+
+
+def test_error_of_a_thread_of_ours_stays_there():
+    worker = Worker()
+    worker.defer(functools.partial(exec, "raise late", {"__name__": "otel_loopblock.tested", "late": Late}))
+    done = []
+    worker.defer(lambda: done.append(1))
+
+    assert worker.drain(30)
+    assert done == [1]
+    worker.stop()
+    assert guard.failures.pop("emit telemetry") == 1
+
+
+class Count:
+    def __init__(self):
+        self.raised = self.seen = self.ignored = 0
+
+    def handler(self, number, frame):
+        self.raised += 1
+        raise Late
+
+    def ignore(self, found):
+        self.ignored += found.exc_type is Late
+
+
+def test_what_is_raised_while_the_collector_runs_reaches_the_application(interrupted, monkeypatch):
+    count = Count()
+    interrupted(count.handler)
+    monkeypatch.setattr(sys, "unraisablehook", count.ignore)
+    listener = Listener(list)
+    ballast = [[] for _ in range(100_000)]  # a collection takes milliseconds
+    runtime.add(listener)
+    try:
+        while count.raised < 15:
+            before = count.raised
+            try:
+                signal.setitimer(signal.ITIMER_REAL, 0.0005)
+                while count.raised == before:
+                    gc.collect()
+                for _ in range(1000):
+                    list(ballast[:1])
+            except Late:
+                count.seen += 1
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        runtime.remove(listener)
+
+    assert count.seen == count.raised - count.ignored
+    if core.NAME == "native":
+        assert count.ignored == 0
+
+
+@pytest.fixture
+def late_start(interrupted, monkeypatch):
+    """A signal handler raises as the next thread is started."""
+    raise_signal, original = interrupted(function), threading.Thread.start
+
+    def start(thread):
+        monkeypatch.setattr(threading.Thread, "start", original)
+        raise_signal()
+
+    monkeypatch.setattr(threading.Thread, "start", start)
+
+
+def test_worker_whose_start_was_interrupted_works(late_start):
+    worker = Worker()
+    done = []
+    with pytest.raises(Late):
+        worker.defer(lambda: done.append(1))
+
+    assert worker.drain(30)
+    assert done == [1]
+    worker.stop()
+    assert not guard.failures
+
+
+def test_watchdog_whose_start_was_interrupted_watches(late_start):
+    with pytest.raises(Late):
+        runtime.watchdog.start()
+    assert runtime.watchdog._life.thread.is_alive()
+    runtime.watchdog.stop(30)
