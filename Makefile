@@ -21,9 +21,9 @@ $(VENV)/.ready: $(BUILT_FROM)
 	$(BIN)/python -m compileall -q otel_loopblock
 	touch $@
 
-# MARKS says which tests: make test MARKS="not once". Two at a time, a file's tests together: some share what is slow to
+# MARKS says which tests: make test MARKS="not once". Some at a time, a file's tests together: they share what is slow to
 # make. Then one by one those that others would make late. No such test is no failure: 5 is pytest's exit code for it.
-WORKERS ?= 2
+WORKERS ?= 3
 SIDE_BY_SIDE := --numprocesses $(WORKERS) --dist loadfile
 AND_MARKS := $(if $(MARKS), and $(MARKS))
 pytest = set -e; \
