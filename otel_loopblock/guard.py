@@ -53,7 +53,7 @@ def is_asynchronous(error: BaseException) -> bool:
         if interrupted is not None and _is_handler(traceback.tb_frame, interrupted):
             return True
         interrupted, traceback = traceback.tb_frame, traceback.tb_next
-    if interrupted is None or not interrupted.f_globals.get("__name__", "").startswith("otel_loopblock."):
+    if interrupted is None or not str(interrupted.f_globals.get("__name__")).startswith("otel_loopblock."):
         return False
     # Another thread can only name a class. Python's own errors say what is wrong, and we raise none like it.
     kind = type(error)
@@ -66,9 +66,10 @@ def _is_handler(frame: FrameType, interrupted: FrameType) -> bool:
     count = code.co_argcount + code.co_kwonlyargcount + bool(code.co_flags & _VARARGS)
     values: list[object] = [frame.f_locals.get(name) for name in code.co_varnames[:count]]
     for value in values[-1:]:
-        if isinstance(value, tuple):  # of *args
+        if type(value) is tuple:  # of *args
             values.extend(value)
-    return any(value is interrupted for value in values) and any(isinstance(value, int) for value in values)
+    has_number = any(issubclass(type(value), int) for value in values)
+    return has_number and any(value is interrupted for value in values)
 
 
 def note(part: str, why: str) -> None:

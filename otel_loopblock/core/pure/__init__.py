@@ -2,6 +2,9 @@
 
 It serves where there is no compiled core. It costs more per callback, and asks for the GIL at each tick. When
 a look comes late it cannot tell whether a CPU or the GIL was missing. All else is the same, and simple.
+
+A signal handler that raises may do so in here. On uvloop a callback in C may then not be called, and what is
+raised in a callback of the garbage collector is lost: Python says so ("Exception ignored in").
 """
 
 from otel_loopblock.core.pure.callbacks import (
