@@ -18,10 +18,13 @@ import os
 import sys
 import traceback
 from collections.abc import Sequence, Set
+from functools import partial
 from sys import getrefcount
 from threading import RLock
 from types import CodeType, FrameType, TracebackType
 from typing import Any
+
+from otel_loopblock import guard
 
 MAX_DEPTH = 1000
 """Frames looked through for one that runs a certain code."""
@@ -65,16 +68,14 @@ class Looking:
                 with self._lock:
                     if self._count:  # not in a child that was forked from within
                         self._count -= 1
-                    if not self._count:
-                        self._restore()
+                    if not self._count and self._was_on:  # by no function, which might fail
+                        gc.enable()
+                        self._was_on = False
 
     def forked(self) -> None:
         """In a forked child: whoever else was looking is not there, and may have held the lock."""
         self._lock = RLock()
         self._count = 0
-        self._restore()
-
-    def _restore(self) -> None:
         if self._was_on:
             gc.enable()
             self._was_on = False
@@ -87,7 +88,9 @@ looking = Looking(
 """The one of this process: ``with looking:``."""
 
 if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=looking.forked)
+    os.register_at_fork(
+        after_in_child=partial(guard.call, "look at frames in a forked child", looking.forked)
+    )
 
 
 def codes_run() -> dict[int, CodeType]:

@@ -1,5 +1,9 @@
 """Keeps our own errors away from the application: caught, counted, logged once.
 
+Whatever the host calls of ours is guarded there, once, around all of it: that function is nothing but a
+``try``, or the host is given :func:`call` to call. Within, a guard stands only where the rest shall go on.
+``python -m tests.faults`` makes every function raise, and names those that are such guards.
+
 What is not ours goes on its way: a signal handler of the application may raise in the middle of our code, as
 with ``signal.alarm``, and another thread may have an exception raised there.
 """
@@ -10,7 +14,9 @@ import logging
 import sys
 import threading
 from collections import Counter
+from collections.abc import Callable
 from types import FrameType
+from typing import Any
 
 _logger = logging.getLogger("otel_loopblock")
 
@@ -94,3 +100,34 @@ def _count(part: str, why: str, *, exc_info: bool) -> None:
             )
     except Exception as error:  # a logging handler of the application raised: there is nobody left to tell
         let_through(error)
+
+
+def call(part: str, function: Callable[..., Any], *args: Any, otherwise: Any = None) -> Any:
+    """Call a function of ours for somebody who must see no error of it.
+
+    Args:
+        part: what is attempted, as for :func:`failed`.
+        function: what does it.
+        *args: its arguments.
+        otherwise: returned where it fails.
+
+    Raises:
+        Exception: what is not ours, see :func:`failed`.
+    """
+    try:
+        return function(*args)
+    except Exception:
+        failed(part)
+        return otherwise
+
+
+def call_all(part: str, *functions: Callable[[], object]) -> None:
+    """Call all of them, one after the other, whichever fails or is interrupted."""
+    not_ours: Exception | None = None
+    for function in functions:
+        try:
+            call(part, function)
+        except Exception as error:
+            not_ours = error
+    if not_ours is not None:
+        raise not_ours

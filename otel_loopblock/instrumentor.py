@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Collection
+from functools import partial
 from typing import Any
 
 from opentelemetry.instrumentation.instrumentor import BaseInstrumentor
@@ -61,25 +62,44 @@ class LoopBlockInstrumentor(BaseInstrumentor):  # type: ignore[misc]
             ValueError: an option is unknown or has a value that cannot be used, or another core than the
                 wanted one is active; nothing has changed then.
         """
-        chosen = {name: value for name, value in kwargs.items() if name not in _OF_THE_LOADER}
-        if self.is_instrumented_by_opentelemetry:
-            if not chosen:
+        try:
+            chosen = {name: value for name, value in kwargs.items() if name not in _OF_THE_LOADER}
+            is_again = self.is_instrumented_by_opentelemetry
+            if is_again and not chosen:
                 return
-            self._load(chosen)
-            self.uninstrument()
-        super().instrument(**kwargs)
+            loaded = self._load(chosen)  # before anything changes
+        except (ImportError, ValueError):
+            raise
+        except Exception:
+            self._is_instrumented_by_opentelemetry = True  # of which nothing is to be undone
+            guard.failed("read the options")
+            return
+        try:
+            if is_again:
+                self.uninstrument()
+            of_the_loader = {name: kwargs[name] for name in _OF_THE_LOADER if name in kwargs}
+            super().instrument(loaded=loaded, **of_the_loader)
+        except Exception:  # to raise would keep the loader from all other instrumentors
+            self._is_instrumented_by_opentelemetry = True
+            guard.failed("instrument")
 
-    def _instrument(self, **kwargs: Any) -> None:
-        config, providers = self._load(kwargs)
+    def uninstrument(self, **kwargs: Any) -> None:
+        """Take everything away again."""
+        try:
+            super().uninstrument(**kwargs)
+        except Exception:
+            guard.failed("uninstrument")
+        finally:
+            self._is_instrumented_by_opentelemetry = False
+
+    def _instrument(self, *, loaded: tuple[Config, dict[str, Any]]) -> None:
         if not threads.may_start():
             return
         try:
-            self._start(config, providers)
-        except BaseException as error:
+            self._start(*loaded)
+        except BaseException:
             self._uninstrument()
-            if not isinstance(error, Exception):
-                raise
-            guard.failed("instrument")  # to raise would keep the loader from all other instrumentors
+            raise
 
     def _start(self, config: Config, providers: dict[str, Any]) -> None:
         table = AdviceTable()
@@ -100,12 +120,19 @@ class LoopBlockInstrumentor(BaseInstrumentor):  # type: ignore[misc]
 
     def _uninstrument(self, **kwargs: Any) -> None:
         emitter, self._emitter = self._emitter, None
-        if emitter is not None:
-            for step in (emitter.release_spans, lambda: runtime.remove(emitter), emitter.end):
-                try:
-                    step()
-                except Exception:  # the other steps are taken nevertheless
-                    guard.failed("uninstrument")
+        if emitter is None:
+            return
+        try:
+            guard.call_all(
+                "uninstrument", emitter.release_spans, partial(runtime.remove, emitter), emitter.end
+            )
+        finally:  # if one of these has failed, or was interrupted
+            guard.call_all(
+                "uninstrument",
+                emitter.patches.restore,
+                partial(runtime.drop, emitter),
+                emitter.worker.dismiss,
+            )
 
     @staticmethod
     def _load(kwargs: dict[str, Any]) -> tuple[Config, dict[str, Any]]:

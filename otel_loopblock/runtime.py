@@ -10,12 +10,16 @@ import asyncio
 import atexit
 import os
 import threading
+from functools import partial
 
+from otel_loopblock import guard
 from otel_loopblock.hooks import Hooks
 from otel_loopblock.watch.demand import demand
 from otel_loopblock.watch.loops import loops
 from otel_loopblock.watch.monitor import Listener, listeners
 from otel_loopblock.watch.watchdog import Watchdog, wait_for
+
+_FORKED = "begin again in a forked child"
 
 
 class Runtime:
@@ -68,6 +72,26 @@ class Runtime:
                     ended = self.watchdog.end()
         wait_for(ended)  # without the lock: a loop of another thread may want it
 
+    def drop(self, listener: Listener) -> None:
+        """Undo what :meth:`remove` has failed to; nothing where it has not.
+
+        Calls little of ours but what puts back: whatever has failed, the application gets its own.
+        """
+        with self._lock:
+            listeners.now = tuple(other for other in listeners.now if other is not listener)
+            if listeners.now:
+                return
+            demand.is_any = False
+            if self._hooks.patches is not None:
+                self._hooks.patches.restore()
+            for monitor in list(loops.table.values()):
+                monitor.loop, monitor.following = None, ()
+            loops.table.clear()
+            life = self.watchdog.life
+            if life is not None:
+                life.over.set()
+                life.waiter.wake()
+
     def _tell(self, now: tuple[Listener, ...]) -> None:
         listeners.now = now
         tick_s = demand.tick_s
@@ -87,8 +111,7 @@ class Runtime:
     def forked(self) -> None:
         """In a forked child: the watchdog's thread is gone; loops get new monitors when they run."""
         self._lock = threading.RLock()
-        self.watchdog.forked()
-        loops.forked()
+        guard.call_all(_FORKED, self.watchdog.forked, loops.forked)
 
     def exiting(self) -> None:
         """At interpreter exit: no thread of ours runs while the interpreter is taken down."""
@@ -99,5 +122,5 @@ runtime = Runtime()
 """The one of this process."""
 
 if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=runtime.forked)
-atexit.register(runtime.exiting)
+    os.register_at_fork(after_in_child=partial(guard.call, _FORKED, runtime.forked))
+atexit.register(partial(guard.call, "stop at exit", runtime.exiting))

@@ -155,29 +155,34 @@ class Aftermath:
 
     def _next_turn(self) -> None:
         try:
-            follower, monitor = self._follower, self._monitor
-            if follower is None or monitor is None:
-                return
-            self._turn += 1
-            if self._is_over(monitor):
-                self._close()
-                return
-            if self._superseded and self._turn == 1:
-                # Whatever came before another block's end waited for that one: which of the two, only timers
-                # tell.
-                follower.waited(each for each in self._ready(tasks_only=False) if each[2] is not None)
-                self._close()
-                return
-            woken = self._arrivals.woken()
-            if self._turn <= self._turns:
-                # From the second turn on, what is not a task may be something that has only just arrived.
-                follower.waited(self._ready(tasks_only=self._turn > 1))
-            else:
-                follower.waited((context, task, None) for context, task in woken)
-            self._look_again()
+            self._look()
         except Exception:
-            self._close()
+            if self._monitor is not None:
+                self._monitor.following, self._monitor.threshold = (), demand.threshold_s
+            self._monitor = self._follower = None
             guard.failed("look for requests that waited")
+
+    def _look(self) -> None:
+        follower, monitor = self._follower, self._monitor
+        if follower is None or monitor is None:
+            return
+        self._turn += 1
+        if self._is_over(monitor):
+            self._close()
+            return
+        if self._superseded and self._turn == 1:
+            # Whatever came before another block's end waited for that one: which of the two, only timers
+            # tell.
+            follower.waited(each for each in self._ready(tasks_only=False) if each[2] is not None)
+            self._close()
+            return
+        woken = self._arrivals.woken()
+        if self._turn <= self._turns:
+            # From the second turn on, what is not a task may be something that has only just arrived.
+            follower.waited(self._ready(tasks_only=self._turn > 1))
+        else:
+            follower.waited((context, task, None) for context, task in woken)
+        self._look_again()
 
     def _is_over(self, monitor: Monitor) -> bool:
         if not demand.is_any:

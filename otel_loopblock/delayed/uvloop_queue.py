@@ -49,8 +49,9 @@ def of(loop: Any) -> UvloopQueue | None:
     """The queue of ``loop``; ``None`` when it cannot be found. On the loop's thread."""
     context, mark = Context(), object()
     handle = loop.call_soon(_nothing, mark, context=context)
-    timer = loop.call_later(3600, _nothing, mark, context=context)
+    timer = handle
     try:
+        timer = loop.call_later(3600, _nothing, mark, context=context)
         held = gc.get_referents(loop)
         ready = next((item for item in held if isinstance(item, deque) and handle in item), None)
         timers = next((item for item in held if isinstance(item, set) and timer in item), None)
@@ -77,7 +78,7 @@ def _shape(handle: Any, context: Context, mark: object) -> _Shape | None:
     return _Shape(len(held), *(places[0] for places in found)) if all(found) else None
 
 
-def _nothing() -> None:
+def _nothing(mark: object) -> None:
     """Never called."""
 
 

@@ -125,7 +125,8 @@ class Emitter:
         self._config = config
         self._monitors = monitors
         self._unknown = unknown
-        self._patches = Patches()
+        self.patches = Patches()
+        """The hooks on spans."""
         stacks = Stacks(OwnCode(config.app_paths), table.lookup, config.stack_depth)
         self._explainer = Explainer(stacks, table, config.threshold_s)
         tracer = scope.tracer(tracer_provider)
@@ -153,13 +154,13 @@ class Emitter:
 
     def begin(self) -> None:
         """Hook spans and let the gauges observe; after this the runtime may call."""
-        self._patches.when_imported("opentelemetry.sdk.trace", self._hook_spans)
+        self.patches.when_imported("opentelemetry.sdk.trace", self._hook_spans)
         self._instruments.threshold_s = self.threshold_s
         self._instruments.monitors = self._monitors
 
     def _hook_spans(self, sdk: Any) -> None:
         span_hooks.install(
-            self._patches,
+            self.patches,
             sdk,
             threshold_s=self.threshold_s,
             charge=self.span_ending,
@@ -168,7 +169,7 @@ class Emitter:
 
     def release_spans(self) -> None:
         """Take the hooks on spans away. First of all: a span that ends later would leave something behind."""
-        self._patches.restore()
+        self.patches.restore()
 
     def end(self) -> None:
         """Let the gauges observe nothing any more, and deliver what is pending, for a second at most."""

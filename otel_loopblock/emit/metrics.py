@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import weakref
 from collections.abc import Callable, Iterable
+from functools import partial
 from typing import TYPE_CHECKING
 
 from opentelemetry import metrics
@@ -26,6 +27,7 @@ BUCKETS = (0.001, 0.005, 0.010, 0.025, 0.050, 0.100, 0.250, 0.500, 1.0, 2.5, 5.0
 """Seconds; an advisory, so that a View can override them."""
 
 Monitors = Callable[[], Iterable["Monitor"]]
+Observe = Callable[[CallbackOptions], Iterable[Observation]]
 
 
 class Instruments:
@@ -63,31 +65,31 @@ class Instruments:
         )
         meter.create_observable_gauge(
             "event_loop.utilization",
-            callbacks=[self._observe_utilization],
+            callbacks=[_guarded("observe the utilization", self._observe_utilization)],
             unit="1",
             description="Share of wall time spent in callbacks since the last collection; the busiest loop.",
         )
         meter.create_observable_gauge(
             "event_loop.block.ongoing",
-            callbacks=[self._observe_ongoing],
+            callbacks=[_guarded("observe an ongoing block", self._observe_ongoing)],
             unit="s",
             description="How long the callback now running has been over the threshold; 0 when none is.",
         )
         meter.create_observable_up_down_counter(
             "event_loop.executor.threads",
-            callbacks=[self._observe_executor_threads],
+            callbacks=[_guarded("observe the thread pools", self._observe_executor_threads)],
             unit="{thread}",
             description="Threads alive in the thread pools of the event loops, idle ones included.",
         )
         meter.create_observable_up_down_counter(
             "event_loop.executor.queue",
-            callbacks=[self._observe_executor_queue],
+            callbacks=[_guarded("observe the thread pools", self._observe_executor_queue)],
             unit="{call}",
             description="Calls that wait for a thread of the pool.",
         )
         meter.create_observable_gauge(
             "event_loop.executor.utilization",
-            callbacks=[self._observe_executor_utilization],
+            callbacks=[_guarded("observe the thread pools", self._observe_executor_utilization)],
             unit="1",
             description="Busy threads per threads that the pool may have; the busiest pool.",
         )
@@ -95,30 +97,24 @@ class Instruments:
     def _observe_utilization(self, options: CallbackOptions) -> Iterable[Observation]:
         now = perf_counter()
         highest: dict[str, float] = {}
-        try:
-            for monitor in self.monitors():
-                started = monitor.started
-                busy = monitor.busy + (now - started if started != 0.0 else 0.0)
-                since, before = self._busy.get(monitor, (0.0, 0.0))
-                self._busy[monitor] = (now, busy)
-                if since and now > since:
-                    share = min(1.0, max(0.0, (busy - before) / (now - since)))
-                    highest[monitor.loop_type] = max(share, highest.get(monitor.loop_type, 0.0))
-        except Exception:
-            guard.failed("observe the utilization")
+        for monitor in self.monitors():
+            started = monitor.started
+            busy = monitor.busy + (now - started if started != 0.0 else 0.0)
+            since, before = self._busy.get(monitor, (0.0, 0.0))
+            self._busy[monitor] = (now, busy)
+            if since and now > since:
+                share = min(1.0, max(0.0, (busy - before) / (now - since)))
+                highest[monitor.loop_type] = max(share, highest.get(monitor.loop_type, 0.0))
         return [Observation(share, {LOOP_TYPE: kind}) for kind, share in highest.items()]
 
     def _observe_ongoing(self, options: CallbackOptions) -> Iterable[Observation]:
         now = perf_counter()
         longest: dict[str, float] = {}
-        try:
-            for monitor in self.monitors():
-                started = monitor.started
-                age = now - started if started != 0.0 else 0.0
-                ongoing = age if age >= self.threshold_s else 0.0
-                longest[monitor.loop_type] = max(ongoing, longest.get(monitor.loop_type, 0.0))
-        except Exception:
-            guard.failed("observe an ongoing block")
+        for monitor in self.monitors():
+            started = monitor.started
+            age = now - started if started != 0.0 else 0.0
+            ongoing = age if age >= self.threshold_s else 0.0
+            longest[monitor.loop_type] = max(ongoing, longest.get(monitor.loop_type, 0.0))
         return [Observation(age, {LOOP_TYPE: kind}) for kind, age in longest.items()]
 
     def _observe_executor_threads(self, options: CallbackOptions) -> Iterable[Observation]:
@@ -136,14 +132,15 @@ class Instruments:
     def _pools(self) -> dict[tuple[str, str], list[Pool]]:
         """The thread pools of all loops, by the loop's type and the pool's."""
         found: dict[tuple[str, str], list[Pool]] = {}
-        try:
-            for monitor in self.monitors():
-                loop = monitor.get_loop()
-                for pool in pools_of(loop) if loop is not None else ():
-                    found.setdefault((monitor.loop_type, pool.kind), []).append(pool)
-        except Exception:
-            guard.failed("observe the thread pools")
+        for monitor in self.monitors():
+            loop = monitor.get_loop()
+            for pool in pools_of(loop) if loop is not None else ():
+                found.setdefault((monitor.loop_type, pool.kind), []).append(pool)
         return found
+
+
+def _guarded(part: str, observe: Observe) -> Observe:
+    return partial(guard.call, part, observe, otherwise=())
 
 
 def _observations(

@@ -9,6 +9,7 @@ from opentelemetry.attributes import BoundedAttributes
 from opentelemetry.sdk.trace import Event, Span
 from opentelemetry.trace import Link, SpanContext
 
+from otel_loopblock import guard
 from otel_loopblock.emit.annotations import Annotations
 from otel_loopblock.emit.attributes import DELAYED
 from otel_loopblock.emit.late import LateAttributes
@@ -60,6 +61,13 @@ class LateEvent(Event):
     @property
     def _attributes(self) -> BoundedAttributes:  # type: ignore[override]
         # Where the base class keeps them: all that it makes of them stays as it is.
+        try:
+            return self._work_out()
+        except Exception:
+            guard.failed("describe a block")
+            return BoundedAttributes()
+
+    def _work_out(self) -> BoundedAttributes:
         late, limits = self._late, self._limits
         cached = late.cached
         if cached is None or cached[0] is not limits:

@@ -54,23 +54,23 @@ def _make_end(patches: Patches, threshold_s: float, charge: Charge, unknown: Unk
     def end(self: Any, *args: Any, **kwargs: Any) -> Any:
         if not patches.active:
             return original(self, *args, **kwargs)
-        # A span that ends on another thread than the loop's has no running loop, and is left alone.
-        loop = running_loop()
-        if loop is not None:
-            monitor = monitor_by_id(id(loop))
-            if monitor is None:
-                unknown(loop)
-            elif monitor.started != 0.0:
-                now = perf_counter()
-                if now - monitor.started >= threshold_s and monitor.get_loop() is loop:
-                    try:
+        try:
+            # A span that ends on another thread than the loop's has no running loop, and is left alone.
+            loop = running_loop()
+            if loop is not None:
+                monitor = monitor_by_id(id(loop))
+                if monitor is None:
+                    unknown(loop)
+                elif monitor.started != 0.0:
+                    now = perf_counter()
+                    if now - monitor.started >= threshold_s and monitor.get_loop() is loop:
                         charge(monitor, self, now, args[0] if args else kwargs.get("end_time"))
-                    except Exception:
-                        try:
-                            guard.failed("charge a block to a span")
-                        except Exception:  # not ours; the span ends all the same
-                            original(self, *args, **kwargs)
-                            raise
+        except Exception:
+            try:
+                guard.failed("charge a block to a span")
+            except Exception:  # not ours; the span ends all the same
+                original(self, *args, **kwargs)
+                raise
         return original(self, *args, **kwargs)
 
     return end

@@ -11,6 +11,7 @@ import os
 import threading
 from collections import deque
 from collections.abc import Callable, Iterator
+from functools import partial
 from queue import Empty, Full, SimpleQueue
 from time import sleep
 from typing import TypeAlias
@@ -102,6 +103,11 @@ class Worker:
             # Kept by a cycle it would die, and run code, in a collection of the application's.
             self._thread = None
 
+    def dismiss(self) -> None:
+        """Have the thread end when nothing is pending any more, also where :meth:`stop` has failed to."""
+        self._stopped = True
+        self._queue.put(None)
+
     def forget(self) -> None:
         """In a forked child: the thread is not there, and what waits is the parent's to deliver."""
         self.dropped = 0
@@ -123,7 +129,10 @@ class Worker:
         try:
             if self._thread is None:
                 thread = threading.Thread(
-                    target=self._run, args=(self._queue, self._unfinished), name=THREAD_NAME, daemon=True
+                    target=guard.call,
+                    args=("deliver telemetry", self._run, self._queue, self._unfinished),
+                    name=THREAD_NAME,
+                    daemon=True,
                 )
                 self._thread = thread
                 threads.start(thread)
@@ -177,15 +186,18 @@ def _deliver_first_at_exit() -> None:
     # Handlers run last in, first out, and providers register theirs when they are made: by the first work of
     # ours they are there, whether instrumented before or after.
     try:
-        atexit.unregister(_exiting)  # compares with all that others have registered
+        atexit.unregister(_AT_EXIT)  # compares with all that others have registered
     except Exception:
         guard.failed("move the delivery at exit")
-    atexit.register(_exiting)
+    atexit.register(_AT_EXIT)
 
 
 def _exiting() -> None:
     for worker in list(_workers):
         worker.stop()
+
+
+_AT_EXIT = partial(guard.call, "deliver telemetry at exit", _exiting)
 
 
 def _forked() -> None:
@@ -194,4 +206,4 @@ def _forked() -> None:
 
 
 if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_forked)
+    os.register_at_fork(after_in_child=partial(guard.call, "deliver telemetry in a forked child", _forked))

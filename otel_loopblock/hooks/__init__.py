@@ -12,6 +12,7 @@ from typing import Any
 from otel_loopblock import guard
 from otel_loopblock.hooks import asyncio, gc_pauses, heartbeat, run_forever
 from otel_loopblock.hooks.patches import Patches
+from otel_loopblock.watch.collecting import collecting
 from otel_loopblock.watch.facts import is_loop
 from otel_loopblock.watch.loops import loops
 from otel_loopblock.watch.monitor import Monitor
@@ -21,30 +22,21 @@ class Hooks:
     """All hooks of the process: put in place together, taken away together."""
 
     def __init__(self) -> None:
-        self._patches: Patches | None = None
+        self.patches: Patches | None = None
+        """Those that are in place."""
 
     def install(self) -> None:
         """Put the hooks in place. One that cannot be is left out, counted and logged."""
-        patches = self._patches = Patches()
-        for hook in (asyncio.install, _follow_asyncio, gc_pauses.install):
-            try:
-                hook(patches)
-            except Exception:
-                guard.failed(f"install {hook.__module__}.{hook.__name__}")
-
-        def uvloop_imported(module: Any) -> None:
-            from otel_loopblock.hooks import uvloop  # here: most test suites have none
-
-            uvloop.install(patches, module)
-            run_forever.replace_in(patches, module.Loop, uvloop.attach)
-
-        patches.when_imported("uvloop", uvloop_imported)
+        patches = self.patches = Patches()
+        for hook in (asyncio.install, _follow_asyncio, gc_pauses.install, _await_uvloop):
+            guard.call(f"install {hook.__module__}.{hook.__name__}", hook, patches)
 
     def remove(self) -> None:
         """Put back the very objects that were there."""
-        patches, self._patches = self._patches, None
-        if patches is not None:
-            patches.restore()
+        if self.patches is not None:
+            self.patches.restore()
+            self.patches = None
+            collecting.since = 0.0
 
     def beat(self, monitor: Monitor) -> None:
         """See to it that the lag of a loop is measured from now on, whatever thread it runs in."""
@@ -76,6 +68,16 @@ class Hooks:
                 heartbeat.start(loop, monitor)
         except Exception:
             guard.failed("cover a running loop")
+
+
+def _await_uvloop(patches: Patches) -> None:
+    def imported(module: Any) -> None:
+        from otel_loopblock.hooks import uvloop  # here: most test suites have none
+
+        uvloop.install(patches, module)
+        run_forever.replace_in(patches, module.Loop, uvloop.attach)
+
+    patches.when_imported("uvloop", imported)
 
 
 def _follow_asyncio(patches: Patches) -> None:

@@ -19,13 +19,15 @@ from otel_loopblock.watch.loops import loops
 from otel_loopblock.watch.monitor import Monitor
 from otel_loopblock.watch.target import Target
 
+_PART = "report the callback that the hooks came upon"
+
 
 def follow(loop: asyncio.AbstractEventLoop, monitor: Monitor) -> None:
     """Take the time of the running callback from now on; call it on the loop's thread, once per monitor."""
     monitor.enter_thread()
     learn_caller(loop)
     monitor.started = began = perf_counter()
-    loop.call_soon(_passed, monitor, began, monitor.busy, current_task(loop))
+    loop.call_soon(guard.call, _PART, _passed, monitor, began, monitor.busy, current_task(loop))
 
 
 def learn_caller(loop: asyncio.AbstractEventLoop) -> None:
@@ -69,8 +71,6 @@ def _passed(monitor: Monitor, began: float, busy: float, task: asyncio.Task[Any]
         monitor.started = began
         monitor.turns = 0  # what waits by now tells nothing of who waited when it ended
         monitor.report(ended, Target(None, task), None)
-    except Exception:
-        guard.failed("report the callback that the hooks came upon")
     finally:
         monitor.started = own
 

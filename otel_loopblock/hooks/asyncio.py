@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 from asyncio import events
 from collections.abc import Callable
+from functools import partial
 from types import CodeType
 from typing import TYPE_CHECKING, Any
 
@@ -30,7 +31,7 @@ def install(patches: Patches) -> None:
     def make(original: Callable[[Any], None]) -> Any:
         # With the compiled core there is no frame of ours between the callback and the loop's.
         _learn_caller(original)
-        return patches.switch(core.Run(events.Handle, original, loops.table, core.postponing(_attach), TURNS))
+        return patches.switch(core.Run(events.Handle, original, loops.table, _ATTACH, TURNS))
 
     patches.replace("asyncio.events", "Handle._run", make)
 
@@ -43,16 +44,16 @@ def attach(loop: asyncio.AbstractEventLoop) -> Monitor | None:
 
 def _attach(loop: asyncio.AbstractEventLoop) -> Monitor | None:
     # On the loop's thread: it runs a handle, or somebody else does.
-    try:
-        monitor = attach(loop)
-        if monitor is not None:
-            monitor.enter_thread()
-            if asyncio._get_running_loop() is loop:
-                heartbeat.start(loop, monitor)
-        return monitor
-    except Exception:
-        guard.failed("attach to an asyncio loop")
-        return None
+    monitor = attach(loop)
+    if monitor is not None:
+        monitor.enter_thread()
+        if asyncio._get_running_loop() is loop:
+            heartbeat.start(loop, monitor)
+    return monitor
+
+
+_ATTACH = core.postponing(partial(guard.call, "attach to an asyncio loop", _attach))
+"""What the core calls."""
 
 
 def _learn_caller(function: object) -> None:

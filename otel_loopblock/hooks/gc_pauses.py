@@ -7,7 +7,6 @@ application's code. The clock is the one that was there at first: what is put in
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import gc
 from typing import Any
 
@@ -42,12 +41,5 @@ def install(patches: Patches) -> None:
             collecting.since = 0.0
             guard.let_through(error)
 
-    callback = core.postponing(collected)
-
-    def leave() -> None:
-        with contextlib.suppress(ValueError):  # somebody has taken it out, or put something around it
-            gc.callbacks.remove(callback)
-        collecting.since = 0.0
-
-    gc.callbacks.append(callback)
-    patches.undo_with(leave)
+    collecting.since = 0.0
+    patches.add_to(gc.callbacks, core.postponing(collected))

@@ -22,6 +22,8 @@ from otel_loopblock.watch.facts import has_own, is_clock_real, keeps_real_time
 from otel_loopblock.watch.loops import loops
 from otel_loopblock.watch.monitor import Monitor, listeners
 
+_PART = "measure the lag of a loop"
+
 _SCHEDULING = ("call_later", "call_at", "run_forever", "_run_once")
 """Methods through which a loop sees its timers."""
 
@@ -82,7 +84,7 @@ def start_soon(monitor: Monitor) -> None:
     loop = monitor.get_loop()
     if loop is not None and _is_wanted(monitor) and _is_plain(loop):
         try:
-            loop.call_soon_threadsafe(start, loop, monitor, context=Context())
+            loop.call_soon_threadsafe(guard.call, _PART, start, loop, monitor, context=Context())
         except RuntimeError as error:  # the loop was closed meanwhile
             guard.let_through(error)
 
@@ -100,7 +102,8 @@ def _begin(loop: asyncio.AbstractEventLoop, monitor: Monitor) -> None:
     monitor.beating = True
     try:
         # Of an empty context: a beat is no work of a request that happened to be the first to run.
-        loop.call_later(interval, _beat, monitor, perf_counter() + interval, context=Context())
+        due = perf_counter() + interval
+        loop.call_later(interval, guard.call, _PART, _beat, monitor, due, context=Context())
     except BaseException:
         monitor.beating = False
         raise
@@ -115,16 +118,11 @@ def _beat(monitor: Monitor, due: float) -> None:
         if loop is not None and interval > 0 and loops.of(loop) is monitor:
             now = perf_counter()
             if is_clock_real():  # in a frozen one our timer would wait for ever
-                loop.call_later(interval, _beat, monitor, now + interval)
+                loop.call_later(interval, guard.call, _PART, _beat, monitor, now + interval)
                 goes_on = True
             monitor.enter_thread()
             lag_s = max(0.0, now - due)
             for listener in listeners.now if is_plausible(lag_s) else ():
-                try:
-                    listener.lag_measured(monitor, lag_s)
-                except Exception:
-                    guard.failed("measure the lag of a loop")
-    except Exception:
-        guard.failed("go on measuring the lag of a loop")
+                guard.call(_PART, listener.lag_measured, monitor, lag_s)
     finally:
         monitor.beating = goes_on

@@ -22,7 +22,7 @@ import sys
 from collections.abc import Callable, Sequence
 from importlib.machinery import ModuleSpec
 from types import ModuleType
-from typing import Any, Protocol, TypeVar
+from typing import Any, NamedTuple, Protocol, TypeVar
 
 from otel_loopblock import guard
 
@@ -38,14 +38,23 @@ class Switch(Protocol):
 AnySwitch = TypeVar("AnySwitch", bound=Switch)
 
 
+class _Replaced(NamedTuple):
+    parent: Any
+    attribute: str
+    replacement: Any
+    own: Any
+    """What ``parent`` had itself; :data:`_MISSING` where it had inherited it."""
+
+
 class Patches:
     """The replacements made since :meth:`Hooks.install`, undone in reverse order."""
 
     # Wrappers read "active" at each call: nothing is cheaper that all of them can share than a slot.
-    __slots__ = ("_awaited", "_switched", "_undo", "active")
+    __slots__ = ("_added", "_awaited", "_replaced", "_switched", "active")
 
     def __init__(self) -> None:
-        self._undo: list[Callable[[], object]] = []
+        self._replaced: list[_Replaced] = []
+        self._added: list[tuple[list[Any], Any]] = []
         self._switched: list[Switch] = []
         self._awaited = _Awaited()
         self.active = True
@@ -74,57 +83,62 @@ class Patches:
 
     def put(self, parent: Any, attribute: str, replacement: Any) -> None:
         """Set ``parent.attribute``; :meth:`restore` puts back what ``parent`` had itself, if anything."""
-        own = vars(parent).get(attribute, _MISSING)
+        self._replaced.append(
+            _Replaced(parent, attribute, replacement, vars(parent).get(attribute, _MISSING))
+        )
         setattr(parent, attribute, replacement)
 
-        def undo() -> None:
-            if vars(parent).get(attribute) is not replacement:  # somebody else's is on top
-                return
-            if own is _MISSING:  # it was inherited
-                delattr(parent, attribute)
-            else:
-                setattr(parent, attribute, own)
-
-        self.undo_with(undo)
+    def add_to(self, members: list[Any], member: Any, place: int | None = None) -> None:
+        """Add ``member`` to a list, at its end by default; :meth:`restore` takes it out again."""
+        self._added.append((members, member))
+        members.insert(len(members) if place is None else place, member)
 
     def switch(self, replacement: AnySwitch) -> AnySwitch:
         """Have :meth:`restore` make ``replacement`` inactive, which the core cannot ask us; returns it."""
         self._switched.append(replacement)
         return replacement
 
-    def undo_with(self, undo: Callable[[], object]) -> None:
-        """Have ``undo()`` called by :meth:`restore`."""
-        self._undo.append(undo)
-
     def when_imported(self, module: str, install: Callable[[Any], None]) -> None:
         """Call ``install(module)`` now if it is imported, else once it is, while these patches are active."""
 
         def imported(found: Any) -> None:
-            if not self.active:
-                return
-            try:
+            if self.active:
                 install(found)
-            except Exception:
-                guard.failed(f"instrument {module}")
 
+        hook = functools.partial(guard.call, f"instrument {module}", imported)
         if sys.modules.get(module) is not None:  # None there: its import is forbidden
-            imported(sys.modules[module])
+            hook(sys.modules[module])
         else:
-            self._awaited.add(module, imported)
+            self._awaited.add(module, hook)
+            if self._awaited not in sys.meta_path:
+                self.add_to(sys.meta_path, self._awaited, 0)
 
     def restore(self) -> None:
-        """Put everything back, last first."""
+        """Put everything back, last first; called again it goes on where it was interrupted.
+
+        Calls no function of ours: whatever has failed, this is what gives the application its own.
+        """
         self.active = False
-        for replacement in self._switched:
-            replacement.active = False
-        self._switched = []
-        self._awaited.give_up()
-        while self._undo:
-            undo = self._undo.pop()
+        while self._switched:
+            self._switched[-1].active = False
+            self._switched.pop()
+        while self._added:
+            members, member = self._added[-1]
+            with contextlib.suppress(ValueError):  # somebody has taken it out, or put something around it
+                members.remove(member)
+            self._added.pop()
+        while self._replaced:
+            parent, attribute, replacement, own = self._replaced[-1]
             try:
-                undo()
+                if vars(parent).get(attribute) is not replacement:
+                    pass  # somebody else's is on top
+                elif own is _MISSING:  # it was inherited
+                    delattr(parent, attribute)
+                else:
+                    setattr(parent, attribute, own)
             except Exception:
                 guard.failed("put back what was patched")
+            self._replaced.pop()
 
 
 def alike(original: Any, wrapper: Any) -> Any:
@@ -149,27 +163,20 @@ class _Awaited:
     def add(self, module: str, hook: Callable[[Any], None]) -> None:
         """Have ``hook(module)`` called once it is imported."""
         self._hooks.setdefault(module, []).append(hook)
-        if self not in sys.meta_path:
-            sys.meta_path.insert(0, self)
-
-    def give_up(self) -> None:
-        """Wait no longer."""
-        with contextlib.suppress(ValueError):
-            sys.meta_path.remove(self)
 
     def find_spec(
         self, name: str, path: Sequence[str] | None = None, target: ModuleType | None = None
     ) -> ModuleSpec | None:
         """Called at each import of a module that is not imported yet."""
-        hooks = self._hooks.pop(name, None)
-        if hooks is None:
+        if not guard.call(f"wait for the import of {name}", self._leave_to_wrapt, name):
             return None
-        try:
+        return importlib.util.find_spec(name)  # asks all finders again, wrapt's among them
+
+    def _leave_to_wrapt(self, name: str) -> bool:
+        hooks = self._hooks.pop(name, ())
+        if hooks:
             import wrapt
 
             for hook in hooks:
                 wrapt.register_post_import_hook(hook, name)
-        except Exception:
-            guard.failed(f"wait for the import of {name}")
-            return None
-        return importlib.util.find_spec(name)  # asks all finders again, wrapt's among them
+        return bool(hooks)

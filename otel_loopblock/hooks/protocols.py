@@ -52,6 +52,8 @@ FACTORY_FIRST = (
 FACTORY_NAMES = ("protocol_factory", "proto_factory")
 """What they call it."""
 
+_PART = "time the protocols of a transport"
+
 TURNS = 2
 """Until what came during a call has woken its tasks: libuv works off what it has received already, then
 the loop runs its queue, and only then more is received."""
@@ -99,7 +101,7 @@ def install(patches: Patches, loop_class: Any) -> None:
     def covering(factory: Any) -> Any:
         def make_protocol(*args: Any, **kwargs: Any) -> Any:
             protocol = factory(*args, **kwargs)
-            cover(protocol)
+            guard.call(_PART, cover, protocol)
             return protocol
 
         return make_protocol if callable(factory) else factory
@@ -108,18 +110,21 @@ def install(patches: Patches, loop_class: Any) -> None:
     def make_transporter(original: Any) -> Callable[..., Any]:
         def transporter(self: Any, *args: Any, **kwargs: Any) -> Any:
             if patches.active:
-                if args:
-                    args = (covering(args[0]), *args[1:])
-                for name in FACTORY_NAMES:
-                    if name in kwargs:
-                        kwargs[name] = covering(kwargs[name])
+                try:
+                    if args:
+                        args = (covering(args[0]), *args[1:])
+                    for name in FACTORY_NAMES:
+                        if name in kwargs:
+                            kwargs[name] = covering(kwargs[name])
+                except Exception:
+                    guard.failed(_PART)
             return original(self, *args, **kwargs)
 
         return transporter
 
     def make_start_tls(original: Any) -> Callable[..., Any]:
         def start_tls(self: Any, *args: Any, **kwargs: Any) -> Any:
-            cover(args[1] if len(args) > 1 else kwargs.get("protocol"))
+            guard.call(_PART, cover, args[1] if len(args) > 1 else kwargs.get("protocol"))
             return original(self, *args, **kwargs)
 
         return start_tls

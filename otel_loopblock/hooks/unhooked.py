@@ -50,7 +50,7 @@ def _send(clocks: heartbeat.Clocks | None, monitor: Monitor) -> None:
         return
     monitor.started = perf_counter()
     try:
-        loop.call_soon_threadsafe(_arrived, clocks, monitor)
+        loop.call_soon_threadsafe(guard.call, "probe a loop", _arrived, clocks, monitor)
     except RuntimeError:  # the loop was closed
         monitor.started = 0.0
         monitor.poll = None
@@ -62,9 +62,5 @@ def _arrived(clocks: heartbeat.Clocks | None, monitor: Monitor) -> None:
         monitor.callback_ended(ended, None, None, 0)
     monitor.started = 0.0
     loop = monitor.get_loop()
-    if clocks is not None and loop is not None:
-        try:
-            if heartbeat.start_if_real(loop, monitor, clocks):
-                monitor.poll = partial(_send, None)
-        except Exception:
-            guard.failed("begin to measure the lag of a loop")
+    if clocks is not None and loop is not None and heartbeat.start_if_real(loop, monitor, clocks):
+        monitor.poll = partial(_send, None)

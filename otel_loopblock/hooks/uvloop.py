@@ -56,8 +56,7 @@ def install(patches: Patches, uvloop: Any) -> None:
 
 
 def _make_scheduler(patches: Patches, position: int, turns: int, original: Callable[..., Any]) -> Any:
-    attach = core.postponing(_attach)
-    scheduler = patches.switch(core.Scheduler(original, position, loops.table, attach, turns))
+    scheduler = patches.switch(core.Scheduler(original, position, loops.table, _ATTACH, turns))
     _schedulers.add(scheduler)
     return scheduler
 
@@ -76,18 +75,19 @@ def attach(loop: asyncio.AbstractEventLoop) -> Monitor | None:
 
 def _attach(loop: asyncio.AbstractEventLoop) -> Monitor | None:
     # Whoever schedules may do so from any thread, before the loop runs.
-    try:
-        monitor = attach(loop)
-        if monitor is None:
-            return None
-        if asyncio._get_running_loop() is loop:
-            _enter(loop, monitor)
-        elif loop.is_running():
-            loop.call_soon_threadsafe(_enter, loop, monitor, context=Context())
-        return monitor
-    except Exception:
-        guard.failed("attach to a uvloop loop")
+    monitor = attach(loop)
+    if monitor is None:
         return None
+    if asyncio._get_running_loop() is loop:
+        _enter(loop, monitor)
+    elif loop.is_running():
+        loop.call_soon_threadsafe(guard.call, _PART, _enter, loop, monitor, context=Context())
+    return monitor
+
+
+_PART = "attach to a uvloop loop"
+_ATTACH = core.postponing(partial(guard.call, _PART, _attach))
+"""What the core calls."""
 
 
 def _enter(loop: asyncio.AbstractEventLoop, monitor: Monitor) -> None:

@@ -10,6 +10,7 @@ import asyncio
 import threading
 import weakref
 from collections.abc import Callable
+from functools import partial
 from types import CodeType
 
 from otel_loopblock import core, guard
@@ -64,7 +65,7 @@ class Loops:
             key = id(loop)
             monitor = Monitor(kind)
             try:
-                monitor.loop = weakref.ref(loop, core.postponing(lambda died: self._forget(key, died)))
+                monitor.loop = weakref.ref(loop, core.postponing(partial(self._forget, key)))
             except TypeError:
                 guard.failed("attach to a loop")
                 return None
@@ -75,11 +76,14 @@ class Loops:
         return monitor
 
     def _forget(self, key: int, died: object) -> None:
-        # Called in the middle of anything: takes no lock.
-        monitor = self.table.get(key)
-        if monitor is not None and monitor.loop is died:
-            self.table.pop(key, None)
-            monitor.release()
+        # Called in the middle of anything: takes no lock, and is not even counted, as that may log.
+        try:
+            monitor = self.table.get(key)
+            if monitor is not None and monitor.loop is died:
+                self.table.pop(key, None)
+                monitor.release()
+        except Exception as error:
+            guard.let_through(error)
 
     def new_waiter(self) -> core.Waiter:
         """Give every monitor another sleep of the watchdog: each thread of it has its own.

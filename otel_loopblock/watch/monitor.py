@@ -249,29 +249,30 @@ class Monitor(core.Monitor):
             turns: how many turns of the loop it takes until what came from the outside during the
                 callback has been seen and has woken its tasks.
         """
-        started = self.started
         try:
-            for each in self.following:
-                each.callback_ended(callback)
-            duration_s = ended - started
-            if duration_s < demand.threshold_s or is_our_callback(callback) or not is_plausible(duration_s):
-                return
-            self.ended = started  # before the listeners fetch what was left for them
-            self.turns = turns
-            self.enter_thread()
-            self.report(ended, Target(callback, task_of(callback)), context)
+            self._callback_ended(ended, callback, context, turns)
         except Exception:
+            self.following, self.threshold = (), demand.threshold_s
             guard.failed("report a block")
+
+    def _callback_ended(self, ended: float, callback: Any, context: Context | None, turns: int) -> None:
+        started = self.started
+        for each in self.following:
+            each.callback_ended(callback)
+        duration_s = ended - started
+        if duration_s < demand.threshold_s or is_our_callback(callback) or not is_plausible(duration_s):
+            return
+        self.ended = started  # before the listeners fetch what was left for them
+        self.turns = turns
+        self.enter_thread()
+        self.report(ended, Target(callback, task_of(callback)), context)
 
     def report(self, ended: float, target: Target, context: Context | None) -> None:
         """Tell the listeners of the callback that began at ``started`` and was over the threshold."""
         started = self.started
         for listener in listeners.now:
             if ended - started >= listener.threshold_s:
-                try:
-                    listener.callback_blocked(self, started, ended, target, context)
-                except Exception:
-                    guard.failed("report a block")
+                guard.call("report a block", listener.callback_blocked, self, started, ended, target, context)
 
     # -- the garbage collector ------------------------------------------------------------------
 

@@ -57,7 +57,7 @@ class WakeUp(NamedTuple):
     """When it had the GIL."""
 
 
-class _Life(NamedTuple):
+class Life(NamedTuple):
     """One thread. Each has its own sign to end: the start of the next one cannot revive a late one."""
 
     thread: threading.Thread
@@ -69,7 +69,7 @@ class Watchdog:
     """Looks at the callbacks of all monitored loops."""
 
     def __init__(self) -> None:
-        self._life: _Life | None = None
+        self.life: Life | None = None
         """The thread that looks; ``None`` without one, also while one that was told to end still does."""
         self._lock = threading.RLock()  # a signal handler may end what it has interrupted the start of
         self._seen: tuple[tuple[RawFrame, ...], str | None] | None = None
@@ -81,24 +81,29 @@ class Watchdog:
 
     def start(self) -> None:
         """Start the thread if it does not run; none where it would be no real one."""
-        if self._life is not None or not threads.may_start():
+        if self.life is not None or not threads.may_start():
             return
         with self._lock:
-            if self._life is not None:
+            if self.life is not None:
                 return
             over, waiter = threading.Event(), loops.new_waiter()
-            thread = threading.Thread(target=self._run, args=(over, waiter), name=THREAD_NAME, daemon=True)
-            self._life = _Life(thread, over, waiter)
+            thread = threading.Thread(
+                target=guard.call,
+                args=("watch the loops", self._run, over, waiter),
+                name=THREAD_NAME,
+                daemon=True,
+            )
+            self.life = Life(thread, over, waiter)
             try:
                 threads.start(thread)
             except RuntimeError as error:  # the interpreter is shutting down
                 guard.let_through(error)  # there is a thread nevertheless
-                self._life = None
+                self.life = None
 
     def end(self) -> threading.Thread | None:
         """Tell the thread to end, and do not wait for it; returns the one that was told."""
         with self._lock:
-            life, self._life = self._life, None
+            life, self.life = self.life, None
             if life is None:
                 return None
             life.over.set()
@@ -111,7 +116,7 @@ class Watchdog:
 
     def forked(self) -> None:
         """In a forked child: the thread is not there, its lock may be held for ever."""
-        self._life = None
+        self.life = None
         self._lock = threading.RLock()
 
     # -- the thread ---------------------------------------------------------------------------
@@ -127,8 +132,8 @@ class Watchdog:
                     over.wait(RETRY_S)
         finally:
             with self._lock:
-                if self._life is not None and self._life.over is over:  # else another one has begun
-                    self._life = None
+                if self.life is not None and self.life.over is over:  # else another one has begun
+                    self.life = None
 
     def _watch(self, over: threading.Event, waiter: core.Waiter) -> None:
         while not over.is_set():

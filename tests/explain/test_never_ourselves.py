@@ -101,13 +101,13 @@ def test_callback_of_ours_that_hangs_is_not_reported_while_it_lasts(telemetry, r
     telemetry.instrument(threshold_ms=THRESHOLD_MS, hang_after_ms=1.2 * THRESHOLD_MS)
 
     async def main():
-        asyncio.get_running_loop().call_soon(heartbeat._beat, Slow(), 0.0)
+        asyncio.get_running_loop().call_soon(guard.call, "beat", heartbeat._beat, Slow(), 0.0)
         await asyncio.sleep(LONG_S)
 
     run(main())
 
     assert telemetry.spans() == []
-    assert guard.failures.pop("go on measuring the lag of a loop") == 1
+    assert guard.failures.pop("beat") == 1
 
 
 def test_callback_of_ours_in_another_thread_is_no_block_when_a_detection_ends(run):
@@ -120,7 +120,7 @@ def test_callback_of_ours_in_another_thread_is_no_block_when_a_detection_ends(ru
             raise LookupError
 
     async def main():
-        asyncio.get_running_loop().call_soon(heartbeat._beat, Hangs(), 0.0)
+        asyncio.get_running_loop().call_soon(guard.call, "beat", heartbeat._beat, Hangs(), 0.0)
         await asyncio.sleep(0.01)
 
     with detect_blocking(threshold_ms=THRESHOLD_MS, raise_on_block=False) as found:
@@ -131,7 +131,7 @@ def test_callback_of_ours_in_another_thread_is_no_block_when_a_detection_ends(ru
     go_on.set()
     thread.join(30)
 
-    assert guard.failures.pop("go on measuring the lag of a loop") == 1
+    assert guard.failures.pop("beat") == 1
     assert found.blocks == []
 
 

@@ -33,7 +33,7 @@ def test_watchdog_can_be_stopped_and_started_again_at_once():
     watchdog = Watchdog()
     for _ in range(20):
         watchdog.start()
-        thread = watchdog._life.thread
+        thread = watchdog.life.thread
         watchdog.stop(timeout_s=30)
         assert not thread.is_alive()
 
@@ -45,7 +45,7 @@ def test_next_thread_waits_while_the_one_before_still_does(monkeypatch):
     threads = []
     for _ in range(50):
         watchdog.start()
-        threads.append(watchdog._life.thread)
+        threads.append(watchdog.life.thread)
         watchdog.end()
     watchdog.start()
     for thread in threads:
@@ -73,7 +73,7 @@ def test_looks_become_rarer_while_a_block_lasts(telemetry, run, looks):
 
 def _wake_ups():
     """How often the watchdog has gone to sleep."""
-    with open(f"/proc/self/task/{runtime.watchdog._life.thread.native_id}/status") as file:
+    with open(f"/proc/self/task/{runtime.watchdog.life.thread.native_id}/status") as file:
         (line,) = [line for line in file if line.startswith("voluntary_ctxt_switches")]
     return int(line.split()[1])
 
@@ -112,8 +112,8 @@ def test_watchdog_of_a_busy_loop_wakes_up_once_per_tick_at_most(telemetry, run, 
 
 def test_thread_begins_with_the_first_loop(telemetry, run):
     telemetry.instrument()
-    assert runtime.watchdog._life is None
+    assert runtime.watchdog.life is None
 
     run(asyncio.sleep(0))
 
-    assert runtime.watchdog._life.thread.is_alive()
+    assert runtime.watchdog.life.thread.is_alive()

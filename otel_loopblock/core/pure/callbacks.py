@@ -163,7 +163,7 @@ def Run(
             monitor.context = context
             monitor.started = started
             if monitor.waiter is not None and monitor.waiter.asleep:
-                monitor.waiter.rouse(started)
+                guard.call("wake the watchdog", monitor.waiter.rouse, started)
             return original(self)
         finally:
             try:
@@ -207,12 +207,17 @@ def Scheduler(
         callback = args[position] if is_positional else kwargs.get("callback")
         # What the original refuses to call, as a coroutine, it must see.
         if callable(callback) and type(callback) is not Call:
-            monitor = last
-            reference = monitor.loop
-            if reference is None or reference() is not args[0]:
-                last = monitor = _find(args[0], monitors, attach)
-            if monitor is not _NOBODY and scheduler.active:  # attaching may have ended the timing
-                call = Call(callback, monitor, turns)
+            try:
+                monitor = last
+                reference = monitor.loop
+                if reference is None or reference() is not args[0]:
+                    last = monitor = _find(args[0], monitors, attach)
+                # Attaching may have ended the timing.
+                call = Call(callback, monitor, turns) if monitor is not _NOBODY and scheduler.active else None
+            except Exception:
+                guard.failed("time a callback")
+                call = None
+            if call is not None:
                 if is_positional:
                     passed = list(args)
                     passed[position] = call
@@ -248,13 +253,13 @@ class Call:
             monitor.callback = callback
             monitor.started = started
             if monitor.waiter is not None and monitor.waiter.asleep:
-                monitor.waiter.rouse(started)
+                guard.call("wake the watchdog", monitor.waiter.rouse, started)
             return callback(*args, **kwargs)
         finally:
             try:
                 ended = perf_counter()
                 if ended - monitor.started >= monitor.threshold and monitor.started:
-                    _report(monitor, ended, callback, self.__turns)
+                    _report(monitor, ended, callback, None, self.__turns)
             finally:
                 monitor.busy += ended - started
                 monitor.started = 0.0
@@ -304,10 +309,14 @@ def Method(original: Callable[..., Any], monitors: Mapping[int, Monitor], turns:
         loop = _get_running_loop() if timed.active else None
         if loop is None:
             return original(*args, **kwargs)
-        monitor = last
-        reference = monitor.loop
-        if reference is None or reference() is not loop:
-            last = monitor = _find(loop, monitors, None)
+        try:
+            monitor = last
+            reference = monitor.loop
+            if reference is None or reference() is not loop:
+                last = monitor = _find(loop, monitors, None)
+        except Exception:
+            guard.failed("time a protocol")
+            monitor = _NOBODY
         # From within a callback, as by super(), it is that one which is timed.
         if monitor is _NOBODY or monitor.started:
             return original(*args, **kwargs)
@@ -316,13 +325,13 @@ def Method(original: Callable[..., Any], monitors: Mapping[int, Monitor], turns:
             monitor.callback = original
             monitor.started = started
             if monitor.waiter is not None and monitor.waiter.asleep:
-                monitor.waiter.rouse(started)
+                guard.call("wake the watchdog", monitor.waiter.rouse, started)
             return original(*args, **kwargs)
         finally:
             try:
                 ended = perf_counter()
                 if ended - monitor.started >= monitor.threshold and monitor.started:
-                    _report(monitor, ended, _bound(original, args), turns)
+                    _report(monitor, ended, original, args, turns)
             finally:
                 monitor.busy += ended - started
                 monitor.started = 0.0
@@ -373,9 +382,11 @@ def postponing(function: Callable[..., Any], /) -> Callable[..., Any]:
     return function
 
 
-def _report(monitor: Monitor, ended: float, callback: Any, turns: int) -> None:
+def _report(monitor: Monitor, ended: float, callback: Any, args: tuple[Any, ...] | None, turns: int) -> None:
     """Tell of a callback that was long; an error in this does not replace what ends the process."""
     try:
+        if args is not None:
+            callback = guard.call("report a block", _bound, callback, args, otherwise=callback)
         monitor.callback_ended(ended, callback, None, turns)
     except Exception as error:
         before = error.__context__
