@@ -33,6 +33,7 @@ ONCE = (
     "demo",
     "drivers",
     "emit/test_executors.py",
+    "faults",
     "local",
     "storms",
     "test_exits.py",
