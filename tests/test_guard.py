@@ -231,5 +231,5 @@ def test_worker_whose_start_was_interrupted_works(late_start):
 def test_watchdog_whose_start_was_interrupted_watches(late_start):
     with pytest.raises(Late):
         runtime.watchdog.start()
-    assert runtime.watchdog._life.thread.is_alive()
+    assert runtime.watchdog.life.thread.is_alive()
     runtime.watchdog.stop(30)

@@ -18,6 +18,9 @@ BARE, HEALTHY = Job("", "", NEVER), Job("", "", BEFORE)
 GUARDS = {
     "guard:_count": "the guard",
     "guard:failed": "the guard",
+    "guard:let_through": "the guard",
+    "guard:is_asynchronous": "the guard",
+    "guard:_is_handler": "the guard",
     "guard:call": "the guard",
     "guard:call_all": "the guard",
     "core.pure.callbacks:Run.<locals>._run": "a try, and the original",
