@@ -11,6 +11,7 @@ with ``signal.alarm``, and another thread may have an exception raised there.
 from __future__ import annotations
 
 import logging
+import os
 import sys
 import threading
 from collections import Counter
@@ -25,6 +26,9 @@ _VARARGS = 0x04  # inspect.CO_VARARGS
 failures: Counter[str] = Counter()
 """How often each part of this package has failed in this process, by the name of the part."""
 
+SHOWN = 4
+"""Places of a traceback that the line in the log names."""
+
 
 here = threading.local()
 """Has ``is_ours`` in a thread of ours: nobody else has reason to interrupt it."""
@@ -33,6 +37,9 @@ here = threading.local()
 def failed(part: str) -> None:
     """Account for the exception being handled; call it last in an ``except Exception`` block.
 
+    The line in the log says what kind of exception and where. Its text and the lines of source may hold what
+    is the application's: they follow at level DEBUG only.
+
     Args:
         part: what was attempted, in a few constant words; each is logged once per process.
 
@@ -40,7 +47,7 @@ def failed(part: str) -> None:
         Exception: that one, where it is not ours.
     """
     let_through(sys.exc_info()[1])
-    _count(part, "", exc_info=True)
+    _count(part)
 
 
 def let_through(error: BaseException | None) -> None:
@@ -85,21 +92,39 @@ def note(part: str, why: str) -> None:
         part: as for :func:`failed`.
         why: the reason, for the log.
     """
-    _count(part, f": {why}", exc_info=False)
+    _count(part, f": {why}")
 
 
-def _count(part: str, why: str, *, exc_info: bool) -> None:
+def _count(part: str, why: str = "") -> None:
     try:
         failures[part] += 1
         if failures[part] == 1:
             _logger.warning(
-                "otel_loopblock failed to %s%s; the application is not affected, this is logged once",
+                "otel_loopblock failed to %s%s; the application is not affected, this is logged once%s",
                 part,
-                why,
-                exc_info=exc_info,
+                why or f" ({_what_and_where()})",
+                "" if why else ", its traceback at level DEBUG",
             )
+            if not why:
+                _logger.debug("otel_loopblock failed to %s", part, exc_info=True)
     except Exception as error:  # a logging handler of the application raised: there is nobody left to tell
         let_through(error)
+
+
+def _what_and_where() -> str:
+    """``KeyError at reports.py:188 < worker.py:92``: innermost first."""
+    kind, _, traceback = sys.exc_info()
+    places: list[str] = []
+    while traceback is not None:
+        file = os.path.basename(traceback.tb_frame.f_code.co_filename)
+        places.append(f"{_plain(file)}:{traceback.tb_lineno}")
+        traceback = traceback.tb_next
+    name = _plain(kind.__name__) if kind is not None else "no exception"
+    return f"{name} at {' < '.join(places[: -SHOWN - 1 : -1])}" if places else name
+
+
+def _plain(name: str) -> str:
+    return name if name.isprintable() and len(name) <= 100 else "?"
 
 
 def call(part: str, function: Callable[..., Any], *args: Any, otherwise: Any = None) -> Any:

@@ -14,6 +14,7 @@ from opentelemetry.context import Context
 from opentelemetry.trace import NonRecordingSpan, Span, SpanContext
 
 from otel_loopblock import guard
+from otel_loopblock.naming import printable
 
 ROOT = "_loopblock_root"
 """Where a span keeps its local root (see emit/span_hooks.py); a local root keeps nothing."""
@@ -110,4 +111,7 @@ def route_and_name(span: Span) -> tuple[str | None, str | None]:
     attributes = getattr(root, "attributes", None) or {}
     route = attributes.get("http.route")
     name = getattr(root, "name", None)
-    return route if isinstance(route, str) else None, name if isinstance(name, str) else None
+    return (
+        printable(route) if isinstance(route, str) else None,
+        printable(name) if isinstance(name, str) else None,
+    )

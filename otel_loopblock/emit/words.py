@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 
 from otel_loopblock.explain.block import Block
+from otel_loopblock.naming.text import MAX_LINE, printable
 
 
 def milliseconds(seconds: float) -> str:
@@ -30,7 +31,7 @@ def line(block: Block, request: str | None) -> str:
         text += f" ({block.cause})"
     if block.advice:
         text += f". {block.advice}"
-    return text
+    return printable(text, MAX_LINE)
 
 
 def place(block: Block) -> str:

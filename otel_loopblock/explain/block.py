@@ -8,14 +8,14 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from types import FunctionType
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 from otel_loopblock.clocks import perf_counter, time_ns
 from otel_loopblock.explain.advice.known import Kind
 from otel_loopblock.explain.cause import Cause
-from otel_loopblock.explain.stack import Frame
+from otel_loopblock.explain.stack import Frame, frame_of
 from otel_loopblock.frames import module_of
-from otel_loopblock.naming import is_ours, qualified_name
+from otel_loopblock.naming import is_ours, printable
 from otel_loopblock.watch.evidence import Evidence, RawFrame
 from otel_loopblock.watch.monitor import Monitor
 from otel_loopblock.watch.target import Target
@@ -98,7 +98,7 @@ class Observed:
         self.began = began
         self.ended = ended
         self.started_unix_ns = time_ns() - int((perf_counter() - began) * 1e9)
-        self.task_name: str | None = target.task.get_name() if target.task is not None else None
+        self.task_name = _task_name(target.task)
         self.ongoing = ongoing
         self.count_delayed: Callable[[], int] | None = None
         """Tells how many requests its callback has made wait, as far as is known by then."""
@@ -138,6 +138,14 @@ class Observed:
         return block
 
 
+def _task_name(task: Any) -> str | None:
+    try:
+        name = task.get_name() if task is not None else None
+    except Exception:  # a task of somebody else's making
+        return None
+    return printable(name) if isinstance(name, str) else None
+
+
 def _from_target(target: Target) -> Named:
     """Name the culprit, and the call, by what the loop was asked to call: no frame of it was seen."""
     if target.task is not None:
@@ -151,7 +159,7 @@ def _from_target(target: Target) -> Named:
         code = getattr(inner, "cr_code", None) or getattr(inner, "gi_code", None)
         if code is None or is_ours(code):
             return None, None
-        return Frame(qualified_name(code, module_of(inner)), code.co_filename, code.co_firstlineno), None
+        return frame_of(code, code.co_firstlineno, module_of(inner)), None
     callback = target.callback
     for _ in range(10):
         inner = getattr(callback, "func", None) if type(callback).__name__ == "partial" else None
@@ -166,9 +174,9 @@ def _from_target(target: Target) -> Named:
     if code is not None:
         if is_ours(code):
             return None, None
-        return Frame(qualified_name(code, module), code.co_filename, code.co_firstlineno), None
+        return frame_of(code, code.co_firstlineno, module), None
     name = getattr(callback, "__qualname__", None)
     if isinstance(name, str):
-        full = f"{module}.{name}" if isinstance(module, str) and module != "builtins" else name
+        full = printable(f"{module}.{name}" if isinstance(module, str) and module != "builtins" else name)
         return Frame(full, "", 0), full
     return None, None

@@ -9,7 +9,8 @@ from otel_loopblock.explain.cause import Judgement, judge
 from otel_loopblock.explain.measurements import measure
 from otel_loopblock.explain.own_code import OwnCode
 from otel_loopblock.explain.stack import Stacks, find
-from otel_loopblock.naming import qualified_name
+from otel_loopblock.naming import printable, qualified_name
+from otel_loopblock.naming.text import MAX_SENTENCE
 from otel_loopblock.watch.demand import demand
 from otel_loopblock.watch.evidence import Evidence, Look
 from otel_loopblock.watch.monitor import Monitor
@@ -74,7 +75,7 @@ class Explainer:
             threshold_s=self._threshold_s,
             loop_type=monitor.loop_type,
             thread_id=monitor.thread_id,
-            thread_name=monitor.thread_name,
+            thread_name=printable(monitor.thread_name),
             task_name=observed.task_name,
             cause=judgement.cause,
             evidence=judgement.evidence,
@@ -108,4 +109,7 @@ def _advise(
                 name = qualified_name(raw[0], raw[3])
                 if name not in contenders and own_code(raw[0]):
                     contenders.append(name)
-    return table.advise(judgement.cause, call, releases_gil=judgement.releases_gil, contenders=contenders[:3])
+    sentence = table.advise(
+        judgement.cause, call, releases_gil=judgement.releases_gil, contenders=contenders[:3]
+    )
+    return printable(sentence, MAX_SENTENCE) if sentence is not None else None

@@ -13,6 +13,9 @@ from types import CodeType
 from otel_loopblock.naming import is_ours
 from otel_loopblock.naming.ours import PACKAGE
 
+_MAX_PATH = 4096
+"""Characters; of a longer one, which is no file's, it is not remembered whose it is."""
+
 
 class OwnCode:
     """Tells the application's own code from that of others, by file name.
@@ -34,7 +37,9 @@ class OwnCode:
         if known is None:
             if len(self._known) > 10_000:
                 self._known.clear()
-            known = self._known[filename] = not is_ours(code) and self._decide(filename)
+            known = not is_ours(code) and self._decide(filename)
+            if len(filename) <= _MAX_PATH:
+                self._known[filename] = known
         return known
 
     def _decide(self, filename: str) -> bool:

@@ -15,7 +15,14 @@ from types import CodeType
 from typing import Any, NamedTuple
 
 from otel_loopblock.explain.own_code import OwnCode
-from otel_loopblock.naming import display_name, is_hook, is_ours, qualified_name
+from otel_loopblock.naming import (
+    display_name,
+    is_hook,
+    is_ours,
+    printable,
+    printable_path,
+    qualified_name,
+)
 from otel_loopblock.watch.evidence import Look, RawFrame
 
 TRANSPARENT = frozenset(
@@ -201,7 +208,12 @@ def _call_below(look: Look, index: int, is_known: Callable[[str], object]) -> tu
 def to_frame(raw: RawFrame) -> Frame:
     """Name a sampled frame."""
     code, _, line, module = raw
-    return Frame(qualified_name(code, module), code.co_filename, line)
+    return frame_of(code, line, module)
+
+
+def frame_of(code: CodeType, line: int, module: str | None) -> Frame:
+    """Name a line of a function."""
+    return Frame(qualified_name(code, module), printable_path(code.co_filename), line)
 
 
 def render(stack: Sequence[RawFrame], depth: int, call: str | None = None) -> str:
@@ -225,4 +237,4 @@ def render(stack: Sequence[RawFrame], depth: int, call: str | None = None) -> st
 
 @lru_cache(maxsize=4096)
 def _line(code: CodeType, line: int) -> str:
-    return f'  File "{code.co_filename}", line {line}, in {code.co_name}\n'
+    return f'  File "{printable_path(code.co_filename)}", line {line}, in {printable(code.co_name)}\n'

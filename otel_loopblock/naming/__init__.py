@@ -8,6 +8,7 @@ from otel_loopblock.naming.lines import line_before
 from otel_loopblock.naming.ours import is_hook, is_our_callback, is_ours
 from otel_loopblock.naming.public import display_name
 from otel_loopblock.naming.qualname import qualified_name
+from otel_loopblock.naming.text import printable, printable_path
 
 __all__ = [
     "called_name",
@@ -16,5 +17,7 @@ __all__ = [
     "is_our_callback",
     "is_ours",
     "line_before",
+    "printable",
+    "printable_path",
     "qualified_name",
 ]

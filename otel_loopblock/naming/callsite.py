@@ -18,6 +18,7 @@ from types import BuiltinFunctionType, CodeType, FunctionType, MethodType, Modul
 from typing import Any, NamedTuple, TypeAlias
 
 from otel_loopblock.naming.public import public
+from otel_loopblock.naming.text import printable
 
 MAX_SCANNED = 20_000
 """Bytes of code walked to reach a call; a longer function is not looked into."""
@@ -78,6 +79,11 @@ def called_name(code: CodeType, instruction: int, module: str, variable: Variabl
         ``time.sleep``, ``sqlite3.Connection.execute``, ``sum``; as written in the code (``conn.execute``)
         where the object cannot be found without running code; ``None`` where the frame is not at a call.
     """
+    name = _called_name(code, instruction, module, variable)
+    return printable(name) if name is not None else None
+
+
+def _called_name(code: CodeType, instruction: int, module: str, variable: Variable) -> str | None:
     chain = _chain(code, instruction)
     if chain is None:
         return None

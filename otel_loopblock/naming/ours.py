@@ -15,6 +15,9 @@ PACKAGE = os.path.dirname(os.path.dirname(os.path.abspath(__file__))) + os.sep
 _APPLICATIONS = tuple(os.path.join(PACKAGE, name) + os.sep for name in ("bench", "demo"))
 """What is run there is an application, looked at like anybody's."""
 
+_MAX_PATH = 4096
+"""Characters; what is longer is no file of ours, and is not remembered."""
+
 _HOOKS = ("otel_loopblock.hooks.", "otel_loopblock.core.", "otel_loopblock.emit.span_hooks")
 """Modules whose functions stand in the place of others'."""
 
@@ -26,7 +29,8 @@ def is_hook(module: str) -> bool:
 
 def is_ours(code: CodeType) -> bool:
     """Whether ``code`` belongs to what finds and reports blocks."""
-    return _is_in_package(code.co_filename)
+    filename = code.co_filename
+    return len(filename) <= _MAX_PATH and _is_in_package(filename)
 
 
 @lru_cache(maxsize=4096)

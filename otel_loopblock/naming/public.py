@@ -8,6 +8,7 @@ from types import CodeType, FunctionType
 from typing import Any
 
 from otel_loopblock.naming.qualname import qualified_name
+from otel_loopblock.naming.text import printable
 
 PUBLIC_PREFIXES = {
     "_bisect": "bisect",
@@ -101,8 +102,8 @@ def display_name(code: CodeType, module: str | None) -> str:
             continue
         same = offered is home or (isinstance(offered, FunctionType) and offered.__code__ is code)
         if same:
-            return public(f"{package}.{qualname}")
-    return public(name)
+            return printable(public(f"{package}.{qualname}"))
+    return printable(public(name))
 
 
 def _attribute(module: str, name: str) -> Any:

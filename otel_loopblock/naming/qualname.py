@@ -8,6 +8,8 @@ from collections.abc import Iterator
 from types import CodeType, FunctionType
 from typing import Any
 
+from otel_loopblock.naming.text import printable
+
 MAX_CACHED = 4096
 
 _names: OrderedDict[CodeType, str] = OrderedDict()
@@ -22,11 +24,11 @@ def qualified_name(code: CodeType, module: str | None) -> str:
     """
     name = _names.get(code)
     if name is None:
-        name = getattr(code, "co_qualname", None) or _search(code, module)
+        name = printable(getattr(code, "co_qualname", None) or _search(code, module))
         _names[code] = name
         if len(_names) > MAX_CACHED:
             _names.popitem(last=False)
-    return f"{module}.{name}" if module else name
+    return printable(f"{module}.{name}") if module else name
 
 
 def _search(code: CodeType, module: str | None) -> str:

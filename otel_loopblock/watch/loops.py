@@ -14,6 +14,7 @@ from functools import partial
 from types import CodeType
 
 from otel_loopblock import core, guard
+from otel_loopblock.naming import printable
 from otel_loopblock.watch.demand import demand
 from otel_loopblock.watch.facts import is_loop
 from otel_loopblock.watch.monitor import Monitor
@@ -63,7 +64,7 @@ class Loops:
             if monitor is not None:
                 return monitor
             key = id(loop)
-            monitor = Monitor(kind)
+            monitor = Monitor(printable(kind))
             try:
                 monitor.loop = weakref.ref(loop, core.postponing(partial(self._forget, key)))
             except TypeError:

@@ -16,6 +16,7 @@ from otel_loopblock.explain.advice.known import Kind, KnownCall
 from otel_loopblock.explain.advice.sentences import sentence_for
 from otel_loopblock.explain.advice.table import ALREADY_ASYNC, ENTRIES, PUBLIC_NAMES
 from otel_loopblock.explain.cause import Cause
+from otel_loopblock.naming import printable
 
 __all__ = [
     "ENTRY_POINT_GROUP",
@@ -119,7 +120,7 @@ class AdviceTable:
                     point.name,
                     point.value,
                     type(error).__name__,
-                    error,
+                    printable(str(error)),
                 )
         self._users = Index((*found, *self._users.entries))
         self._cache = {}

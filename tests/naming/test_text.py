@@ -1,0 +1,54 @@
+"""What others chose is shown on one line, without controls, in valid Unicode, and bounded."""
+
+from __future__ import annotations
+
+import random
+import sys
+
+import pytest
+
+from otel_loopblock.naming import printable, printable_path
+from otel_loopblock.naming.text import CUT, MAX_NAME, MAX_PATH
+
+
+@pytest.mark.parametrize("text", ["", "app.load", "Größe", "名前", "[red]", "<script>", "→ a b", "👩‍👩‍👧"])
+def test_ordinary_text_stays_as_it_is(text):
+    assert printable(text) == text
+    assert printable_path(text) == text
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("a\nb", "a\\nb"),
+        ("\x1b[31mred", "\\x1b[31mred"),
+        ("\x00", "\\x00"),
+        ("\u2028", "\\u2028"),
+        ("\u202eevil", "\\u202eevil"),
+        ("caf\udce9", "caf\\udce9"),
+        ("\U000e0001", "\\U000e0001"),
+    ],
+)
+def test_what_cannot_be_shown_is_escaped_as_python_writes_it(text, shown):
+    assert printable(text) == shown
+    assert printable_path(text) == shown
+
+
+def test_of_a_long_name_the_beginning_is_kept_and_of_a_long_path_the_end():
+    assert printable("a" * 10_000 + "b") == "a" * (MAX_NAME - 1) + CUT
+    assert printable_path("a" * 10_000 + "b") == CUT + "a" * (MAX_PATH - 2) + "b"
+    assert printable("\x1b" * 10_000) == ("\\x1b" * MAX_NAME)[: MAX_NAME - 1] + CUT
+
+
+def test_whatever_there_is_becomes_one_bounded_line_that_can_be_sent():
+    choose = random.Random(7)
+    for _ in range(300):
+        points = choose.choices(range(sys.maxunicode + 1), k=choose.randrange(700))
+        points += choose.choices(range(0xD800, 0xE000), k=3) + choose.choices(range(32), k=3)
+        choose.shuffle(points)
+        text = "".join(map(chr, points))
+        for shown, most in ((printable(text), MAX_NAME), (printable_path(text), MAX_PATH)):
+            shown.encode("utf-8")
+            assert len(shown) <= most
+            assert len(shown.splitlines()) <= 1
+            assert not set(map(ord, shown)) & {*range(32), *range(127, 160)}
