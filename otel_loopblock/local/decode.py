@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from typing import Any
+from collections.abc import Iterable, Sequence
+from typing import Any, TypeVar
 
 from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import ExportLogsServiceRequest
 from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import ExportMetricsServiceRequest
@@ -21,6 +21,8 @@ from otel_loopblock.local.telemetry import (
     Span,
 )
 
+Name = TypeVar("Name")
+
 _KINDS = ("UNSPECIFIED", "INTERNAL", "SERVER", "CLIENT", "PRODUCER", "CONSUMER")
 _STATUSES = ("UNSET", "OK", "ERROR")
 _TEMPORALITIES = (None, "delta", "cumulative")
@@ -35,7 +37,7 @@ def decode_traces(body: bytes) -> list[Span]:
             span_id=span.span_id.hex(),
             parent_span_id=span.parent_span_id.hex() or None,
             name=span.name,
-            kind=_KINDS[span.kind],
+            kind=_named(_KINDS, span.kind),
             start_unix_ns=span.start_time_unix_nano,
             end_unix_ns=span.end_time_unix_nano,
             attributes=_attributes(span.attributes),
@@ -55,7 +57,7 @@ def decode_traces(body: bytes) -> list[Span]:
                 )
                 for link in span.links
             ),
-            status=_STATUSES[span.status.code],
+            status=_named(_STATUSES, span.status.code),
             status_message=span.status.message,
             dropped_events=span.dropped_events_count,
             scope=scope.scope.name,
@@ -109,12 +111,19 @@ def _metric(metric: Any, scope: str, resource: Attributes) -> Metric:
         kind=kind,
         unit=metric.unit,
         description=metric.description,
-        temporality=_TEMPORALITIES[getattr(data, "aggregation_temporality", 0)],
+        temporality=_named(_TEMPORALITIES, getattr(data, "aggregation_temporality", 0)),
         monotonic=data.is_monotonic if kind == "sum" else None,
         points=tuple(_point(point) for point in data.data_points),
         scope=scope,
         resource=resource,
     )
+
+
+def _named(names: Sequence[Name], number: int) -> Name:
+    """The name of a value of an enumeration; protobuf lets any number through, negative ones too."""
+    if not 0 <= number < len(names):
+        raise ValueError(f"{number} is not one of the {len(names)} values of an enumeration")
+    return names[number]
 
 
 def _point(point: Any) -> Point:

@@ -101,7 +101,9 @@ class ServiceProcess:
     def _start(self) -> None:
         instrument = _script("opentelemetry-instrument")
         command = [instrument, sys.executable, "-m", "uvicorn", self._app, "--loop", self._loop]
-        command += ["--port", str(self.port), "--log-level", "warning", "--no-access-log"]
+        # Said, because uvicorn would take the address from the environment otherwise.
+        command += ["--host", "127.0.0.1", "--port", str(self.port)]
+        command += ["--log-level", "warning", "--no-access-log"]
         self._process = subprocess.Popen(
             command,
             env=self._environ,
