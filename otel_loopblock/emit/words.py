@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 
 from otel_loopblock.explain.block import Block
-from otel_loopblock.naming.text import MAX_LINE, printable
 
 
 def milliseconds(seconds: float) -> str:
@@ -19,8 +18,8 @@ def line(block: Block, request: str | None) -> str:
     """``event loop blocked 52 ms in GET /predict: app.py:42 predict → time.sleep (wait). Advice.``
 
     Args:
-        block: the record.
-        request: name of the request's span, if there is one.
+        block: the record; its names are fit to be shown (:mod:`otel_loopblock.naming.text`).
+        request: name of the request's span, if there is one; likewise.
     """
     verb = "still blocked after" if block.ongoing else "blocked"
     text = f"event loop {verb} {milliseconds(block.duration_s)}"
@@ -31,7 +30,7 @@ def line(block: Block, request: str | None) -> str:
         text += f" ({block.cause})"
     if block.advice:
         text += f". {block.advice}"
-    return printable(text, MAX_LINE)
+    return text
 
 
 def place(block: Block) -> str:

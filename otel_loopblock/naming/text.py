@@ -16,8 +16,6 @@ MAX_PATH: Final = 1024
 """Characters of a file's path."""
 MAX_SENTENCE: Final = 1024
 """Characters of a piece of advice."""
-MAX_LINE: Final = 4096
-"""Characters of a line in the log."""
 
 CUT: Final = "…"
 """Stands where something was cut off."""

@@ -24,7 +24,7 @@ from otel_loopblock import guard
 from otel_loopblock.explain.own_code import OwnCode
 from otel_loopblock.explain.stack import MAX_STACKTRACE_CHARS
 from otel_loopblock.naming import is_ours, ours
-from otel_loopblock.naming.text import MAX_LINE, MAX_NAME, MAX_PATH, MAX_SENTENCE
+from otel_loopblock.naming.text import MAX_NAME, MAX_PATH, MAX_SENTENCE
 from tests.conftest import LOOPS
 
 HOSTILE = {
@@ -36,6 +36,8 @@ HOSTILE = {
     "surrogates": "caf\udce9\ud800",
     "direction": "a\u202eb\u2066c",
 }
+
+MAX_LINE = 4096
 
 MAX = {
     "code.stacktrace": MAX_STACKTRACE_CHARS + 8,
@@ -174,6 +176,44 @@ def test_event_on_a_span_of_the_application_is_encoded_in_full(telemetry, run, o
     encode_spans(telemetry.spans("GET /x"))
 
     assert not caplog.records
+
+
+class NamedLike:
+    """A callable that is no function: all that can be told of it is the name that it gives itself."""
+
+    def __init__(self, name):
+        self.__qualname__ = name
+        self.__module__ = name
+
+    def __call__(self):
+        time.sleep(0.05)
+
+
+@pytest.mark.parametrize("kind", HOSTILE)
+def test_callable_that_names_itself_is_shown_no_better(telemetry, observe, kind):
+    async def main():
+        asyncio.get_running_loop().call_soon(NamedLike(HOSTILE[kind]))
+        await asyncio.sleep(0.02)
+
+    sent = observe(asyncio.run, main(), watchdog=False)
+
+    names = [value for key, value in sent.attributes() if key == "code.function.name"]
+    assert any(name.startswith(HOSTILE[kind][:1]) or kind == "ansi" for name in names)
+    for key, value in sent.attributes():
+        check(key, value)
+
+
+def test_advice_of_the_application_is_one_bounded_line(telemetry, run, observe):
+    async def main():
+        time.sleep(0.05)
+
+    sent = observe(run, main(), advice={"time.sleep": "Do not.\n\x1b[31m" + "Really. " * 1_000})
+
+    found = [value for key, value in sent.attributes() if key == "event_loop.block.advice"]
+    assert any(value.startswith("Do not.\\n\\x1b[31mReally.") for value in found)
+    for value in found:
+        check("event_loop.block.advice", value)
+    assert all(len(line) <= MAX_LINE for line in sent.lines)
 
 
 def test_task_that_cannot_tell_its_name_is_reported_without_one(telemetry, run, observe):

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import dis
 import random
 import sys
 
 import pytest
 
-from otel_loopblock.naming import printable, printable_path
+from otel_loopblock.naming import called_name, display_name, printable, printable_path, qualified_name
 from otel_loopblock.naming.text import CUT, MAX_NAME, MAX_PATH
 
 
@@ -38,6 +39,32 @@ def test_of_a_long_name_the_beginning_is_kept_and_of_a_long_path_the_end():
     assert printable("a" * 10_000 + "b") == "a" * (MAX_NAME - 1) + CUT
     assert printable_path("a" * 10_000 + "b") == CUT + "a" * (MAX_PATH - 2) + "b"
     assert printable("\x1b" * 10_000) == ("\\x1b" * MAX_NAME)[: MAX_NAME - 1] + CUT
+
+
+def test_names_of_code_are_fit_to_be_shown_with_a_module_and_without():
+    code = (lambda: None).__code__.replace(co_name="a\nb" + "c" * 10_000)
+    if sys.version_info >= (3, 11):
+        code = code.replace(co_qualname=code.co_name)
+    for name in (qualified_name(code, None), qualified_name(code, "m"), display_name(code, "m.n\n")):
+        assert "\\nb" in name
+        assert name.isprintable()
+        assert len(name) == MAX_NAME
+    assert display_name((lambda: None).__code__, "m\udce9").startswith("m\\udce9.")
+
+
+def test_name_of_a_call_is_fit_to_be_shown():
+    kind = type("K\x1b" + "k" * 10_000, (), {"__call__": lambda self: None})
+
+    def calls(thing):
+        return thing()
+
+    lasti = next(i.offset for i in dis.get_instructions(calls) if i.opname in ("CALL", "CALL_FUNCTION"))
+
+    name = called_name(calls.__code__, lasti, __name__, lambda name: (kind(),))
+
+    assert name is not None
+    assert "K\\x1bk" in name
+    assert len(name) == MAX_NAME
 
 
 def test_whatever_there_is_becomes_one_bounded_line_that_can_be_sent():
