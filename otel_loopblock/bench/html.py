@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from html import escape
+from html import escape as escape_markup
 
 from otel_loopblock.bench.results import Latency, Run, Stage
 from otel_loopblock.bench.wording import buckets, milliseconds
+from otel_loopblock.naming import printable
 from otel_loopblock.version import __version__
 
 WIDTH, HEIGHT, LEFT, BOTTOM, TOP = 640, 280, 70, 40, 20
@@ -40,10 +41,15 @@ def render(runs: Sequence[Run]) -> str:
     )
 
 
+def escape(text: str) -> str:
+    """Text as HTML shows it; as little of it is believed as in a terminal."""
+    return escape_markup(printable(text))
+
+
 def _run(run: Run) -> str:
     loaded = [stage for stage in run.stages if stage.step.concurrency]
     targets = list(dict.fromkeys(stage.step.target for stage in loaded))
-    parts = [f"<h2>{escape(run.loop)}: {escape(', '.join(targets))}</h2>", _stages(run)]
+    parts = [f"<h2>{escape(run.loop)}: {', '.join(map(escape, targets))}</h2>", _stages(run)]
     if len(targets) == 1 and len(loaded) > 1:
         parts.append(_latency_plot(run, targets[0]))
     for stage in run.stages:

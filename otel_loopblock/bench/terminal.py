@@ -12,6 +12,7 @@ from rich.text import Text
 
 from otel_loopblock.bench.results import Latency, Run, Stage
 from otel_loopblock.bench.wording import buckets, milliseconds
+from otel_loopblock.naming import printable
 
 BAR_WIDTH = 40
 
@@ -29,7 +30,10 @@ def stages_table(run: Run) -> Table:
     """One row per stage."""
     target = next((s.step.target for s in run.stages if s.step.concurrency), "")
     table = Table(
-        title=f"{run.app} on {run.loop}\ntarget {target}, probe {run.probe} at {run.rate:g}/s",
+        title=Text(
+            f"{printable(run.app)} on {run.loop}\n"
+            f"target {printable(target)}, probe {printable(run.probe)} at {run.rate:g}/s"
+        ),
         title_justify="left",
         box=box.SIMPLE_HEAD,
         pad_edge=False,
@@ -69,7 +73,13 @@ def blocks_table(run: Run) -> RenderableType:
     for name in ("blocks", "in all", "mean"):
         table.add_column(name, justify="right")
     for (function, cause), (count, total) in sorted(found.items(), key=lambda item: -item[1][1])[:10]:
-        table.add_row(function, cause, str(count), milliseconds(total), milliseconds(total / count))
+        table.add_row(
+            Text(printable(function)),  # a plain string would be read as markup
+            Text(printable(cause)),
+            str(count),
+            milliseconds(total),
+            milliseconds(total / count),
+        )
     return table
 
 

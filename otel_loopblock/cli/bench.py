@@ -116,7 +116,7 @@ def run(args: argparse.Namespace, usage_error: Callable[[str], object]) -> int:
 
 
 def _measured(plan: Plan, loop: str, console: Console) -> Run:
-    columns = (TextColumn("{task.description}"), BarColumn(), TimeRemainingColumn())
+    columns = (TextColumn("{task.description}", markup=False), BarColumn(), TimeRemainingColumn())
     with Progress(*columns, console=console, transient=True) as bar:
         task = bar.add_task("starting", total=len(plan.steps) * plan.seconds)
         return measure(plan, loop, lambda text, done: bar.update(task, description=text, advance=done))

@@ -5,6 +5,8 @@ from __future__ import annotations
 import importlib
 import sys
 
+from otel_loopblock.naming.text import MAX_SENTENCE, printable
+
 
 class BadTarget(Exception):
     """There is no such object; the message is one line for the user."""
@@ -37,5 +39,5 @@ def load_target(target: str) -> object:
 
 def one_line(error: BaseException) -> str:
     """Type and message of an exception, in one line."""
-    message = " ".join(str(error).split())
+    message = printable(" ".join(str(error).split()), MAX_SENTENCE)
     return f"{type(error).__name__}: {message}" if message else type(error).__name__

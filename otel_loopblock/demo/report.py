@@ -18,6 +18,7 @@ from otel_loopblock.demo.promises import Promise, Run
 from otel_loopblock.demo.waterfall import waterfall
 from otel_loopblock.demo.wording import milliseconds, short
 from otel_loopblock.local.statistics import Histogram, quantile
+from otel_loopblock.naming import printable
 
 LATE_S = 0.010
 """Buckets above this are marked."""
@@ -56,7 +57,9 @@ def verdict(judged: Sequence[Promise]) -> RenderableType:
     table.add_column(ratio=1)
     for promise in judged:
         mark = Text("ok", "green") if promise.kept else Text("NO", "bold red")
-        table.add_row(mark, Text(promise.text).append(f": {promise.seen}", "dim" if promise.kept else "red"))
+        table.add_row(
+            mark, Text(promise.text).append(f": {printable(promise.seen)}", "dim" if promise.kept else "red")
+        )
     return table
 
 
@@ -110,7 +113,7 @@ def _trace(run: Run, block: BlockSeen, delay: DelaySeen | None, width: int) -> R
         return drawing
     linked = "a span link" if findings.is_linked(delay) else "attributes, but no link,"
     note = Text("The lower request had to wait for the upper one; its trace says so: ")
-    note.append(f"{linked} to trace {delay.culprit_trace_id}.")
+    note.append(f"{linked} to trace {printable(str(delay.culprit_trace_id))}.")
     return Group(drawing, "", note)
 
 
@@ -118,18 +121,18 @@ def _event(block: BlockSeen) -> RenderableType:
     table = Table.grid(padding=(0, 2))
     table.add_column(no_wrap=True, style="dim")
     table.add_column(ratio=1)
-    table.add_row("event_loop.block.cause", Text(block.cause, "bold"))
+    table.add_row("event_loop.block.cause", Text(printable(block.cause), "bold"))
     if block.function is not None:
-        table.add_row("code.function.name", Text(f"{block.function}  ({_place(block)})", "bold"))
+        table.add_row("code.function.name", Text(f"{printable(block.function)}  ({_place(block)})", "bold"))
     if block.call is not None:
-        table.add_row("event_loop.block.call", Text(block.call, "bold"))
+        table.add_row("event_loop.block.call", Text(printable(block.call), "bold"))
     if block.advice is not None:
-        table.add_row("event_loop.block.advice", Text(block.advice, "green"))
+        table.add_row("event_loop.block.advice", Text(printable(block.advice), "green"))
     if block.delayed_requests:
         table.add_row("event_loop.block.delayed_requests", str(block.delayed_requests))
     stack = block.stacktrace.rstrip().splitlines()
     if stack:
-        last = [_shortened(line) for line in stack[-STACK_LINES:]]
+        last = [printable(_shortened(line)) for line in stack[-STACK_LINES:]]
         more = len(stack) - len(last)
         text = "\n".join(([f"… {more} more lines"] if more else []) + last)
         table.add_row("code.stacktrace", Text(text, "dim", no_wrap=True, overflow="ellipsis"))
@@ -139,11 +142,11 @@ def _event(block: BlockSeen) -> RenderableType:
 def _name(seen: BlockSeen | Culprit) -> str:
     """The function without what its file says already."""
     name = short(seen.function)
-    return name.removeprefix(os.path.splitext(os.path.basename(seen.file or ""))[0] + ".")
+    return printable(name.removeprefix(os.path.splitext(os.path.basename(seen.file or ""))[0] + "."))
 
 
 def _place(seen: BlockSeen | Culprit) -> str:
-    return f"{os.path.basename(seen.file)}:{seen.line}" if seen.file else "in C"
+    return f"{printable(os.path.basename(seen.file))}:{seen.line}" if seen.file else "in C"
 
 
 def _shortened(line: str) -> str:
@@ -166,8 +169,8 @@ def _culprits(found: Sequence[Culprit], threshold_s: float) -> RenderableType:
         table.add_row(
             Text(_name(culprit)),
             Text(_place(culprit)),
-            Text(culprit.call or "(itself)", "" if culprit.call else "dim"),
-            Text(_causes(culprit)),
+            Text(printable(culprit.call or "(itself)"), "" if culprit.call else "dim"),
+            Text(printable(_causes(culprit))),
             str(len(culprit.blocks)),
             milliseconds(culprit.duration_s(0.5)),
             milliseconds(culprit.duration_s(0.99)),

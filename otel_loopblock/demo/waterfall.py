@@ -12,6 +12,7 @@ from rich.text import Text
 from otel_loopblock.demo.findings import BlockSeen, DelaySeen, Row
 from otel_loopblock.demo.wording import milliseconds
 from otel_loopblock.local.telemetry import Span
+from otel_loopblock.naming import printable
 
 SPAN, BLOCK, DELAY = "━", "█", "▒"
 SPAN_STYLE, BLOCK_STYLE, DELAY_STYLE = "cyan", "bold red", "yellow"
@@ -110,7 +111,7 @@ def _visible(trace: Sequence[Row]) -> list[Row]:
 def _add_span(table: Table, axis: Axis, row: Row) -> None:
     span: Span = row.span
     table.add_row(
-        Text("  " * row.depth + span.name, "bold" if row.depth == 0 else ""),
+        Text("  " * row.depth + printable(span.name), "bold" if row.depth == 0 else ""),
         axis.bar(span.start_unix_ns, span.end_unix_ns, SPAN, SPAN_STYLE),
         Text(milliseconds(span.duration_s), "dim"),
     )

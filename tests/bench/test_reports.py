@@ -11,6 +11,7 @@ from otel_loopblock.bench import cells, html, terminal
 from otel_loopblock.bench.results import Blocks, Latency, Run, Stage, Step
 from otel_loopblock.bench.wording import buckets, milliseconds
 from otel_loopblock.local.statistics import Histogram
+from otel_loopblock.naming import printable
 
 LAG = Histogram(bounds=(0.001, 0.01, 0.1), counts=(40, 3, 2, 0), sum=0.3)
 
@@ -105,6 +106,49 @@ def test_html_is_well_formed_needs_nothing_else_and_escapes_names():
     assert "app.&lt;locals&gt;.f" in text
     for figure in ("3.00 ms", "1.23 s", "17.5", "≤ 1.00 ms"):
         assert figure in text
+
+
+HOSTILE = [
+    "<script>alert(1)</script>[red]x[/red]",
+    "[/nothing] [link=https://example.org]x",
+    "\x1b[2J\x1b]0;title\x07\x9b",
+    "a\nb\r\u2028c\u202ed",
+    "caf\udce9",
+    '"><img src=x onerror=alert(1)>',
+    "naïve" * 2_000,
+]
+
+
+def hostile(name):
+    blocks = (Blocks(function=name, cause=name, count=7, total_s=0.7),)
+    stages = (
+        stage(0, 0.003),
+        stage(1, 0.05, target=f"/{name}"),
+        stage(2, 0.05, target=f"/{name}", blocks=blocks),
+    )
+    return Run(app=name, loop="uvloop", probe=f"/{name}", rate=50, stages=stages)
+
+
+@pytest.mark.parametrize("name", HOSTILE)
+def test_terminal_shows_hostile_names_as_they_are_written(name):
+    text = printed(lambda console: terminal.show(hostile(name), console))
+    text.encode()
+    assert not set(text) & set("\x1b\x07\x9b\r\u2028\u202e")
+    assert printable(name)[:20].split()[0] in text
+
+
+@pytest.mark.parametrize("name", HOSTILE)
+def test_html_holds_no_markup_of_a_hostile_name(name):
+    text = html.render([hostile(name)])
+    text.encode()
+    tags, plain = Tags(), Tags()
+    tags.feed(text)
+    plain.feed(html.render([hostile("a")]))
+    assert tags.open == []
+    assert tags.seen == plain.seen
+    assert tags.links == []
+    assert not set(text) & set("\x1b\x07\x9b\r\u2028\u202e")
+    assert len(text) < 60_000
 
 
 def test_html_without_lag_and_load_is_rendered():

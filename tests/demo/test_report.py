@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import re
+import xml.etree.ElementTree
 
 import pytest
 from rich.console import Console
@@ -15,7 +16,18 @@ from otel_loopblock.demo.promises import promises
 from otel_loopblock.demo.report import report
 from otel_loopblock.demo.waterfall import Axis, waterfall
 from otel_loopblock.demo.wording import milliseconds
-from tests.demo.records import MS, all_metrics, all_spans, blocked, delayed, load, request, whole_run
+from otel_loopblock.naming import printable
+from tests.demo.records import (
+    MS,
+    all_metrics,
+    all_spans,
+    blocked,
+    delayed,
+    load,
+    make_span,
+    request,
+    whole_run,
+)
 
 LINES = [f"shop.py:{max(endpoint.lines)}" for endpoint in ENDPOINTS]
 
@@ -45,6 +57,41 @@ def test_waterfall_has_the_block_where_it_was_on_the_axis():
     assert "100 ms" in block
     server = row(text, "GET /blocking/payment", "━")
     assert server.index("━") < span.index("━")
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "<script>alert(1)</script>[red]x[/red]",
+        "[/nothing]",
+        "\x1b[2J\x1b]0;t\x07\x9b",
+        "a\rb\u2028c\u202e",
+        "caf\udce9",
+        "é" * 9_000,
+    ],
+)
+def test_hostile_names_are_shown_as_they_are_written(name, tmp_path):
+    hostile = {
+        "event_loop.block.advice": name,
+        "code.file.path": f"/srv/{name}.py",
+        "code.stacktrace": f'  File "/srv/{name}", line 70, in {name}\n',
+    }
+    event = blocked(10, 100, function=name, call=name, cause=name, **hostile)
+    culprit = request("/blocking/payment", 0, 130, trace=1, events=[event])
+    inner = make_span(name, 5, 125, parent=culprit)
+    victim = request("/stock", 112, 140, trace=2, events=[delayed(112, 60, culprit)])
+    run = whole_run(spans=[culprit, inner, victim])
+
+    text = printed(run)
+    text.encode()
+    assert not set(text) & set("\x1b\x07\x9b\r\u2028\u202e")
+    assert text.count("\n") < 200
+    assert printable(name)[:10] in text
+
+    save_svg(tmp_path / "report.svg", lambda width: report(run, promises(run), width))
+    svg = (tmp_path / "report.svg").read_text("utf-8")
+    assert "<script" not in svg
+    assert xml.etree.ElementTree.fromstring(svg).tag.endswith("svg")
 
 
 def test_victim_stands_below_the_culprit_with_its_delay_and_link():

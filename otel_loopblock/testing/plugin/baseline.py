@@ -72,7 +72,8 @@ class Baseline:
             for entry in sorted(self.known)
         )
         body = f"[\n{entries}\n  ]" if entries else "[]"
-        path.write_text(f'{{\n  "version": {VERSION},\n  "blocks": {body}\n}}\n', "utf-8")
+        text = f'{{\n  "version": {VERSION},\n  "blocks": {body}\n}}\n'
+        path.write_text(text, "utf-8", errors="backslashreplace")  # of a lone surrogate: JSON still
 
 
 def read(path: Path) -> Baseline:

@@ -100,7 +100,9 @@ def write(
             "garbage_collector": {"blocks": pauses.count, "longest": pauses.longest_s},
             "blocks": list(records),
         }
-    path.write_text(json.dumps(content, indent=2, ensure_ascii=False) + "\n", "utf-8")
+    text = json.dumps(content, indent=2, ensure_ascii=False) + "\n"
+    # The path of a test may hold what is no Unicode; escaped like this it is JSON still.
+    path.write_text(text, "utf-8", errors="backslashreplace")
 
 
 def sarif(records: Sequence[Record], root: Path) -> dict[str, Any]:
