@@ -91,7 +91,7 @@ def display_name(code: CodeType, module: str | None) -> str:
     name = qualified_name(code, module)
     if not module:
         return name
-    qualname = name[len(module) + 1 :]
+    qualname = qualified_name(code, None)
     first = qualname.partition(".")[0]
     parts = module.split(".")
     home = _attribute(module, first)
@@ -103,7 +103,7 @@ def display_name(code: CodeType, module: str | None) -> str:
         same = offered is home or (isinstance(offered, FunctionType) and offered.__code__ is code)
         if same:
             return printable(public(f"{package}.{qualname}"))
-    return printable(public(name))
+    return public(name)
 
 
 def _attribute(module: str, name: str) -> Any:

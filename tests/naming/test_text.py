@@ -5,6 +5,7 @@ from __future__ import annotations
 import dis
 import random
 import sys
+from types import ModuleType
 
 import pytest
 
@@ -50,6 +51,16 @@ def test_names_of_code_are_fit_to_be_shown_with_a_module_and_without():
         assert name.isprintable()
         assert len(name) == MAX_NAME
     assert display_name((lambda: None).__code__, "m\udce9").startswith("m\\udce9.")
+
+
+def test_name_that_a_package_offers_is_fit_to_be_shown(monkeypatch):
+    package, module = ModuleType("shop\x1b"), ModuleType("shop\x1b.inner")
+    exec("def load(): pass", vars(module))
+    package.load = module.load
+    for each in (package, module):
+        monkeypatch.setitem(sys.modules, each.__name__, each)
+
+    assert display_name(module.load.__code__, module.__name__) == "shop\\x1b.load"
 
 
 def test_name_of_a_call_is_fit_to_be_shown():

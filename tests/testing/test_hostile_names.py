@@ -19,12 +19,13 @@ SUITE = """
 import asyncio, time
 
 NAME = "a\\nb\\x1b[31m\\udce9<script>[red]::error::x%0A,:" + "c" * 10_000
+FILE = "/app/" + "d" * 3_000 + "/a:b,c\\n::error::x%\\x1b[31m\\udce9.py"
 
 def test_it():
     namespace = {"__name__": "shop", "time": time}
     exec("def stall():\\n    time.sleep(0.2)\\n", namespace)
     stall = namespace["stall"]
-    stall.__code__ = stall.__code__.replace(co_name=NAME, co_filename=f"/app/{NAME}.py")
+    stall.__code__ = stall.__code__.replace(co_name=NAME, co_filename=FILE)
     if hasattr(stall.__code__, "co_qualname"):
         stall.__code__ = stall.__code__.replace(co_qualname=NAME)
 
