@@ -47,10 +47,12 @@ class Charges:
         taken: list[Stretch] = []
         left: list[Stretch] = []
         for stretch in self.left:
-            began = max(stretch.began, span_started)
-            if stretch.ended - began >= threshold_s:
-                taken.append(Stretch(began, stretch.ended))
+            # A span may be given an end in the past: it covers nothing that came after.
+            began, ended = max(stretch.began, span_started), min(stretch.ended, now)
+            if ended - began >= threshold_s:
+                taken.append(Stretch(began, ended))
                 self._leave(left, stretch.began, began, threshold_s)
+                self._leave(left, ended, stretch.ended, threshold_s)
             else:
                 left.append(stretch)
         self.left = left

@@ -48,6 +48,15 @@ def test_stretch_that_no_span_takes_is_left_when_the_callback_ends():
     assert charges.rest(0.0, 0.13, THRESHOLD) == [Stretch(0.0, 0.05), Stretch(0.10, 0.13)]
 
 
+def test_span_with_an_end_in_the_past_takes_nothing_that_came_after():
+    charges = Charges()
+    take(charges, 0.05, 0.10)
+
+    assert take(charges, -1.0, -0.5) == []
+    assert take(charges, 0.01, 0.03) == [Stretch(0.01, 0.03)]
+    assert charges.rest(0.0, 0.10, THRESHOLD) == [Stretch(0.0, 0.01), Stretch(0.03, 0.05)]
+
+
 def test_nothing_is_taken_twice():
     charges = Charges()
 
