@@ -1,4 +1,4 @@
-"""The rule of who is charged, as simple as it can be: time is a row of ticks, each charged at most once.
+"""The rule of DESIGN.md 4.2 once more, as simple as can be: ticks in a row, each charged at most once.
 
 Knows nothing of the package. What it is told was noted by the program itself.
 """

@@ -157,12 +157,12 @@ class Jump:
 def _operations(body: st.SearchStrategy[tuple[Any, ...]] | None) -> st.SearchStrategy[Any]:
     slot = st.integers(0, SLOTS - 1)
     before = st.one_of(st.just(0), st.integers(-15, 3))
-    # What is drawn is mostly blocks: the rest is about them.
     kinds: list[st.SearchStrategy[Any]] = [
-        st.builds(Block, st.integers(1, 12)),
-        st.builds(Block, st.integers(3, 6)),
+        # The rest is about them: some just at the threshold.
+        *[st.builds(Block, st.integers(1, 12)), st.builds(Block, st.integers(4, 8))] * 3,
         st.builds(Open, slot, before),
         st.builds(Close, slot, before, st.booleans()),
+        st.builds(Close, slot),
         st.builds(Sleep, st.integers(0, 8)),
         st.builds(Attach, slot),
         st.builds(Raise),
@@ -171,8 +171,7 @@ def _operations(body: st.SearchStrategy[tuple[Any, ...]] | None) -> st.SearchStr
     ]
     if body is not None:
         kinds += [
-            st.builds(Span, body, before, before),
-            st.builds(Span, body),
+            *[st.builds(Span, body, before, before), st.builds(Span, body)] * 2,
             st.builds(Use, slot, body),
             st.builds(Spawn, body),
             st.builds(Await, body),
@@ -185,11 +184,11 @@ def _operations(body: st.SearchStrategy[tuple[Any, ...]] | None) -> st.SearchStr
     return st.one_of(kinds)
 
 
-def programs(depth: int = 3) -> st.SearchStrategy[tuple[Any, ...]]:
+def programs(depth: int = 2) -> st.SearchStrategy[tuple[Any, ...]]:
     """Programs: what is done one after another."""
     body: st.SearchStrategy[tuple[Any, ...]] | None = None
     for _ in range(depth + 1):
-        body = st.lists(_operations(body), max_size=5).map(tuple)
+        body = st.lists(_operations(body), min_size=1, max_size=6).map(tuple)
     assert body is not None
     return body
 
