@@ -136,7 +136,9 @@ def soak(loop: str, seconds: float, workers: int = 4) -> Outcome:
             spans, counted = receiver.spans(), _count(receiver)
             receiver.reset()
             compare(truth, reports(spans), outcome)
-            _sample(service.process.pid, truth, outcome)
+            # Now that all spans have been sent.
+            types = Counter(json.loads(service.get("/health/objects")))
+            _sample(service.process.pid, types, outcome)
         outcome.counted = counted - before
         look_for_false_ones(json.loads(service.get("/truth")), outcome)
         if "otel_loopblock failed" in (output := service.output()):
@@ -266,13 +268,12 @@ def _settle(receiver: ReceiverProcess) -> None:
         time.sleep(0.1)
 
 
-def _sample(pid: int, truth: dict[str, Any], outcome: Outcome) -> None:
+def _sample(pid: int, types: Counter[str], outcome: Outcome) -> None:
     with open(f"/proc/{pid}/status") as file:
         status = dict(line.split(":", 1) for line in file)
     samples = outcome.samples
     samples["RSS, MiB"].append(int(status["VmRSS"].split()[0]) / 1024)
     samples["threads"].append(int(status["Threads"]))
     samples["descriptors"].append(len(os.listdir(f"/proc/{pid}/fd")))
-    types = Counter(truth["types"])
-    samples["objects"].append(truth["objects"] - OF_A_POINT * types[POINT])
+    samples["objects"].append(sum(types.values()) - OF_A_POINT * types[POINT])
     outcome.types.append(types)
