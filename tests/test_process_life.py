@@ -8,6 +8,7 @@ import multiprocessing
 import os
 import threading
 import time
+import weakref
 from concurrent.futures import ProcessPoolExecutor
 
 import pytest
@@ -91,6 +92,26 @@ def test_nothing_is_left_of_a_thousand_loops(telemetry, loop_kind, ended):
     assert threading.active_count() <= before + 2  # the watchdog and the worker
     assert _descriptors() <= descriptors + 5
     assert len(gc.get_objects()) <= objects + IN_A_ROW / 2
+
+
+def test_nothing_is_left_of_loops_whose_last_callback_blocked(telemetry, loop_kind):
+    telemetry.instrument(threshold_ms=5)
+    kept = []
+
+    async def last():
+        asyncio.get_running_loop().call_later(60, print)
+        time.sleep(0.01)
+
+    for _ in range(10):
+        loop = LOOPS[loop_kind]()
+        kept.append(weakref.ref(loop))
+        loop.run_until_complete(last())
+        loop.close()
+        del loop
+    assert len(telemetry.spans("event_loop.blocked")) >= 10
+    gc.collect()
+
+    assert sum(each() is not None for each in kept) <= 1
 
 
 def test_each_of_a_hundred_loops_in_threads_reports_its_block(telemetry, loop_kind):

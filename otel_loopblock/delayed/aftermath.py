@@ -139,6 +139,10 @@ class Aftermath:
             self._close()
             guard.failed("look for what arrived")
 
+    def loop_stopped(self) -> None:
+        """End: the next turn may never come, and what is kept of the loop would keep it for good."""
+        self._close()
+
     def span_started(self, span: Any, task: asyncio.Task[Any] | None) -> None:
         """Pass on a span that has started."""
         if self._follower is not None:

@@ -1,4 +1,4 @@
-"""Each time a loop begins to run, by whatever way: ``asyncio.run`` and ``run_until_complete`` come by here.
+"""Each time a loop begins to run, by whatever way, and stops: ``asyncio.run`` comes by here as well.
 
 A loop that began to run before the hooks came is not seen here, nor one that is run without it
 (nest_asyncio).
@@ -42,8 +42,18 @@ def _make(original: Callable[[Any], None], attach: Attach, patches: Patches) -> 
                     heartbeat.start(self, monitor)
             except Exception:
                 guard.failed("see a loop begin to run")
-        return original(self)
+        try:
+            return original(self)
+        finally:
+            guard.call("see a loop stop", _stopped, self)
 
     # Loops of uvloop have no frame: this one bounds the stacks of their callbacks.
     loops.callers.add(run_forever.__code__)
     return run_forever
+
+
+def _stopped(loop: asyncio.AbstractEventLoop) -> None:
+    monitor = loops.of(loop)
+    if monitor is not None:
+        for each in monitor.following:
+            each.loop_stopped()
