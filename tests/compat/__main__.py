@@ -1,11 +1,17 @@
-"""CPython's own tests of asyncio, with the package on and without it.
+"""Other people's tests, with the package on and without it.
 
-    python -m tests.compat                                # all modules, this Python
+    python -m tests.compat                                # CPython's of asyncio, all modules, this Python
     python -m tests.compat --python .venv-3.12/bin/python test_tasks test_events
+    python -m tests.compat --suites                       # uvloop's, anyio's, ...: tests/compat/suites/table.py
+    python -m tests.compat --suites uvloop janus
 
-The package is on with a threshold of 1 ms and a heartbeat of 5 ms; what it reports goes nowhere. The Python
-must have this package's dependencies, and ``test.test_asyncio``, which Debian ships separately. A test that
-comes out differently is run again three times, alone; one that then comes out the same once is called flaky.
+On is: with a threshold of 1 ms and a heartbeat of 5 ms; the suites also with the defaults. What the package reports
+goes nowhere. A test that comes out differently is run again three times, alone; one that then comes out the same once
+is called flaky.
+
+CPython's tests: the Python must have this package's dependencies, and ``test.test_asyncio``, which Debian ships
+separately. The suites: each has an environment of its own in ~/.cache/otel-loopblock/suites, made of that Python by pip;
+the compiled core is that in the tree, and must have been built with it.
 
 Exit code: 0, there is no difference; 1, there is, or something of the package has failed; 2, it could not be
 run.
@@ -15,40 +21,44 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Sequence
+import time
+from collections.abc import Callable, Iterable, Sequence
+from functools import partial
 
-from tests.compat.compare import Comparison, Missing, Run, compare, modules_of
-
-
-def _row(module: str, off: tuple[object, ...], on: tuple[object, ...], rest: tuple[object, ...]) -> str:
-    cells = "".join(f"{cell!s:>8}" for cell in (*off, *on, *rest))
-    return f"{module:<24}{cells}"
-
-
-def _numbers(run: Run) -> tuple[int, int, int, int]:
-    return len(run.outcomes), run.count("failed"), run.count("error"), run.count("skipped")
+from tests.compat.compare import OFF, Comparison, Missing
+from tests.compat.cpython import compare_module, modules_of
+from tests.compat.suites.run import compare_suite
+from tests.compat.suites.table import SUITES
 
 
-def _print(found: Comparison) -> None:
-    package = found.on.package or {}
-    rest = (package.get("blocks", "-"), package.get("beats", "-"), len(found.differing), len(found.flaky))
-    print(_row(found.module, _numbers(found.off), _numbers(found.on), rest), flush=True)
+def _comparisons(options: argparse.Namespace) -> list[Callable[[], Comparison]]:
+    if not options.suites:
+        modules = modules_of(options.python, tuple(options.names))
+        return [partial(compare_module, options.python, module) for module in modules]
+    suites = {suite.name: suite for suite in SUITES}
+    unknown = set(options.names) - suites.keys()
+    if unknown:
+        raise Missing(f"there is no suite {', '.join(sorted(unknown))}: there are {', '.join(suites)}")
+    return [partial(compare_suite, options.python, suites[name]) for name in options.names or suites]
 
 
-def _explain(found: Comparison) -> None:
-    for test in found.flaky:
-        print(f"\nflaky: {test}")
-    for test in found.differing:
-        (off, _), (on, why) = (run.outcomes.get(test, ("missing", "")) for run in (found.off, found.on))
-        print(f"\ndiffers: {test}: off {off}, on {on}\n{why}")
-    if found.on.package is None:
-        print(f"\n{found.module} did not come to its end: {found.on.outcomes[found.module][1]}")
-    elif found.on.package["failures"]:
-        print(f"\nthe package has failed in {found.module}: {found.on.package['failures']}")
+def _row(name: str, cells: Iterable[object]) -> None:
+    print(f"{name:<40}{''.join(f'{cell!s:>10}' for cell in cells)}", flush=True)
 
 
-def _is_same(found: Comparison) -> bool:
-    return not found.differing and found.on.package is not None and not found.on.package["failures"]
+def _print(found: Comparison, took_s: float) -> None:
+    """One line for each way: what came out, and what the package did meanwhile."""
+    for way, run in found.runs.items():
+        package = run.package or {}
+        differences = [[each for each in kind if each.way == way] for kind in (found.differing, found.flaky)]
+        cells: list[object] = [len(run.outcomes), *(run.count(each) for each in OUTCOMES)]
+        cells += [package.get(name, "-") for name in ("core", "blocks", "beats")]
+        cells += ["-"] * 2 if way == OFF else map(len, differences)
+        _row(f"{found.name if way == OFF else ''}  {way}", cells)
+    print(f"  {took_s:.0f} s", flush=True)
+
+
+OUTCOMES = ("ok", "failed", "error", "skipped")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -57,23 +67,24 @@ def main(arguments: Sequence[str] | None = None) -> int:
         prog="python -m tests.compat", description=__doc__, formatter_class=argparse.RawTextHelpFormatter
     )
     parser.add_argument("--python", default=sys.executable, help="the Python to run them with")
-    parser.add_argument("modules", nargs="*", metavar="MODULE", help="such as test_tasks; all by default")
+    parser.add_argument("--suites", action="store_true", help="the suites of other projects, not CPython's")
+    parser.add_argument("names", nargs="*", metavar="NAME", help="such as test_tasks or uvloop; all by default")
     options = parser.parse_args(arguments)
+    found = []
     try:
-        modules = modules_of(options.python, tuple(options.modules))
+        comparisons = _comparisons(options)
+        _row("", ("tests", *OUTCOMES, "core", "blocks", "beats", "differ", "flaky"))
+        for compare in comparisons:
+            began = time.monotonic()
+            found.append(compare())
+            _print(found[-1], time.monotonic() - began)
     except Missing as missing:
         print(missing, file=sys.stderr)
         return 2
-    columns = ("ran", "failed", "errors", "skipped")
-    print(f"{'':<24}{'off':>8}{'':>24}{'on':>8}")
-    print(_row("", columns, columns, ("blocks", "beats", "differ", "flaky")), flush=True)
-    found = []
-    for module in modules:
-        found.append(compare(options.python, module))
-        _print(found[-1])
-    for each in found:
-        _explain(each)
-    return 0 if all(map(_is_same, found)) else 1
+    faults = [fault for each in found for fault in each.faults()]
+    for said in [str(each) for comparison in found for each in comparison.flaky] + faults:
+        print(f"\n{said}")
+    return 1 if faults else 0
 
 
 if __name__ == "__main__":

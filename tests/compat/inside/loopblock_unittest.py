@@ -1,20 +1,18 @@
 """Runs one module of CPython's tests in a process of its own and writes what became of each test.
 
-Started as ``python -m tests.compat.child on|off FILE MODULE [TEST ...]`` by the Python under test. Switched
-on before asyncio's tests are imported, as ``opentelemetry-instrument`` would.
+Started as ``python -m loopblock_unittest WAY FILE MODULE [TEST ...]`` by the Python under test. Switched on before
+asyncio's tests are imported, as ``opentelemetry-instrument`` would.
 """
 
 from __future__ import annotations
 
 import json
-import logging
 import os
 import signal
 import sys
 import unittest
 
-THRESHOLD_MS = 1.0
-HEARTBEAT_INTERVAL_MS = 5.0
+from loopblock_on import switch_on
 
 
 class Outcomes(unittest.TextTestResult):
@@ -61,77 +59,11 @@ class Outcomes(unittest.TextTestResult):
             self._note(test, "failed" if failed else "error", self._exc_info_to_string(error, test))
 
 
-class Nowhere:
-    """A span exporter that keeps nothing, and counts."""
-
-    def __init__(self):
-        self.count = 0
-
-    def export(self, spans):
-        from opentelemetry.sdk.trace.export import SpanExportResult
-
-        self.count += len(spans)
-        return SpanExportResult.SUCCESS
-
-    def shutdown(self):
-        pass
-
-    def force_flush(self, timeout_millis=30000):
-        return True
-
-
-class Package:
-    """The package, switched on: everything measured, nothing kept."""
-
-    def __init__(self):
-        from opentelemetry.sdk.metrics import MeterProvider
-        from opentelemetry.sdk.metrics.export import InMemoryMetricReader
-        from opentelemetry.sdk.trace import TracerProvider
-        from opentelemetry.sdk.trace.export import SimpleSpanProcessor
-
-        from otel_loopblock import LoopBlockInstrumentor, guard
-
-        # A line of ours in a test's output is no difference: the tests listen to the logger of asyncio.
-        logging.getLogger("otel_loopblock").addHandler(logging.NullHandler())
-        logging.getLogger("otel_loopblock").propagate = False
-        self.failures = guard.failures
-        self.exporter = Nowhere()
-        self.reader = InMemoryMetricReader()
-        provider = TracerProvider()
-        provider.add_span_processor(SimpleSpanProcessor(self.exporter))
-        LoopBlockInstrumentor().instrument(
-            tracer_provider=provider,
-            meter_provider=MeterProvider([self.reader]),
-            threshold_ms=THRESHOLD_MS,
-            heartbeat_interval_ms=HEARTBEAT_INTERVAL_MS,
-            log_interval_ms=0,
-        )
-
-    def _count(self, name):
-        data = self.reader.get_metrics_data()
-        return sum(
-            point.count
-            for resource in (data.resource_metrics if data else ())
-            for scope in resource.scope_metrics
-            for metric in scope.metrics
-            if metric.name == name
-            for point in metric.data.data_points
-        )
-
-    def account(self):
-        """How much it has done meanwhile, and what of it has failed."""
-        return {
-            "blocks": self._count("event_loop.block.duration"),
-            "beats": self._count("event_loop.lag"),
-            "failures": dict(self.failures),
-        }
-
-
-def main(switch, file, module, *tests):
+def main(way, file, module, *tests):
     """Run the tests and write the file; the exit code says nothing of them."""
     # A job in the background ignores it; tests that interrupt themselves would then go on for ever.
     signal.signal(signal.SIGINT, signal.default_int_handler)
-    package = Package() if switch == "on" else None
+    package = switch_on(way)
     loader = unittest.TestLoader()
     names = tests or (module,)
     suite = loader.loadTestsFromNames(names)

@@ -1,0 +1,1 @@
+"""The tests of other projects, from their source packages, off and on."""

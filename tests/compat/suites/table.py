@@ -1,0 +1,157 @@
+"""The suites: which version, what its tests need besides, and which of them are not run, with the reason."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+
+@dataclass(frozen=True, slots=True)
+class Suite:
+    """The tests of one project, as its source package has them."""
+
+    name: str
+    version: str
+    requires: tuple[str, ...]
+    """What the tests need besides the project; not pinned, as each comparison has its own run without the package."""
+    tests: tuple[str, ...] = ("tests",)
+    options: tuple[str, ...] = ()
+    """For pytest; what the project adds by itself (coverage, processes side by side) is left out."""
+    hidden: tuple[str, ...] = ()
+    """Folders that are removed: what is compiled is installed, and the source would be imported in its place."""
+    deselected: Mapping[str, str] = field(default_factory=dict)
+    """Tests that are not run, and why."""
+    variables: Mapping[str, str] = field(default_factory=dict)
+    """Of the environment."""
+    timeout_s: float = 900.0
+
+    @property
+    def requirement(self) -> str:
+        """For pip."""
+        return f"{self.name}=={self.version}"
+
+
+SUITES = (
+    Suite(
+        "uvloop",
+        "0.23.0",
+        ("aiohttp", "psutil", "pyOpenSSL", "pytest", "setuptools"),
+        hidden=("uvloop",),
+        deselected={"tests/test_sourcecode.py": "checks the style of the source"},
+    ),
+    Suite(
+        "anyio",
+        "4.16.0",
+        (
+            "blockbuster",
+            "coverage",
+            "hypothesis",
+            "psutil",
+            "pytest",
+            "pytest-mock",
+            "pytest-timeout",
+            "trio",
+            "trustme",
+            "truststore",
+            "uvloop",
+        ),
+    ),
+    Suite(
+        "starlette",
+        "1.10.0",
+        (
+            "blockbuster",
+            "httpx",
+            "httpx2",
+            "importlib-metadata",
+            "itsdangerous",
+            "jinja2",
+            "opentelemetry-sdk",
+            "pytest",
+            "pytest-codspeed",
+            "python-multipart",
+            "pyyaml",
+            "trio",
+        ),
+    ),
+    Suite(
+        "uvicorn",
+        "0.54.0",
+        (
+            "a2wsgi",
+            "cryptography",
+            "httptools",
+            "httpx",
+            "httpx2",
+            "pytest",
+            "pytest-codspeed",
+            "pytest-mock",
+            "python-dotenv",
+            "pyyaml",
+            "trustme",
+            "uvloop",
+            "watchfiles",
+            "websockets",
+            "wsproto",
+            "zttp",
+        ),
+    ),
+    Suite("httpcore", "1.0.9", ("anyio", "h2", "hpack", "hyperframe", "pytest", "pytest-httpbin", "socksio", "trio")),
+    Suite("asgiref", "3.13.0", ("packaging", "pytest", "pytest-asyncio")),
+    Suite("janus", "2.0.0", ("pytest", "pytest-asyncio", "pytest-codspeed")),
+    Suite("pytest-asyncio", "1.5.0", ("coverage", "hypothesis")),
+    Suite(
+        "hypercorn",
+        "0.18.0",
+        ("aioquic", "httpx", "pytest", "pytest-asyncio", "pytest-trio", "trio", "uvloop"),
+    ),
+    Suite(
+        "aiohttp",
+        "3.14.5",
+        (
+            "aiodns",
+            "blockbuster",
+            "brotli",
+            "coverage",
+            "freezegun",
+            "gunicorn",
+            "isal",
+            "pkgconfig",
+            "proxy.py >= 2.4.4rc5",
+            "pytest",
+            "pytest-codspeed",
+            "pytest-cov",
+            "pytest-mock",
+            "pytest-timeout",
+            "python-on-whales",
+            "setuptools",
+            "trustme",
+            "uvloop",
+            "zlib_ng",
+        ),
+        options=("-m", "not dev_mode and not autobahn and not internal"),
+        hidden=("aiohttp",),
+    ),
+    Suite(
+        "tornado",
+        "6.6.1",
+        ("pytest",),
+        tests=("tornado/test",),
+        options=("-o", "python_files=*_test.py"),
+    ),
+    Suite(
+        "opentelemetry-instrumentation-asgi",
+        "0.66b2",
+        ("opentelemetry-test-utils", "pytest"),
+    ),
+    Suite(
+        "opentelemetry-instrumentation-fastapi",
+        "0.66b2",
+        ("fastapi", "httpx", "opentelemetry-test-utils", "pytest", "requests"),
+    ),
+    Suite(
+        "opentelemetry-instrumentation-asyncio",
+        "0.66b1",
+        ("opentelemetry-test-utils", "pytest"),
+    ),
+)
