@@ -28,6 +28,8 @@ TESTS = Path(__file__).parent
 ONCE = (
     "bench",
     "cli",
+    "compat/test_compare.py",
+    "compat/test_suites.py",
     "cost",
     "delayed/test_delays_in_a_service.py",
     "demo",

@@ -2,16 +2,16 @@
 
     python -m tests.compat                                # CPython's of asyncio, all modules, this Python
     python -m tests.compat --python .venv-3.12/bin/python test_tasks test_events
-    python -m tests.compat --suites                       # uvloop's, anyio's, ...: tests/compat/suites/table.py
+    python -m tests.compat --suites                       # of other projects: suites/table.py
     python -m tests.compat --suites uvloop janus
 
-On is: with a threshold of 1 ms and a heartbeat of 5 ms; the suites also with the defaults. What the package reports
-goes nowhere. A test that comes out differently is run again three times, alone; one that then comes out the same once
-is called flaky.
+On is: with a threshold of 1 ms and a heartbeat of 5 ms; the suites also with the defaults. What the package
+reports goes nowhere. A test that comes out differently is run again three times, alone; one that then comes
+out the same once is called flaky.
 
-CPython's tests: the Python must have this package's dependencies, and ``test.test_asyncio``, which Debian ships
-separately. The suites: each has an environment of its own in ~/.cache/otel-loopblock/suites, made of that Python by pip;
-the compiled core is that in the tree, and must have been built with it.
+CPython's tests: the Python must have this package's dependencies, and ``test.test_asyncio``, which Debian
+ships separately. The suites: each has an environment of its own in ~/.cache/otel-loopblock/suites, made by
+pip of that Python; the compiled core is that in the tree, where it was built for this Python.
 
 Exit code: 0, there is no difference; 1, there is, or something of the package has failed; 2, it could not be
 run.
@@ -68,7 +68,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     )
     parser.add_argument("--python", default=sys.executable, help="the Python to run them with")
     parser.add_argument("--suites", action="store_true", help="the suites of other projects, not CPython's")
-    parser.add_argument("names", nargs="*", metavar="NAME", help="such as test_tasks or uvloop; all by default")
+    parser.add_argument(
+        "names", nargs="*", metavar="NAME", help="such as test_tasks or uvloop; all by default"
+    )
     options = parser.parse_args(arguments)
     found = []
     try:

@@ -60,7 +60,9 @@ class Difference:
 
     def __str__(self) -> str:
         sides = (f"{name} {', '.join(found)}" for name, found in ((OFF, self.off), (self.way, self.on)))
-        return f"{'flaky' if self.is_flaky else 'differs'}: {self.test}: {'; '.join(sides)}\n{self.why}".strip()
+        return (
+            f"{'flaky' if self.is_flaky else 'differs'}: {self.test}: {'; '.join(sides)}\n{self.why}".strip()
+        )
 
 
 @dataclass(slots=True)
@@ -116,7 +118,9 @@ def compare(name: str, ways: Sequence[str], run: Runner) -> Comparison:
             tests = [test for test in tests if "missing" not in (off.outcome(test), on.outcome(test))]
         reruns = RERUNS if len(tests) <= MANY else 0
         for test in tests:
-            again = [(run(OFF, (test,)).outcome(test), run(way, (test,)).outcome(test)) for _ in range(reruns)]
+            again = [
+                (run(OFF, (test,)).outcome(test), run(way, (test,)).outcome(test)) for _ in range(reruns)
+            ]
             outcomes = [(off.outcome(test), on.outcome(test)), *again]
             why = on.outcomes.get(test, ("", ""))[1] or off.outcomes.get(test, ("", ""))[1]
             sides = tuple(zip(*outcomes, strict=True))

@@ -15,12 +15,18 @@ INSIDE = Path(__file__).parent / "inside"
 
 
 def environment(*path: Path, **variables: str) -> dict[str, str]:
-    """That of this process without what is said to OpenTelemetry and pytest, with what runs inside in the path."""
+    """This one's, without what is said to OpenTelemetry and pytest; what runs inside is in its path."""
     ours = {
         name: value for name, value in os.environ.items() if not name.startswith(("OTEL_", "PYTEST_", "COV_"))
     }
     ours["PYTHONPATH"] = os.pathsep.join(map(str, (INSIDE, *path)))
     return {**ours, **variables}
+
+
+def _heed_signals() -> None:
+    # A job in the background ignores these; tests that send them would then go on for ever.
+    for number in (signal.SIGHUP, signal.SIGINT, signal.SIGQUIT):
+        signal.signal(number, signal.SIG_DFL)
 
 
 def end_of(command: list[str], folder: Path, variables: dict[str, str], timeout_s: float) -> str:
@@ -35,6 +41,7 @@ def end_of(command: list[str], folder: Path, variables: dict[str, str], timeout_
         text=True,
         errors="replace",
         start_new_session=True,
+        preexec_fn=_heed_signals,
     )
     try:
         written, _ = process.communicate(timeout=timeout_s)

@@ -7,7 +7,8 @@ import sys
 import pytest
 
 from tests.compat.__main__ import main
-from tests.compat.compare import Missing, Run, compare, differing, modules_of
+from tests.compat.compare import Missing, Run
+from tests.compat.cpython import compare_module, modules_of
 
 QUICK = (
     "test_base_events",
@@ -30,22 +31,10 @@ def test_same_comes_out_with_the_package_on(module):
             pytest.skip(f"this Python has no {module}")
     except Missing as missing:
         pytest.skip(str(missing))
-    found = compare(sys.executable, module)
+    found = compare_module(sys.executable, module)
 
-    assert found.differing == [], {test: found.on.outcomes.get(test) for test in found.differing}
-    assert found.on.package["failures"] == {}
-    assert found.on.count("ok") > 0
-
-
-def test_differences_are_those_of_the_outcome_not_of_the_reason():
-    off = Run(
-        {"same": ("ok", ""), "skipped": ("skipped", "a"), "fails": ("ok", ""), "gone": ("ok", "")}, None
-    )
-    on = Run(
-        {"same": ("ok", ""), "skipped": ("skipped", "b"), "fails": ("failed", ""), "new": ("ok", "")}, None
-    )
-
-    assert differing(off, on) == ["fails", "gone", "new"]
+    assert found.faults() == []
+    assert found.runs["1 ms"].count("ok") > 0
 
 
 def test_what_cannot_be_run_is_said(capsys):
@@ -54,8 +43,8 @@ def test_what_cannot_be_run_is_said(capsys):
 
 
 def test_module_that_ends_the_process_is_no_success(monkeypatch, capsys):
-    crashed = Run({"test_locks": ("error", "exit code -11")}, None)
-    monkeypatch.setattr("tests.compat.compare.run", lambda *args: crashed)
+    crashed = Run({}, None, "exit code -11")
+    monkeypatch.setattr("tests.compat.cpython.run", lambda *args: crashed)
     monkeypatch.setattr("tests.compat.__main__.modules_of", lambda *args: ["test_locks"])
 
     assert main(["test_locks"]) == 1

@@ -1,7 +1,7 @@
-"""The ways in which other people's tests are run: without the package, and with it, what it reports going nowhere.
+"""The ways in which other people's tests are run: without the package, and with it, reporting to nowhere.
 
-What is in this folder runs in the process of the tests, and stands in its path. It must find nothing else of this
-tree there: a suite has a package ``tests`` of its own.
+What is in this folder runs in the process of the tests, and stands in its path. It must find nothing else of
+this tree there: a suite has a package ``tests`` of its own.
 """
 
 from __future__ import annotations

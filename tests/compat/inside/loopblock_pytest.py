@@ -1,4 +1,4 @@
-"""A plugin of pytest: the package on before the first import of the tests, and what became of each test in a file.
+"""A plugin of pytest: the package on before the tests are imported, and what became of each test in a file.
 
 One line of JSON for each report, as it comes: of a process that dies or hangs it is known how far it came.
 """
@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import json
 import os
-import signal
 
 import pytest
 from loopblock_on import switch_on
@@ -51,8 +50,6 @@ class Outcomes:
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_load_initial_conftests(early_config):
-    # A job in the background ignores it; tests that interrupt themselves would then go on for ever.
-    signal.signal(signal.SIGINT, signal.default_int_handler)
     # Not in the processes that a test starts.
     file, way = (os.environ.pop(f"LOOPBLOCK_COMPAT_{name}") for name in ("FILE", "WAY"))
     early_config.pluginmanager.register(Outcomes(file, switch_on(way)), "loopblock_outcomes")

@@ -1,14 +1,13 @@
 """Runs one module of CPython's tests in a process of its own and writes what became of each test.
 
-Started as ``python -m loopblock_unittest WAY FILE MODULE [TEST ...]`` by the Python under test. Switched on before
-asyncio's tests are imported, as ``opentelemetry-instrument`` would.
+Started as ``python -m loopblock_unittest WAY FILE MODULE [TEST ...]`` by the Python under test. Switched on
+before asyncio's tests are imported, as ``opentelemetry-instrument`` would.
 """
 
 from __future__ import annotations
 
 import json
 import os
-import signal
 import sys
 import unittest
 
@@ -61,8 +60,6 @@ class Outcomes(unittest.TextTestResult):
 
 def main(way, file, module, *tests):
     """Run the tests and write the file; the exit code says nothing of them."""
-    # A job in the background ignores it; tests that interrupt themselves would then go on for ever.
-    signal.signal(signal.SIGINT, signal.default_int_handler)
     package = switch_on(way)
     loader = unittest.TestLoader()
     names = tests or (module,)

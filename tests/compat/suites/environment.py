@@ -18,7 +18,7 @@ from tests.compat.suites.table import Suite
 CACHE = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache", "otel-loopblock", "suites")
 
 OURS = ("opentelemetry-instrumentation >= 0.58b0", "opentelemetry-sdk >= 1.37", "wrapt >= 1.14, < 3.0")
-"""What this package and the process of the tests need. The package itself comes by path: as it is here, and without
+"""What this package needs, and what runs inside. The package itself comes by path: as it is here, and without
 its plugin of pytest."""
 
 

@@ -13,12 +13,12 @@ class Suite:
     name: str
     version: str
     requires: tuple[str, ...]
-    """What the tests need besides the project; not pinned, as each comparison has its own run without the package."""
+    """What the tests need besides; not pinned, as each comparison has its own run without the package."""
     tests: tuple[str, ...] = ("tests",)
     options: tuple[str, ...] = ()
     """For pytest; what the project adds by itself (coverage, processes side by side) is left out."""
     hidden: tuple[str, ...] = ()
-    """Folders that are removed: what is compiled is installed, and the source would be imported in its place."""
+    """Folders that are removed: the compiled project is installed, and they would be imported instead."""
     deselected: Mapping[str, str] = field(default_factory=dict)
     """Tests that are not run, and why."""
     variables: Mapping[str, str] = field(default_factory=dict)
@@ -96,7 +96,11 @@ SUITES = (
             "zttp",
         ),
     ),
-    Suite("httpcore", "1.0.9", ("anyio", "h2", "hpack", "hyperframe", "pytest", "pytest-httpbin", "socksio", "trio")),
+    Suite(
+        "httpcore",
+        "1.0.9",
+        ("anyio", "h2", "hpack", "hyperframe", "pytest", "pytest-httpbin", "socksio", "trio"),
+    ),
     Suite("asgiref", "3.13.0", ("packaging", "pytest", "pytest-asyncio")),
     Suite("janus", "2.0.0", ("pytest", "pytest-asyncio", "pytest-codspeed")),
     Suite("pytest-asyncio", "1.5.0", ("coverage", "hypothesis")),
