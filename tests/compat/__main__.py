@@ -50,15 +50,17 @@ def _print(found: Comparison, took_s: float) -> None:
     """One line for each way: what came out, and what the package did meanwhile."""
     for way, run in found.runs.items():
         package = run.package or {}
-        differences = [[each for each in kind if each.way == way] for kind in (found.differing, found.flaky)]
+        kinds = [each.kind for each in found.differences if each.way == way]
         cells: list[object] = [len(run.outcomes), *(run.count(each) for each in OUTCOMES)]
         cells += [package.get(name, "-") for name in ("core", "blocks", "beats")]
-        cells += ["-"] * 2 if way == OFF else map(len, differences)
+        cells += ["-" if way == OFF else kinds.count(kind) for kind in KINDS]
         _row(f"{found.name if way == OFF else ''}  {way}", cells)
     print(f"  {took_s:.0f} s", flush=True)
 
 
 OUTCOMES = ("ok", "failed", "error", "skipped")
+
+KINDS = ("differs", "explained", "flaky")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -75,7 +77,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     found = []
     try:
         comparisons = _comparisons(options)
-        _row("", ("tests", *OUTCOMES, "core", "blocks", "beats", "differ", "flaky"))
+        _row("", ("tests", *OUTCOMES, "core", "blocks", "beats", *KINDS))
         for compare in comparisons:
             began = time.monotonic()
             found.append(compare())
@@ -84,7 +86,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(missing, file=sys.stderr)
         return 2
     faults = [fault for each in found for fault in each.faults()]
-    for said in [str(each) for comparison in found for each in comparison.flaky] + faults:
+    known = [str(known) for each in found for kind in KINDS[1:] for known in each.of_kind(kind)]
+    for said in known + faults:
         print(f"\n{said}")
     return 1 if faults else 0
 

@@ -5,8 +5,10 @@ What the tests are and how they are started it does not know.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from types import MappingProxyType
+from typing import Literal
 
 OFF = "off"
 
@@ -52,17 +54,26 @@ class Difference:
     on: tuple[str, ...]
     why: str
     """What the test has to say, with the package."""
+    reason: str = ""
+    """Where it is known that it differs: why that is no fault."""
+
+    @property
+    def kind(self) -> Literal["flaky", "explained", "differs"]:
+        """What is to be thought of it."""
+        if self.is_flaky:
+            return "flaky"
+        return "explained" if self.reason else "differs"
 
     @property
     def is_flaky(self) -> bool:
-        """Whether it came out the same at least once when it was run again."""
-        return any(off == on for off, on in zip(self.off[1:], self.on[1:], strict=True))
+        """Whether chance decides: off changes as well, or it came out the same when it was run again."""
+        return len(set(self.off)) > 1 or any(
+            off == on for off, on in zip(self.off[1:], self.on[1:], strict=True)
+        )
 
     def __str__(self) -> str:
         sides = (f"{name} {', '.join(found)}" for name, found in ((OFF, self.off), (self.way, self.on)))
-        return (
-            f"{'flaky' if self.is_flaky else 'differs'}: {self.test}: {'; '.join(sides)}\n{self.why}".strip()
-        )
+        return f"{self.kind}: {self.test}: {'; '.join(sides)}\n{self.reason or self.why}".strip()
 
 
 @dataclass(slots=True)
@@ -73,19 +84,13 @@ class Comparison:
     runs: dict[str, Run]
     differences: list[Difference] = field(default_factory=list)
 
-    @property
-    def differing(self) -> list[Difference]:
-        """Those that came out differently each time."""
-        return [found for found in self.differences if not found.is_flaky]
-
-    @property
-    def flaky(self) -> list[Difference]:
-        """Those that came out the same when they were run again."""
-        return [found for found in self.differences if found.is_flaky]
+    def of_kind(self, kind: str) -> list[Difference]:
+        """The differences of one kind."""
+        return [found for found in self.differences if found.kind == kind]
 
     def faults(self) -> list[str]:
         """What must not be, in words; empty where the package makes no difference."""
-        faults = [str(found) for found in self.differing]
+        faults = [str(found) for found in self.of_kind("differs")]
         for way, run in self.runs.items():
             if run.end:
                 faults.append(f"{self.name}, {way}, did not come to its end: {run.end}")
@@ -106,8 +111,10 @@ def differing(off: Run, on: Run) -> list[str]:
     return [test for test in tests if off.outcome(test) != on.outcome(test)]
 
 
-def compare(name: str, ways: Sequence[str], run: Runner) -> Comparison:
-    """Run the tests in each way; what differs is run again."""
+def compare(
+    name: str, ways: Sequence[str], run: Runner, reasons: Mapping[str, str] = MappingProxyType({})
+) -> Comparison:
+    """Run the tests in each way; what differs is run again. ``reasons`` are those of known differences."""
     found = Comparison(name, {way: run(way, ()) for way in (OFF, *ways)})
     off = found.runs[OFF]
     for way in ways:
@@ -124,5 +131,5 @@ def compare(name: str, ways: Sequence[str], run: Runner) -> Comparison:
             outcomes = [(off.outcome(test), on.outcome(test)), *again]
             why = on.outcomes.get(test, ("", ""))[1] or off.outcomes.get(test, ("", ""))[1]
             sides = tuple(zip(*outcomes, strict=True))
-            found.differences.append(Difference(test, way, sides[0], sides[1], why))
+            found.differences.append(Difference(test, way, sides[0], sides[1], why, reasons.get(test, "")))
     return found

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from tests.compat.__main__ import main
-from tests.compat.compare import Comparison, Run, compare, differing
+from tests.compat.compare import Comparison, Difference, Run, compare, differing
 from tests.compat.suites.environment import Environment
 from tests.compat.suites.run import run
 from tests.compat.suites.table import SUITES, Suite
@@ -99,7 +99,8 @@ def test_what_comes_out_the_same_is_no_difference(compared):
 def test_difference_that_stays_is_a_fault(compared):
     found = compared(DIFFERS)
 
-    (difference,) = found.differing
+    (difference,) = found.differences
+    assert difference.kind == "differs"
     assert difference.off == ("ok", "ok")
     assert difference.on == ("failed", "failed")
     assert [str(difference)] == found.faults()
@@ -109,8 +110,25 @@ def test_difference_that_stays_is_a_fault(compared):
 def test_difference_that_goes_away_is_flaky(compared):
     found = compared(FLAKY)
 
-    (flaky,) = found.flaky
+    (flaky,) = found.differences
+    assert flaky.kind == "flaky"
     assert flaky.on == ("failed", "ok")
+    assert found.faults() == []
+
+
+def test_what_changes_by_itself_is_flaky():
+    assert Difference("test", "1 ms", ("failed", "ok"), ("ok", "failed"), "").kind == "flaky"
+    assert Difference("test", "1 ms", ("ok", "ok"), ("failed", "failed"), "").kind == "differs"
+
+
+def test_difference_that_is_explained_is_no_fault_and_its_reason_said():
+    def run(way, tests):
+        return Run({"counts spans": ("ok" if way == "off" else "failed", ""), "passes": ("ok", "")}, None)
+
+    found = compare("spans", ("1 ms",), run, {"counts spans": "ours are among them"})
+
+    (difference,) = found.of_kind("explained")
+    assert "ours are among them" in str(difference)
     assert found.faults() == []
 
 
@@ -160,7 +178,7 @@ def test_many_differences_are_no_chance_and_not_run_again():
         asked.append(tests)
         return Run({f"test_{n}": ("ok" if way == "off" else "failed", "") for n in range(30)}, None)
 
-    assert len(compare("many", ("1 ms",), run).differing) == 30
+    assert len(compare("many", ("1 ms",), run).of_kind("differs")) == 30
     assert asked == [(), ()]
 
 

@@ -58,4 +58,4 @@ def compare_suite(python: str, suite: Suite) -> Comparison:
     Raises:
         Missing: its environment could not be made.
     """
-    return compare(suite.name, WAYS, partial(run, suite, prepare(suite, python)))
+    return compare(suite.name, WAYS, partial(run, suite, prepare(suite, python)), suite.differing)

@@ -21,15 +21,19 @@ class Suite:
     """Folders that are removed: the compiled project is installed, and they would be imported instead."""
     deselected: Mapping[str, str] = field(default_factory=dict)
     """Tests that are not run, and why."""
+    differing: Mapping[str, str] = field(default_factory=dict)
+    """Tests that may come out differently with the package, and why that is no fault."""
     variables: Mapping[str, str] = field(default_factory=dict)
     """Of the environment."""
-    timeout_s: float = 900.0
+    timeout_s: float = 1800.0
 
     @property
     def requirement(self) -> str:
         """For pip."""
         return f"{self.name}=={self.version}"
 
+
+EVENTS = "it counts the events of its span: a block in it is one more"
 
 SUITES = (
     Suite(
@@ -73,6 +77,10 @@ SUITES = (
             "pyyaml",
             "trio",
         ),
+        differing={
+            f"tests/middleware/test_opentelemetry.py::test_http_span_records_server_error[{backend}]": EVENTS
+            for backend in ("asyncio", "trio")
+        },
     ),
     Suite(
         "uvicorn",
@@ -152,6 +160,14 @@ SUITES = (
         "opentelemetry-instrumentation-fastapi",
         "0.66b2",
         ("fastapi", "httpx", "opentelemetry-test-utils", "pytest", "requests"),
+        differing={
+            f"tests/test_fastapi_instrumentation.py::TestTraceableExceptionHandling::{test}": EVENTS
+            for test in (
+                "test_error_handler_context",
+                "test_exception_span_recording",
+                "test_middleware_exceptions",
+            )
+        },
     ),
     Suite(
         "opentelemetry-instrumentation-asyncio",
