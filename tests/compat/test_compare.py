@@ -49,6 +49,14 @@ def test_default():
     assert signal.getsignal(signal.SIGHUP) is signal.SIG_DFL
     assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
 """
+LISTENS = """
+import asyncio, time
+def test_no_line(caplog):
+    async def blocks(): time.sleep(0.05)
+    asyncio.run(blocks())
+    time.sleep(0.5 if ON else 0)  # the line is another thread's
+    assert caplog.records == []
+"""
 DIES = """
 import os
 def test_before(): pass
@@ -169,6 +177,10 @@ def test_differences_are_those_of_the_outcome_not_of_the_reason():
     )
 
     assert differing(off, on) == ["fails", "gone", "new"]
+
+
+def test_lines_of_ours_do_not_reach_those_who_listen(compared):
+    assert compared(LISTENS).faults() == []
 
 
 def test_many_differences_are_no_chance_and_not_run_again():
