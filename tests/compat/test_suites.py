@@ -9,7 +9,7 @@ import pytest
 from tests.compat.suites.run import WAYS, compare_suite
 from tests.compat.suites.table import SUITES
 
-QUICK = ("janus", "asgiref", "httpcore")
+QUICK = ("janus", "asgiref", "opentelemetry-instrumentation-asyncio")
 
 
 @pytest.mark.parametrize(
