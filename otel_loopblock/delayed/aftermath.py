@@ -203,6 +203,7 @@ class Aftermath:
         monitor, follower = self._monitor, self._follower
         self._monitor = self._follower = None
         self._asleep = set()
+        self._arrivals.end()
         if monitor is not None:
             monitor.following = tuple(other for other in monitor.following if other is not self)
             if not monitor.following:

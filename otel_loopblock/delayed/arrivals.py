@@ -63,6 +63,12 @@ class Arrivals:
         ready = self._ready
         self._last = ready[-1] if ready else None
 
+    def end(self) -> None:
+        """Keep nothing of the loop's: the last that was ready may be what led here, a circle."""
+        self._last = None
+        self._woken = []
+        self.late = set()
+
     def expect(self, connection: int) -> None:
         """Know of a connection that a client had opened when the loop looked first after the block.
 

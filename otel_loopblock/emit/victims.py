@@ -28,6 +28,10 @@ AT_ONCE: Final = 8
 """Requests between two looks at the clock."""
 
 
+When: TypeAlias = "tuple[float, float, Set[int]]"
+"""A culprit's start, end and own traces."""
+
+
 class Culprit(NamedTuple):
     """The callback that others waited for."""
 
@@ -43,6 +47,11 @@ class Culprit(NamedTuple):
     of the reports: those that waited for it are left out too, and only counted."""
     traces: Set[int]
     """Its own traces: they do not wait for themselves."""
+
+    @property
+    def when(self) -> When:
+        """What tells who waited for it."""
+        return self.started_s, self.ended_s, self.traces
 
     def longest_wait(self, due: float | None) -> float:
         """How long something waited at most, in seconds.
@@ -125,6 +134,7 @@ class Victims:
         "_rest",
         "_spend",
         "_told",
+        "_when",
     )
 
     def __init__(
@@ -154,6 +164,7 @@ class Victims:
         self._looks = 0
         self._told = False
         self._culprit: Culprit | None = None
+        self._when: When | None = None
 
     def look(self, waiting: Iterator[Waiting]) -> list[Victim]:
         """Find the requests among what waits.
@@ -209,12 +220,12 @@ class Victims:
 
     def count(self) -> int:
         """How many are known by now. On any thread."""
-        culprit, found = self._culprit, list(self._found.values())
-        return len(_who_waited_for(culprit, found)) if culprit is not None else 0
+        when, found = self._when, list(self._found.values())
+        return len(_who_waited_for(when, found)) if when is not None else 0
 
     def blame(self, culprit: Culprit) -> None:
         """Annotate those found so far: the block has ended, and this is its record."""
-        self._culprit = culprit
+        self._culprit, self._when = culprit, culprit.when
         self._take(list(self._found.values()), culprit)
 
     # -- told by the aftermath ------------------------------------------------------------------
@@ -241,6 +252,8 @@ class Victims:
         culprit = self._culprit
         if culprit is not None and (self._found or self._rest):
             self._finish(len(self._found) + len(self._rest), lambda: self._record_all(culprit))
+        # The block's record counts with this object: no circle of the two is left to the collector.
+        self._culprit = self._annotate = None
 
     # -------------------------------------------------------------------------------------------
 
@@ -265,7 +278,7 @@ class Victims:
     def _take(self, found: list[Victim], culprit: Culprit) -> None:
         if culprit.carrier is None or not found:
             return
-        chosen = _who_waited_for(culprit, found)[: self._left]
+        chosen = _who_waited_for(culprit.when, found)[: self._left]
         if not chosen:
             return
         began = thread_time()
@@ -291,15 +304,16 @@ class Victims:
                 yield
             if self._carrier is not None:
                 self._add(waited.get(self._carrier), None, due, since_unix_ns)
-        for number, (_, root, due, _) in enumerate(_who_waited_for(culprit, list(self._found.values()))):
+        for number, (_, root, due, _) in enumerate(_who_waited_for(culprit.when, list(self._found.values()))):
             if number % AT_ONCE == 0:
                 yield
             record(root, culprit.longest_wait(due))
 
 
-def _who_waited_for(culprit: Culprit, found: list[Victim]) -> list[Victim]:
-    traces, latest = culprit.traces, culprit.ended_s - SHORTEST_S
-    if culprit.started_s > latest:
+def _who_waited_for(when: When, found: list[Victim]) -> list[Victim]:
+    started_s, ended_s, traces = when
+    latest = ended_s - SHORTEST_S
+    if started_s > latest:
         return []
     return [
         victim for victim in found if (victim[2] is None or victim[2] <= latest) and victim[3] not in traces
