@@ -62,6 +62,9 @@ class Following(Protocol):
     def callback_ended(self, callback: Any) -> None:
         """The callback has ended; on the loop's thread."""
 
+    def loop_stopped(self) -> None:
+        """The loop runs no more, for now or for good; on its thread."""
+
 
 class Monitor(core.Monitor):
     """The state of one loop.
