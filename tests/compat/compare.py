@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from types import MappingProxyType
-from typing import Literal
+from typing import Any, Literal
 
 OFF = "off"
 
@@ -29,7 +29,7 @@ class Run:
 
     outcomes: dict[str, tuple[str, str]]
     """By test: ``ok``, ``failed``, ``error`` or ``skipped``, and why."""
-    package: dict[str, object] | None
+    package: dict[str, Any] | None
     """What the package says of itself; ``None`` where it was off or the tests did not come to their end."""
     end: str = ""
     """How it ended, where it did not come to its end."""
@@ -95,7 +95,8 @@ class Comparison:
             if run.end:
                 faults.append(f"{self.name}, {way}, did not come to its end: {run.end}")
             elif run.package is not None and run.package["failures"]:
-                faults.append(f"the package has failed in {self.name}, {way}: {run.package['failures']}")
+                why = "\n".join(["", *run.package.get("tracebacks", [])])
+                faults.append(f"the package has failed in {self.name}, {way}: {run.package['failures']}{why}")
         if not self.runs[OFF].count("ok"):
             faults.append(f"no test of {self.name} passes without the package either")
         return faults

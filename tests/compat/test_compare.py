@@ -57,6 +57,15 @@ def test_no_line(caplog):
     time.sleep(0.5 if ON else 0)  # the line is another thread's
     assert caplog.records == []
 """
+FAILS = """
+from otel_loopblock import guard
+def test_fails_inside():
+    if ON:
+        try:
+            raise KeyError("inside")
+        except Exception:
+            guard.failed("do something")
+"""
 DIES = """
 import os
 def test_before(): pass
@@ -196,11 +205,17 @@ def test_many_differences_are_no_chance_and_not_run_again():
 
 def test_failure_of_the_package_is_a_fault():
     off = Run({"test": ("ok", "")}, None)
-    on = Run({"test": ("ok", "")}, {"failures": {"emit": 1}})
+    on = Run({"test": ("ok", "")}, {"failures": {"emit": 1}, "tracebacks": ["at line 7"]})
 
     assert Comparison("suite", {"off": off, "1 ms": on}).faults() == [
-        "the package has failed in suite, 1 ms: {'emit': 1}"
+        "the package has failed in suite, 1 ms: {'emit': 1}\nat line 7"
     ]
+
+
+def test_failure_of_the_package_comes_with_its_traceback(compared):
+    found = compared(FAILS)
+
+    assert "KeyError: 'inside'" in found.faults()[0]
 
 
 def test_suites_that_do_not_run_at_all_are_a_fault(compared):

@@ -7,6 +7,7 @@ this tree there: a suite has a package ``tests`` of its own.
 from __future__ import annotations
 
 import logging
+import traceback
 
 WAYS = {
     "off": None,
@@ -44,7 +45,8 @@ class Package:
 
         # A line of ours in a test's output is no difference: tests listen to loggers. pytest listens to those
         # that do not propagate, too; a filter keeps them from all.
-        logging.getLogger("otel_loopblock").addFilter(lambda record: False)
+        self.tracebacks = []
+        logging.getLogger("otel_loopblock").addFilter(self._keep)
         self.core = core.NAME
         self.failures = guard.failures
         self.reader = InMemoryMetricReader()
@@ -56,6 +58,11 @@ class Package:
             meter_provider=MeterProvider([self.reader], shutdown_on_exit=False),
             **options,
         )
+
+    def _keep(self, record):
+        if record.exc_info:
+            self.tracebacks.append("".join(traceback.format_exception(*record.exc_info)))
+        return False
 
     def _count(self, name):
         data = self.reader.get_metrics_data()
@@ -75,6 +82,7 @@ class Package:
             "blocks": self._count("event_loop.block.duration"),
             "beats": self._count("event_loop.lag"),
             "failures": dict(self.failures),
+            "tracebacks": self.tracebacks,
         }
 
 
