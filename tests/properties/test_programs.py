@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import sys
-import time
 import types
 
 import opentelemetry.sdk.trace
@@ -55,9 +54,9 @@ def clock():
             patch.setattr(otel_loopblock.core, name, getattr(pure, name))
         patch.setattr(loops_module, "Monitor", _twin())
         for name, module in list(sys.modules.items()):
-            if name.startswith("otel_loopblock.") and getattr(module, "perf_counter", None):
-                patch.setattr(module, "perf_counter", clock.perf_counter)
-        patch.setattr(time, "time_ns", clock.time_ns)
+            for function in (clock.perf_counter, clock.time_ns):
+                if name.startswith("otel_loopblock.") and hasattr(module, function.__name__):
+                    patch.setattr(module, function.__name__, function)
         patch.setattr(opentelemetry.sdk.trace, "time_ns", clock.time_ns)
         yield clock
 
