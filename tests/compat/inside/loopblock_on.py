@@ -46,7 +46,9 @@ class Package:
         # A line of ours in a test's output is no difference: tests listen to loggers. pytest listens to those
         # that do not propagate, too; a filter keeps them from all.
         self.tracebacks = []
-        logging.getLogger("otel_loopblock").addFilter(self._keep)
+        logger = logging.getLogger("otel_loopblock")
+        logger.addFilter(self._keep)
+        logger.setLevel(logging.DEBUG)  # at which tracebacks come
         self.core = core.NAME
         self.failures = guard.failures
         self.reader = InMemoryMetricReader()
