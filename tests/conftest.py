@@ -56,6 +56,7 @@ ALONE = (
     "delayed/test_arrivals.py",
     "delayed/test_delayed_requests.py",
     "faults",
+    "hooks/test_run_forever.py",
     "properties/test_races.py",
     "soak",
     "storms",

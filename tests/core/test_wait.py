@@ -30,7 +30,8 @@ def looking(timing, core):
             why, due, woke, got = timing.waiter.wait(monitors, TICK_S)
             if why == core.LONG_CALLBACK:
                 for monitor in monitors:
-                    if monitor.started != 0.0:
+                    # Another one may have begun since it woke up for one that was long.
+                    if monitor.started != 0.0 and monitor.started <= woke:
                         cpu = monitor.woke_cpu - monitor.before_cpu
                         returned.append((monitor.started, due, woke, got, cpu))
                         monitor.looked_at, monitor.look_due = monitor.started, woke + 0.02
