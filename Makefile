@@ -23,7 +23,7 @@ $(VENV)/.ready: $(BUILT_FROM)
 
 # MARKS says which tests: make test MARKS="not once". Some at a time, a file's tests together: they share what is slow to
 # make. Then one by one those that others would make late. No such test is no failure: 5 is pytest's exit code for it.
-WORKERS ?= 3
+WORKERS ?= 2
 SIDE_BY_SIDE := --numprocesses $(WORKERS) --dist loadfile
 AND_MARKS := $(if $(MARKS), and $(MARKS))
 pytest = set -e; \
