@@ -8,7 +8,7 @@ import types
 
 import pytest
 
-from otel_loopblock import cli
+from otel_loopblock import cli, core
 from otel_loopblock.version import __version__
 
 
@@ -41,7 +41,7 @@ def test_version_is_printed_without_importing_a_subcommand_or_opentelemetry():
     )
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=60)
     version, imported = done.stdout.splitlines()
-    assert version.startswith(f"otel-loopblock {__version__}, native core"), done.stderr
+    assert version.startswith(f"otel-loopblock {__version__}, {core.NAME} core"), done.stderr
     assert imported == "0 []"
 
 
