@@ -25,6 +25,16 @@ LOOPS = {"asyncio": asyncio.new_event_loop, "uvloop": uvloop.new_event_loop}
 
 TESTS = Path(__file__).parent
 
+
+def run_on(kind, work):
+    """Call ``work`` for a coroutine and run it on a loop of its own, which is closed then."""
+    loop = LOOPS[kind]()
+    try:
+        return loop.run_until_complete(work())
+    finally:
+        loop.close()
+
+
 ONCE = (
     "bench",
     "cli",

@@ -18,7 +18,7 @@ from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanE
 
 from otel_loopblock import LoopBlockInstrumentor
 from otel_loopblock.watch.loops import loops
-from tests.conftest import LOOPS
+from tests.conftest import LOOPS, run_on
 
 BLOCK_S = 0.05
 IN_A_ROW = 1000
@@ -28,14 +28,6 @@ AT_ONCE = 100
 async def block():
     await asyncio.sleep(0)
     time.sleep(BLOCK_S)
-
-
-def run_on(kind, main):
-    loop = LOOPS[kind]()
-    try:
-        return loop.run_until_complete(main())
-    finally:
-        loop.close()
 
 
 def blocks_of_a_child(kind):

@@ -13,10 +13,10 @@ from collections import deque
 from collections.abc import Callable, Iterator
 from functools import partial
 from queue import Empty, Full, SimpleQueue
-from time import sleep
 from typing import TypeAlias
 
 from otel_loopblock import guard, threads
+from otel_loopblock.clocks import sleep
 
 THREAD_NAME = "otel-loopblock-worker"
 

@@ -16,7 +16,7 @@ from otel_loopblock.hooks import uvloop as hook
 from otel_loopblock.hooks.patches import Patches
 from otel_loopblock.watch.collecting import collecting
 from otel_loopblock.watch.loops import loops
-from tests.conftest import LOOPS
+from tests.conftest import run_on
 
 BLOCK_S = 0.05
 
@@ -101,14 +101,6 @@ async def talk(data=b"x"):
     writer.close()
     server.close()
     await asyncio.sleep(0.01)
-
-
-def run_on(kind, work):
-    loop = LOOPS[kind]()
-    try:
-        return loop.run_until_complete(work())
-    finally:
-        loop.close()
 
 
 @each_place

@@ -114,18 +114,14 @@ async def few_blocks() -> None:
 
 async def clock_is_set() -> None:
     """The wall clock, as the SDK and the package read it, jumps by an hour back and forth."""
-    import opentelemetry.sdk.trace as sdk
-
     real, hours = time.time_ns, (-1, 0, 1)
 
     def jumping() -> int:
         return real() + random.choice(hours) * 3_600_000_000_000
 
-    sdk.time_ns = jumping  # type: ignore[attr-defined]
-    with contextlib.suppress(ImportError):
-        from otel_loopblock.emit import emitter
-
-        emitter.time_ns = jumping  # type: ignore[attr-defined]
+    for name, module in list(sys.modules.items()):
+        if name.startswith(("opentelemetry.sdk.trace", "otel_loopblock.")) and hasattr(module, "time_ns"):
+            module.time_ns = jumping
     await few_blocks()
 
 
