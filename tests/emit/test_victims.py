@@ -283,7 +283,7 @@ def test_only_so_many_are_looked_at_and_set_aside_as_there_is_time_for():
 
     outcome.victims.look(map(waiting, spans))
     outcome.victims.blame(CULPRIT)
-    outcome.victims.waited(map(waiting, spans))
+    outcome.victims.waited(waiting(root_span()) for _ in range(AT_ONCE))
     outcome.victims.ended()
 
     assert [root for root, _ in outcome.recorded] == spans[: 2 * AT_ONCE]
