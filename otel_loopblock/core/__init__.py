@@ -18,7 +18,7 @@ from otel_loopblock.core.loading import Absent, Unusable, load
 
 _VARIABLE = "OTEL_PYTHON_LOOPBLOCK_CORE"
 
-_INTERFACE = 1
+_INTERFACE = 2
 """Of both cores. A compiled core that says another number is of another release."""
 
 _SHARED = (

@@ -24,6 +24,7 @@ class Monitor:
     before_busy: float
     woke_cpu: float
     waiter: Waiter | None
+    unwatched: Any
     loop: ref[Any] | None
     clock: int | None
     @property

@@ -98,6 +98,8 @@ class Monitor(core.Monitor):
         self.ended = 0.0
         """``started`` of the last callback over the threshold that has come to its end, whether that has been
         reported yet or not."""
+        self.unwatched = guard.call
+        """What the loop calls of ours, as each heartbeat, is no reason to wake an idle loop's watchdog."""
         self.loop_type = loop_type
         self.thread_id = 0
         self.native_id = 0

@@ -58,7 +58,7 @@ def test_class_has_these_members(core, name):
 def test_new_monitor_is_the_same(core):
     fields = [name for name in members(CLASSES["Monitor"]) if name != "callback_ended"]
     unknown = {"before_cpu": -1.0, "before_process_cpu": -1.0, "woke_cpu": -1.0}
-    nothing = dict.fromkeys(("callback", "context", "waiter", "loop", "clock"))
+    nothing = dict.fromkeys(("callback", "context", "waiter", "unwatched", "loop", "clock"))
     found = {name: getattr(core.Monitor(), name) for name in fields}
     assert found == {**dict.fromkeys(fields, 0.0), **unknown, **nothing}
 

@@ -7,10 +7,12 @@ import sys
 import threading
 import time
 import weakref
+from functools import partial
 from itertools import repeat
 from operator import attrgetter
 
 import pytest
+import uvloop
 
 TICK_S = 0.005
 LONG_S = 30.0
@@ -71,6 +73,17 @@ def _rouse(core, monitor, callback=int):
     loop.close()
 
 
+def _rouse_by_scheduler(loop_class, core, monitor, callback=int):
+    """The same, as a loop's call_soon does."""
+    loop = loop_class()
+    monitor.loop = weakref.ref(loop)
+    call_soon = core.Scheduler(loop_class.call_soon, 1, {id(loop): monitor}, None, 2)
+    call_soon(loop, callback)
+    loop.call_soon(loop.stop)
+    loop.run_forever()
+    loop.close()
+
+
 # -- what ends it
 # ---------------------------------------------------------------------------------------------
 
@@ -102,6 +115,22 @@ def test_refresh_wakes_nobody_up_but_the_next_callback_does(core, waiter, monito
     assert waiter.asleep
 
     _rouse(core, monitor)
+
+    assert result()[0] == core.WOKEN
+
+
+@pytest.mark.parametrize("loop_class", [asyncio.SelectorEventLoop, uvloop.Loop])
+def test_unwatched_callback_does_not_wake_it_and_the_next_one_does(core, waiter, monitor, waits, loop_class):
+    monitor.unwatched = int
+    result = waits((monitor,))
+    _until(lambda: waiter.asleep)
+    waiter.refresh()
+    for run in (_rouse, partial(_rouse_by_scheduler, loop_class)):
+        run(core, monitor)
+    assert result(20 * TICK_S) is None
+    assert waiter.asleep
+
+    _rouse_by_scheduler(loop_class, core, monitor, float)
 
     assert result()[0] == core.WOKEN
 

@@ -14,6 +14,7 @@ import uvloop
 
 from otel_loopblock import guard
 from otel_loopblock.runtime import runtime
+from otel_loopblock.watch.loops import loops
 from tests.conftest import LOOPS
 
 
@@ -153,6 +154,28 @@ def test_idle_server_is_measured(telemetry, loop_kind):
     loop.close()
 
     assert _beats(telemetry) >= 5
+
+
+def test_watchdog_of_an_idle_loop_sleeps_through_the_heartbeats(telemetry, loop_kind):
+    telemetry.instrument(heartbeat_interval_ms=5)
+    loop = LOOPS[loop_kind]()
+    asleep = []
+
+    def sample():
+        time.sleep(0.2)  # whatever else a loop does at its start is over
+        for _ in range(50):
+            asleep.append(bool(loops.waiter.asleep))
+            time.sleep(0.005)
+        loop.call_soon_threadsafe(loop.stop)
+
+    sampling = threading.Thread(target=sample)
+    loop.call_soon(sampling.start)
+    loop.run_forever()
+    sampling.join()
+    loop.close()
+
+    assert _beats(telemetry) >= 10
+    assert sum(asleep) > 40
 
 
 def test_handles_that_a_test_runs_by_hand_bring_no_timer(telemetry):

@@ -49,6 +49,7 @@ typedef struct {
     /* Owned. */
     WaiterObject *waiter; /* may be NULL */
     PyObject *loop;       /* a weak reference to the loop; NULL once it is detached */
+    PyObject *unwatched;  /* a callback that wakes no waiter; may be NULL */
     /* Of the watchdog. */
     long clock;       /* the CPU clock of the loop's thread, or NO_CLOCK */
     double looked_at; /* `started` of the callback that look_due is about */

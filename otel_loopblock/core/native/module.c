@@ -56,7 +56,7 @@ import_from(const char *name, const char *attribute)
 }
 
 /* What the twin says otherwise of itself, and which interface this is: core/__init__.py asks for that one. */
-#define INTERFACE 1
+#define INTERFACE 2
 
 static int
 add_constants(PyObject *module)

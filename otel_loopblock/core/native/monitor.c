@@ -22,6 +22,7 @@ monitor_traverse(MonitorObject *self, visitproc visit, void *arg)
     Py_VISIT(Py_TYPE(self));
     Py_VISIT(self->waiter);
     Py_VISIT(self->loop);
+    Py_VISIT(self->unwatched);
     return 0;
 }
 
@@ -30,6 +31,7 @@ monitor_clear(MonitorObject *self)
 {
     Py_CLEAR(self->waiter);
     Py_CLEAR(self->loop);
+    Py_CLEAR(self->unwatched);
     return 0;
 }
 
@@ -152,6 +154,8 @@ static PyMethodDef monitor_methods[] = {
 };
 
 static PyMemberDef monitor_members[] = {
+    {"unwatched", T_OBJECT, offsetof(MonitorObject, unwatched), 0,
+     "A callback that does not wake the watchdog, or ``None``."},
     {"started", T_DOUBLE, offsetof(MonitorObject, started), 0,
      "``perf_counter`` at the start of the running callback; 0.0 while none runs."},
     {"busy", T_DOUBLE, offsetof(MonitorObject, busy), 0, "Seconds spent in callbacks that have ended."},

@@ -19,7 +19,7 @@ begin(MonitorObject *monitor, PyObject *callback, PyObject *context)
     monitor->callback = callback;
     monitor->context = context;
     monitor->started = started;
-    if (monitor->waiter != NULL && monitor->waiter->asleep) {
+    if (monitor->waiter != NULL && monitor->waiter->asleep && callback != monitor->unwatched) {
         waiter_wake(monitor->waiter, started);
     }
     return started;

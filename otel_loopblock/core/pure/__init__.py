@@ -21,7 +21,7 @@ from otel_loopblock.core.pure.clocks import scheduling, thread_clock
 from otel_loopblock.core.pure.stacks import stack, threads, variable
 from otel_loopblock.core.pure.wait import LONG_CALLBACK, WOKEN, Waiter
 
-INTERFACE = 1
+INTERFACE = 2
 """Which interface this is; that of the compiled core must be the same."""
 
 TELLS_LATENESS = False

@@ -64,6 +64,7 @@ class Monitor:
         "loop",
         "started",
         "threshold",
+        "unwatched",
         "waiter",
         "woke_cpu",
     )
@@ -80,6 +81,8 @@ class Monitor:
     """The context it was scheduled with; ``None`` where that is not known."""
     waiter: Sleep | None
     """The watchdog's sleep, which the first callback ends."""
+    unwatched: Any
+    """A callback that does not wake the watchdog, or ``None``."""
     loop: ref[Any] | None
     """A weak reference to the loop; ``None`` once the monitor is detached: then nothing is timed."""
     clock: int | None
@@ -103,7 +106,7 @@ class Monitor:
         """Not ``__init__``: a subclass has one of its own, with other arguments."""
         self = super().__new__(cls)
         self.started = self.busy = self.threshold = 0.0
-        self.callback = self.context = self.waiter = self.loop = self.clock = None
+        self.callback = self.context = self.waiter = self.loop = self.clock = self.unwatched = None
         self.looked_at = self.look_due = 0.0
         self.before_at = self.before_busy = 0.0
         self.before_cpu = self.before_process_cpu = self.woke_cpu = -1.0
@@ -162,8 +165,9 @@ def Run(
             monitor.callback = callback
             monitor.context = context
             monitor.started = started
-            if monitor.waiter is not None and monitor.waiter.asleep:
-                guard.call("wake the watchdog", monitor.waiter.rouse, started)
+            waiter = monitor.waiter
+            if waiter is not None and waiter.asleep and callback is not monitor.unwatched:
+                guard.call("wake the watchdog", waiter.rouse, started)
             return original(self)
         finally:
             try:
@@ -252,8 +256,9 @@ class Call:
         try:
             monitor.callback = callback
             monitor.started = started
-            if monitor.waiter is not None and monitor.waiter.asleep:
-                guard.call("wake the watchdog", monitor.waiter.rouse, started)
+            waiter = monitor.waiter
+            if waiter is not None and waiter.asleep and callback is not monitor.unwatched:
+                guard.call("wake the watchdog", waiter.rouse, started)
             return callback(*args, **kwargs)
         finally:
             try:
