@@ -128,6 +128,7 @@ class Worker:
             return
         try:
             if self._thread is None:
+                guard.call("deliver first at exit", _deliver_first_at_exit)
                 thread = threading.Thread(
                     target=guard.call,
                     args=("deliver telemetry", self._run, self._queue, self._unfinished),
@@ -136,7 +137,6 @@ class Worker:
                 )
                 self._thread = thread
                 threads.start(thread)
-                _deliver_first_at_exit()
         except Exception as error:  # no more threads to be had, or the interpreter is shutting down
             guard.let_through(error)  # there is a thread nevertheless
             self._thread = None
@@ -185,10 +185,8 @@ _workers: set[Worker] = set()
 def _deliver_first_at_exit() -> None:
     # Handlers run last in, first out, and providers register theirs when they are made: by the first work of
     # ours they are there, whether instrumented before or after.
-    try:
-        atexit.unregister(_AT_EXIT)  # compares with all that others have registered
-    except Exception:
-        guard.failed("move the delivery at exit")
+    # It compares with what others have registered, by their code.
+    guard.call("move the delivery at exit", atexit.unregister, _AT_EXIT)
     atexit.register(_AT_EXIT)
 
 

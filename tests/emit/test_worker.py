@@ -222,6 +222,21 @@ def test_work_that_cannot_have_a_thread_is_dropped_and_counted(worker, monkeypat
     assert done == [1]
 
 
+def test_delivery_at_exit_that_cannot_be_arranged_is_noted_and_one_thread_does_the_work(worker, monkeypatch):
+    def fail(*_):
+        raise MemoryError
+
+    monkeypatch.setattr(workers.atexit, "register", fail)
+    done = []
+    for _ in range(3):
+        worker.defer(lambda: done.append(len(_threads())))
+        assert worker.drain(30)
+
+    assert done == [1, 1, 1]
+    assert list(guard.failures) == ["deliver first at exit"]
+    guard.failures.clear()
+
+
 def test_signal_handlers_may_defer_in_the_middle_of_that(worker):
     done = []
     before = signal.signal(signal.SIGALRM, lambda *_: worker.defer(lambda: done.append("signal")))
