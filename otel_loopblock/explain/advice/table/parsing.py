@@ -19,6 +19,7 @@ ENTRIES: tuple[KnownCall, ...] = (
         f"Send or parse less at once, or use orjson, which is faster, or a process pool; {NO_THREAD}.",
         "https://github.com/ijl/orjson",
         releases_gil=False,
+        low_level=True,
     ),
     *known_calls(
         "orjson.* ujson.* simplejson.* msgpack.* rapidjson.*",
@@ -33,6 +34,7 @@ ENTRIES: tuple[KnownCall, ...] = (
         f"Pickle less at once, or load at start-up; {NO_THREAD}: it holds the GIL.",
         f"{PY}pickle.html",
         releases_gil=False,
+        low_level=True,
     ),
     *known_calls(
         "yaml.*",
@@ -81,6 +83,7 @@ ENTRIES: tuple[KnownCall, ...] = (
         f"Read and write it in pieces, or in a process pool; {NO_THREAD}: it builds Python objects.",
         f"{PY}csv.html",
         releases_gil=False,
+        low_level=True,
     ),
     *known_calls(
         "base64.*",
@@ -88,5 +91,6 @@ ENTRIES: tuple[KnownCall, ...] = (
         f"Encode less at once, or stream it; {NO_THREAD}: it holds the GIL.",
         f"{PY}base64.html",
         releases_gil=False,
+        low_level=True,
     ),
 )

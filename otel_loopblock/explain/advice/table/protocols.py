@@ -26,5 +26,6 @@ ENTRIES: tuple[KnownCall, ...] = (
         "network",
         "Use grpc.aio: await stub.Method(...).",
         "https://grpc.github.io/grpc/python/grpc_asyncio.html",
+        low_level=True,
     ),
 )

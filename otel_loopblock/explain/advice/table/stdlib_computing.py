@@ -14,6 +14,7 @@ ENTRIES: tuple[KnownCall, ...] = (
         f"Compress in a thread: {IN_THREAD}; the C code releases the GIL.",
         f"{PY}zlib.html",
         releases_gil=True,
+        low_level=True,
     ),
     *known_calls(
         "gzip.*",
@@ -21,12 +22,14 @@ ENTRIES: tuple[KnownCall, ...] = (
         f"Read and write it in a thread: {IN_THREAD}.",
         f"{PY}gzip.html",
         releases_gil=True,
+        low_level=True,
     ),
     *known_calls(
         "zipfile.* tarfile.*",
         "compute",
         f"Pack and unpack in a thread: {IN_THREAD}; for many small members use a process pool.",
         f"{PY}zipfile.html",
+        low_level=True,
     ),
     *known_calls(
         "hashlib.pbkdf2_hmac hashlib.scrypt",
@@ -34,6 +37,7 @@ ENTRIES: tuple[KnownCall, ...] = (
         f"Derive keys in a thread: {IN_THREAD}; OpenSSL's code releases the GIL.",
         f"{PY}hashlib.html#key-derivation",
         releases_gil=True,
+        low_level=True,
     ),
     *known_calls(
         "hashlib.* hmac.*",
@@ -41,6 +45,7 @@ ENTRIES: tuple[KnownCall, ...] = (
         f"Hash large data in a thread: {IN_THREAD}; above 2047 bytes hashlib releases the GIL.",
         f"{PY}hashlib.html",
         releases_gil=True,
+        low_level=True,
     ),
     *known_calls(
         "re.*",
@@ -48,6 +53,7 @@ ENTRIES: tuple[KnownCall, ...] = (
         f"Rewrite the pattern so it cannot backtrack, or bound the input; {NO_THREAD}: re holds the GIL.",
         f"{PY}re.html",
         releases_gil=False,
+        low_level=True,
     ),
     *known_calls(
         "difflib.*",
@@ -55,6 +61,7 @@ ENTRIES: tuple[KnownCall, ...] = (
         f"Compare less at once, or in a process pool; {NO_THREAD}: it is Python code.",
         f"{PY}difflib.html",
         releases_gil=False,
+        low_level=True,
     ),
     *known_calls(
         "sorted list.sort",
@@ -62,6 +69,7 @@ ENTRIES: tuple[KnownCall, ...] = (
         f"Sort less (heapq.nlargest, the database), or in a process pool; {NO_THREAD}: it holds the GIL.",
         f"{PY}functions.html#sorted",
         releases_gil=False,
+        low_level=True,
     ),
     *known_calls(
         "sum min max any all list tuple set dict map filter zip enumerate str.join bytes.join str.replace",
@@ -69,6 +77,7 @@ ENTRIES: tuple[KnownCall, ...] = (
         f"Work on less at once, or use a process pool; {NO_THREAD}: it holds the GIL.",
         f"{PY}functions.html",
         releases_gil=False,
+        low_level=True,
     ),
     *known_calls(
         "copy.deepcopy copy._deepcopy* copy.*",
@@ -76,6 +85,7 @@ ENTRIES: tuple[KnownCall, ...] = (
         f"Copy less, or use immutable data; {NO_THREAD}: it is Python code.",
         f"{PY}copy.html",
         releases_gil=False,
+        low_level=True,
     ),
     *known_calls(
         "gc.collect",
@@ -83,6 +93,7 @@ ENTRIES: tuple[KnownCall, ...] = (
         f"Let the collector run by itself; call gc.freeze() after start-up; {NO_THREAD}: it holds the GIL.",
         f"{PY}gc.html#gc.freeze",
         releases_gil=False,
+        low_level=True,
     ),
     *known_calls(
         "eval exec compile ast.*",
@@ -90,6 +101,7 @@ ENTRIES: tuple[KnownCall, ...] = (
         f"Compile once, at start-up; {NO_THREAD}: it holds the GIL.",
         f"{PY}functions.html#compile",
         releases_gil=False,
+        low_level=True,
     ),
     *known_calls(
         "importlib.* __import__",
@@ -103,6 +115,7 @@ ENTRIES: tuple[KnownCall, ...] = (
         f"Do it at start-up, or cache it; {NO_THREAD}: it is Python code.",
         f"{PY}inspect.html",
         releases_gil=False,
+        low_level=True,
     ),
     *known_calls(
         "ctypes.*",
@@ -110,5 +123,6 @@ ENTRIES: tuple[KnownCall, ...] = (
         f"Call it in a thread: {IN_THREAD}; ctypes releases the GIL, except for PyDLL.",
         _CTYPES,
         releases_gil=True,
+        low_level=True,
     ),
 )

@@ -14,6 +14,7 @@ ENTRIES: tuple[KnownCall, ...] = (
         f"Open, read and write in a thread: {IN_THREAD}, or anyio.open_file(...).",
         "https://anyio.readthedocs.io/en/stable/fileio.html",
         releases_gil=True,
+        low_level=True,
     ),
     *known_calls(
         "io.BytesIO.* io.StringIO.*",
@@ -21,14 +22,18 @@ ENTRIES: tuple[KnownCall, ...] = (
         f"Copy less at once; {NO_THREAD}: it holds the GIL.",
         f"{PY}io.html#io.BytesIO",
         releases_gil=False,
+        low_level=True,
     ),
     *known_calls(
         "pathlib.*",
         "file",
         "Use anyio.Path: await anyio.Path(name).read_text().",
         "https://anyio.readthedocs.io/en/stable/fileio.html",
+        low_level=True,
     ),
-    *known_calls("shutil.*", "file", f"Copy, move and remove trees in a thread: {IN_THREAD}.", _SHUTIL),
+    *known_calls(
+        "shutil.*", "file", f"Copy, move and remove trees in a thread: {IN_THREAD}.", _SHUTIL, low_level=True
+    ),
     *known_calls(
         "os.listdir os.walk os.scandir os.stat os.lstat os.makedirs os.mkdir os.remove os.unlink os.rename "
         "os.replace os.rmdir os.open os.read os.write os.sendfile os.truncate os.access os.chmod",
@@ -36,12 +41,14 @@ ENTRIES: tuple[KnownCall, ...] = (
         f"Ask the file system in a thread: {IN_THREAD}; a network disk can take seconds.",
         f"{PY}os.html",
         releases_gil=True,
+        low_level=True,
     ),
     *known_calls(
         "os.path.* glob.*",
         "file",
         f"Ask the file system in a thread: {IN_THREAD}; a network disk can take seconds.",
         f"{PY}os.path.html",
+        low_level=True,
     ),
     *known_calls(
         "os.fsync os.fdatasync os.sync",
@@ -49,12 +56,14 @@ ENTRIES: tuple[KnownCall, ...] = (
         f"Flush to disk in a thread: {IN_THREAD}.",
         f"{PY}os.html#os.fsync",
         releases_gil=True,
+        low_level=True,
     ),
     *known_calls(
         "tempfile.*",
         "file",
         "Use anyio.TemporaryFile and its kin, or make the file in a thread: await asyncio.to_thread(...).",
         "https://anyio.readthedocs.io/en/stable/fileio.html",
+        low_level=True,
     ),
     *known_calls(
         "fcntl.flock fcntl.lockf",
@@ -62,7 +71,12 @@ ENTRIES: tuple[KnownCall, ...] = (
         f"Take the file lock in a thread: {IN_THREAD}.",
         f"{PY}fcntl.html",
         releases_gil=True,
+        low_level=True,
     ),
-    *known_calls("mmap.*", "file", f"Read the mapped pages in a thread: {IN_THREAD}.", f"{PY}mmap.html"),
-    *known_calls("dbm.* shelve.*", "file", f"Use it in a thread: {IN_THREAD}.", f"{PY}dbm.html"),
+    *known_calls(
+        "mmap.*", "file", f"Read the mapped pages in a thread: {IN_THREAD}.", f"{PY}mmap.html", low_level=True
+    ),
+    *known_calls(
+        "dbm.* shelve.*", "file", f"Use it in a thread: {IN_THREAD}.", f"{PY}dbm.html", low_level=True
+    ),
 )

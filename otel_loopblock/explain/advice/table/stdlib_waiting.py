@@ -15,6 +15,7 @@ ENTRIES: tuple[KnownCall, ...] = (
         "Use await asyncio.sleep(...).",
         f"{PY}asyncio-task.html#sleeping",
         releases_gil=True,
+        low_level=True,
     ),
     *known_calls(
         "signal.pause signal.sigwait* signal.sigtimedwait",
@@ -22,12 +23,10 @@ ENTRIES: tuple[KnownCall, ...] = (
         "Use loop.add_signal_handler(...) and an asyncio.Event.",
         f"{PY}asyncio-eventloop.html#unix-signals",
         releases_gil=True,
+        low_level=True,
     ),
     *known_calls(
-        "input getpass.*",
-        "input",
-        f"Read the terminal in a thread: {IN_THREAD}.",
-        THREAD,
+        "input getpass.*", "input", f"Read the terminal in a thread: {IN_THREAD}.", THREAD, low_level=True
     ),
     *known_calls(
         "threading.Lock.acquire _thread.lock.acquire threading.RLock.acquire threading._RLock.acquire "
@@ -36,6 +35,7 @@ ENTRIES: tuple[KnownCall, ...] = (
         "Use asyncio.Lock between tasks, or take this lock in a thread: await asyncio.to_thread(...).",
         f"{_SYNC}#lock",
         releases_gil=True,
+        low_level=True,
     ),
     *known_calls(
         "threading.Event.*",
@@ -43,6 +43,7 @@ ENTRIES: tuple[KnownCall, ...] = (
         "Use asyncio.Event, set from other threads by loop.call_soon_threadsafe(event.set).",
         f"{_SYNC}#event",
         releases_gil=True,
+        low_level=True,
     ),
     *known_calls(
         "threading.Condition.*",
@@ -50,6 +51,7 @@ ENTRIES: tuple[KnownCall, ...] = (
         "Use asyncio.Condition, or wait in a thread: await asyncio.to_thread(...).",
         f"{_SYNC}#condition",
         releases_gil=True,
+        low_level=True,
     ),
     *known_calls(
         "threading.Semaphore.* threading.BoundedSemaphore.*",
@@ -57,6 +59,7 @@ ENTRIES: tuple[KnownCall, ...] = (
         "Use asyncio.Semaphore.",
         f"{_SYNC}#semaphore",
         releases_gil=True,
+        low_level=True,
     ),
     *known_calls(
         "threading.Barrier.*",
@@ -64,6 +67,7 @@ ENTRIES: tuple[KnownCall, ...] = (
         "Use asyncio.Barrier (Python 3.11), or wait in a thread: await asyncio.to_thread(...).",
         f"{_SYNC}#barrier",
         releases_gil=True,
+        low_level=True,
     ),
     *known_calls(
         "threading.Thread.join",
@@ -71,6 +75,7 @@ ENTRIES: tuple[KnownCall, ...] = (
         "Start the work by await asyncio.to_thread(...) instead of a thread that is joined.",
         THREAD,
         releases_gil=True,
+        low_level=True,
     ),
     *known_calls(
         "threading.wait threading.join threading.acquire",
@@ -78,6 +83,7 @@ ENTRIES: tuple[KnownCall, ...] = (
         "Use the asyncio counterpart (Lock, Event ...), or wait in a thread: await asyncio.to_thread(...).",
         _SYNC,
         releases_gil=True,
+        low_level=True,
     ),
     *known_calls(
         "queue.* _queue.SimpleQueue.get",
@@ -85,6 +91,7 @@ ENTRIES: tuple[KnownCall, ...] = (
         "Use asyncio.Queue; other threads put by loop.call_soon_threadsafe(queue.put_nowait, item).",
         f"{PY}asyncio-queue.html",
         releases_gil=True,
+        low_level=True,
     ),
     *known_calls(
         "concurrent.futures.Future.result concurrent.futures._base.Future.* concurrent.futures._base.result "
@@ -93,6 +100,7 @@ ENTRIES: tuple[KnownCall, ...] = (
         "Use await asyncio.wrap_future(future); waiting here for what must run on this loop never ends.",
         f"{PY}asyncio-future.html#asyncio.wrap_future",
         releases_gil=True,
+        low_level=True,
     ),
     *known_calls(
         "concurrent.futures.wait concurrent.futures.as_completed concurrent.futures._base.wait "
@@ -101,6 +109,7 @@ ENTRIES: tuple[KnownCall, ...] = (
         "Wrap the futures by asyncio.wrap_future and await asyncio.wait(...) or asyncio.gather(...).",
         f"{PY}asyncio-future.html#asyncio.wrap_future",
         releases_gil=True,
+        low_level=True,
     ),
     *known_calls(
         "concurrent.futures.*.shutdown concurrent.futures.*.map",
@@ -108,18 +117,21 @@ ENTRIES: tuple[KnownCall, ...] = (
         "Use await loop.run_in_executor(pool, ...); close the pool in a thread or with shutdown(wait=False).",
         f"{PY}asyncio-eventloop.html#asyncio.loop.run_in_executor",
         releases_gil=True,
+        low_level=True,
     ),
     *known_calls(
         "multiprocessing.*",
         "process",
         "Use await loop.run_in_executor(ProcessPoolExecutor(), ...), or talk to the process from a thread.",
         f"{PY}asyncio-eventloop.html#asyncio.loop.run_in_executor",
+        low_level=True,
     ),
     *known_calls(
         "asyncio.run_coroutine_threadsafe",
         "lock",
         "On the loop's own thread await the coroutine itself, or keep it by asyncio.create_task(...).",
         f"{PY}asyncio-task.html#asyncio.run_coroutine_threadsafe",
+        low_level=True,
     ),
     *known_calls(
         "subprocess.* subprocess.run subprocess.call subprocess.check_call subprocess.check_output",
@@ -127,6 +139,7 @@ ENTRIES: tuple[KnownCall, ...] = (
         "Use await asyncio.create_subprocess_exec(...), then await process.communicate().",
         f"{_PROCESS}#asyncio.create_subprocess_exec",
         releases_gil=True,
+        low_level=True,
     ),
     *known_calls(
         "subprocess.Popen.wait subprocess.Popen.communicate",
@@ -134,6 +147,7 @@ ENTRIES: tuple[KnownCall, ...] = (
         "Use asyncio.create_subprocess_exec(...) and await its wait() or communicate().",
         f"{_PROCESS}#asyncio.subprocess.Process.communicate",
         releases_gil=True,
+        low_level=True,
     ),
     *known_calls(
         "os.system os.popen",
@@ -141,6 +155,7 @@ ENTRIES: tuple[KnownCall, ...] = (
         "Use await asyncio.create_subprocess_shell(...).",
         f"{_PROCESS}#asyncio.create_subprocess_shell",
         releases_gil=True,
+        low_level=True,
     ),
     *known_calls(
         "os.wait os.wait3 os.wait4 os.waitpid os.waitid",
@@ -148,5 +163,6 @@ ENTRIES: tuple[KnownCall, ...] = (
         "Start the child by asyncio.create_subprocess_exec(...) and await process.wait().",
         _PROCESS,
         releases_gil=True,
+        low_level=True,
     ),
 )

@@ -13,7 +13,17 @@ NO_THREAD: Final = "a thread would not help"
 
 
 def known_calls(
-    patterns: str, kind: Kind, instead: str, source: str, *, releases_gil: bool | None = None
+    patterns: str,
+    kind: Kind,
+    instead: str,
+    source: str,
+    checked: str = "",
+    *,
+    releases_gil: bool | None = None,
+    low_level: bool = False,
 ) -> tuple[KnownCall, ...]:
     """One record per name: several names of one thing share the sentence."""
-    return tuple(KnownCall(pattern, instead, kind, releases_gil, source) for pattern in patterns.split())
+    return tuple(
+        KnownCall(pattern, instead, kind, releases_gil, source, checked, low_level)
+        for pattern in patterns.split()
+    )
