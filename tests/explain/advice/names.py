@@ -196,7 +196,7 @@ def _sentence(entry: KnownCall) -> None:
         owner = found
     for match in _BARE_CALL.finditer(entry.instead):
         name, arguments = match.groups()
-        if hasattr(builtins, name) or name in {"f", "g"}:
+        if hasattr(builtins, name):
             continue
         holder = next((h for h in (owner, _module_of(owner)) if hasattr(h, name)), None)
         if holder is None and not _anywhere(library, name):
@@ -297,7 +297,8 @@ def _anywhere(library: str, name: str) -> bool:
         if module.partition(".")[0] == library and loaded is not None:
             if name in vars(loaded):
                 return True
-            classes = [value for value in list(vars(loaded).values()) if inspect.isclass(value)]
+            # By type(): what is made lazily must not be made here.
+            classes = [value for value in list(vars(loaded).values()) if issubclass(type(value), type)]
             if any(name in vars(value) for value in classes):
                 return True
     return False
