@@ -25,7 +25,7 @@ ENTRIES: tuple[KnownCall, ...] = (
         "lock",
         f"Take the lock in a thread: {IN_THREAD}.",
         "https://fasteners.readthedocs.io/en/latest/",
-        "2026-11",
+        "",
     ),
     *known_calls(
         "tenacity.*",

@@ -95,7 +95,7 @@ ENTRIES: tuple[KnownCall, ...] = (
         "inference",
         "Run the model in a thread, under torch.inference_mode(): await asyncio.to_thread(...).",
         _TORCH,
-        "2026-11",
+        "",
     ),
     *known_calls(
         "torch.load torch.jit.load torch.hub.load torch.package.* torch.nn.Module.load_state_dict "
@@ -103,21 +103,21 @@ ENTRIES: tuple[KnownCall, ...] = (
         "startup",
         "Load models at start-up: torch.load(path, weights_only=True).",
         "https://docs.pytorch.org/docs/stable/generated/torch.load.html",
-        "2026-11",
+        "",
     ),
     *known_calls(
         "torch.compile torch._dynamo.* torch._inductor.*",
         "startup",
         "Compile and warm up at start-up: torch.compile(model) compiles at the first call.",
         "https://docs.pytorch.org/docs/stable/generated/torch.compile.html",
-        "2026-11",
+        "",
     ),
     *known_calls(
         "tensorflow.* keras.*",
         "inference",
         "Run model.predict(x) in a thread: await asyncio.to_thread(...), or serve it by TensorFlow Serving.",
         "https://www.tensorflow.org/tfx/guide/serving",
-        "2026-11",
+        "",
     ),
     *known_calls(
         "keras.models.load_model keras.saving.* keras.src.saving.* tensorflow.keras.models.load_model "
@@ -125,7 +125,7 @@ ENTRIES: tuple[KnownCall, ...] = (
         "startup",
         "Load models at start-up: keras.models.load_model(filepath).",
         "https://keras.io/api/models/model_saving_apis/",
-        "2026-11",
+        "",
     ),
     *known_calls(
         "onnxruntime.*",
@@ -160,14 +160,14 @@ ENTRIES: tuple[KnownCall, ...] = (
         "2026-11",
     ),
     *known_calls(
-        "daimojo.*", "inference", f"Predict in a thread: {IN_THREAD}, or in a process pool.", _MOJO, "2026-11"
+        "daimojo.*", "inference", f"Predict in a thread: {IN_THREAD}, or in a process pool.", _MOJO, ""
     ),
     *known_calls(
         "daimojo.model daimojo.model.__init__ daimojo.cppmojo.MojoPipeline.__init__",
         "startup",
         "Load the pipeline at start-up: daimojo.model(path).",
         _MOJO,
-        "2026-11",
+        "",
     ),
     *known_calls(
         "mlflow.*",
