@@ -125,6 +125,14 @@ ENTRIES: tuple[KnownCall, ...] = (
         "2026-11",
     ),
     *known_calls(
+        "tokenizers.Tokenizer.encode_batch*",
+        "compute",
+        f"Tokenise in a thread: {IN_THREAD}; a batch releases the GIL.",
+        "https://github.com/huggingface/tokenizers",
+        "2026-11",
+        releases_gil=True,
+    ),
+    *known_calls(
         "tokenizers.*",
         "compute",
         f"Tokenise less at once, or in a process pool; {NO_THREAD}: it holds the GIL.",

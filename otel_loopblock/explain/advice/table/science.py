@@ -42,8 +42,7 @@ ENTRIES: tuple[KnownCall, ...] = (
     *known_calls(
         "pandas.*",
         "compute",
-        "Run it in a thread: await asyncio.to_thread(...), or in a process pool: much of pandas holds "
-        "the GIL.",
+        "Run it in a thread: await asyncio.to_thread(...); what makes Python objects needs a process pool.",
         "https://pandas.pydata.org/docs/user_guide/enhancingperf.html",
         "2026-11",
     ),
