@@ -254,6 +254,8 @@ def _find(name: str) -> Any:
             if getattr(found, "__file__", "") is None:  # a namespace: other packages fill it
                 raise _Missing(f"{here}.{part}") from None
             raise _Wrong(f"{here} has no {part} ({name})") from None
+        except Exception as error:  # a module that is imported when it is asked for
+            raise _Missing(f"{here}.{part} ({type(error).__name__}: {error})") from None
     return found
 
 
