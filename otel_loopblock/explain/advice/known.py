@@ -52,3 +52,7 @@ class KnownCall:
     """Whether other threads can run Python while it works; ``None`` where nobody documents it."""
     source: str = ""
     """Address of the page that the entry rests on."""
+    checked: str = ""
+    """Year and month in which somebody last looked that it is true: ``2026-11``; empty where nobody could."""
+    low_level: bool = False
+    """Whether libraries stand on it: the sentence is for who calls it from the application's own line."""

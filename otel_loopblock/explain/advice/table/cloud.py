@@ -1,0 +1,202 @@
+"""Clients of cloud platforms and of services that are rented."""
+
+from __future__ import annotations
+
+from otel_loopblock.explain.advice.known import KnownCall
+from otel_loopblock.explain.advice.table.words import IN_THREAD, THREAD, known_calls
+
+ENTRIES: tuple[KnownCall, ...] = (
+    *known_calls(
+        "docker.*",
+        "network",
+        "Use aiodocker.Docker: await docker.containers.list().",
+        "https://aiodocker.readthedocs.io/en/latest/",
+        "2026-11",
+    ),
+    *known_calls(
+        "google.cloud.storage.*",
+        "network",
+        "Use gcloud.aio.storage.Storage (gcloud-aio-storage), or call it in a thread.",
+        "https://github.com/talkiq/gcloud-aio",
+        "2026-11",
+    ),
+    *known_calls(
+        "google.cloud.pubsub* google.pubsub_v1.services.*",
+        "network",
+        "Use google.pubsub_v1.PublisherAsyncClient or SubscriberAsyncClient.",
+        "https://docs.cloud.google.com/python/docs/reference/pubsub/latest/google.pubsub_v1.services.publisher.PublisherAsyncClient",
+        "2026-11",
+    ),
+    *known_calls(
+        "google.cloud.bigquery.*",
+        "network",
+        f"Query in a thread: {IN_THREAD}.",
+        "https://docs.cloud.google.com/python/docs/reference/bigquery/latest",
+        "2026-11",
+    ),
+    *known_calls(
+        "google.cloud.firestore*",
+        "network",
+        "Use google.cloud.firestore.AsyncClient: await document.get().",
+        "https://docs.cloud.google.com/python/docs/reference/firestore/latest/google.cloud.firestore_v1.async_client.AsyncClient",
+        "2026-11",
+    ),
+    *known_calls(
+        "google.cloud.*",
+        "network",
+        "Use the library's async client (its name ends in AsyncClient), or call it in a thread.",
+        "https://github.com/googleapis/gapic-generator-python",
+        "2026-11",
+    ),
+    *known_calls(
+        "google.auth.transport.* google.oauth2.* google.auth.default google.auth.compute_engine.*",
+        "network",
+        "Fetch tokens and keys in a thread, and keep them: await asyncio.to_thread(credentials.refresh, "
+        "request).",
+        "https://googleapis.dev/python/google-auth/latest/user-guide.html",
+        "2026-11",
+    ),
+    *known_calls(
+        "googleapiclient.discovery.*",
+        "startup",
+        "Build the service once at start-up: googleapiclient.discovery.build(name, version).",
+        "https://github.com/googleapis/google-api-python-client/blob/main/docs/start.md",
+        "2026-11",
+    ),
+    *known_calls(
+        "googleapiclient.*",
+        "network",
+        "Call it in a thread, with an httplib2.Http() of its own: await asyncio.to_thread(request.execute).",
+        "https://github.com/googleapis/google-api-python-client/blob/main/docs/thread_safety.md",
+        "2026-11",
+    ),
+    *known_calls(
+        "gspread.*",
+        "network",
+        f"Call it in a thread: {IN_THREAD}.",
+        "https://docs.gspread.org/en/latest/",
+        "2026-11",
+    ),
+    *known_calls(
+        "firebase_admin.*",
+        "network",
+        f"Call it in a thread: {IN_THREAD}.",
+        "https://firebase.google.com/docs/reference/admin/python/",
+        "2026-11",
+    ),
+    *known_calls(
+        "firebase_admin.messaging.*",
+        "network",
+        "Use await firebase_admin.messaging.send_each_async(messages), or a thread.",
+        "https://firebase.google.com/docs/reference/admin/python/firebase_admin.messaging",
+        "2026-11",
+    ),
+    *known_calls(
+        "boto3.* botocore.client.* botocore.endpoint.* botocore.httpsession.* s3transfer.*",
+        "network",
+        "Use aioboto3.Session: async with session.client(name) as client.",
+        "https://aioboto3.readthedocs.io/en/latest/",
+        "2026-11",
+    ),
+    *known_calls(
+        "boto3.client boto3.resource boto3.session.Session.client boto3.session.Session.resource "
+        "boto3.Session.client boto3.Session.resource botocore.session.Session.create_client "
+        "botocore.loaders.* botocore.session.get_session",
+        "startup",
+        "Make the client once at start-up and keep it: making one reads the service's description.",
+        "https://docs.aws.amazon.com/boto3/latest/guide/clients.html",
+        "2026-11",
+    ),
+    *known_calls(
+        "azure.storage.blob.*",
+        "network",
+        "Use azure.storage.blob.aio.BlobServiceClient.",
+        "https://learn.microsoft.com/en-us/python/api/azure-storage-blob/azure.storage.blob.aio",
+        "2026-11",
+    ),
+    *known_calls(
+        "azure.servicebus.*",
+        "network",
+        "Use azure.servicebus.aio.ServiceBusClient.",
+        "https://learn.microsoft.com/en-us/python/api/azure-servicebus/azure.servicebus.aio",
+        "2026-11",
+    ),
+    *known_calls(
+        "azure.cosmos.*",
+        "network",
+        "Use azure.cosmos.aio.CosmosClient.",
+        "https://learn.microsoft.com/en-us/python/api/azure-cosmos/azure.cosmos.aio",
+        "2026-11",
+    ),
+    *known_calls(
+        "azure.identity.*",
+        "network",
+        "Use azure.identity.aio.DefaultAzureCredential, once: it keeps its tokens.",
+        "https://learn.microsoft.com/en-us/python/api/azure-identity/azure.identity.aio",
+        "2026-11",
+    ),
+    *known_calls(
+        "azure.keyvault.*",
+        "network",
+        "Use the client of the same name from azure.keyvault.secrets.aio (keys, certificates alike).",
+        "https://learn.microsoft.com/en-us/python/api/azure-keyvault-secrets/azure.keyvault.secrets.aio",
+        "2026-11",
+    ),
+    *known_calls(
+        "azure.*",
+        "network",
+        "Use the client of the same name from the package's .aio module, as in azure.storage.blob.aio.",
+        "https://learn.microsoft.com/en-us/azure/developer/python/sdk/azure-sdk-sdk-patterns-async",
+        "2026-11",
+    ),
+    *known_calls(
+        "msal.*",
+        "network",
+        "Fetch tokens in a thread: await asyncio.to_thread(app.acquire_token_for_client, scopes).",
+        "https://learn.microsoft.com/en-us/entra/msal/python/",
+        "2026-11",
+    ),
+    *known_calls(
+        "minio.*",
+        "network",
+        f"Call it in a thread: {IN_THREAD}; or use aioboto3.Session.",
+        "https://github.com/minio/minio-py",
+        "2026-11",
+    ),
+    *known_calls(
+        "stripe.*",
+        "network",
+        "Use the methods that end in _async: await client.v1.customers.retrieve_async(id).",
+        "https://github.com/stripe/stripe-python",
+        "2026-11",
+    ),
+    *known_calls(
+        "slack_sdk.*",
+        "network",
+        "Use slack_sdk.web.async_client.AsyncWebClient: await client.chat_postMessage(channel=...).",
+        "https://github.com/slackapi/python-slack-sdk",
+        "2026-11",
+    ),
+    *known_calls(
+        "twilio.*",
+        "network",
+        "Use twilio.http.async_http_client.AsyncTwilioHttpClient and methods that end in _async.",
+        "https://github.com/twilio/twilio-python",
+        "2026-11",
+    ),
+    *known_calls(
+        "sendgrid.*",
+        "network",
+        f"Send in a thread: {IN_THREAD}.",
+        "https://github.com/sendgrid/sendgrid-python",
+        "2026-11",
+    ),
+    *known_calls("hvac.* consul.*", "network", f"Call it in a thread: {IN_THREAD}.", THREAD, "2026-11"),
+    *known_calls(
+        "kubernetes.client.* kubernetes.watch.* kubernetes.config.* kubernetes.dynamic.* kubernetes.stream.*",
+        "network",
+        "Use kubernetes_asyncio: await kubernetes_asyncio.client.CoreV1Api().list_node().",
+        "https://github.com/tomplus/kubernetes_asyncio",
+        "2026-11",
+    ),
+)
