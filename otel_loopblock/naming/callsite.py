@@ -25,6 +25,7 @@ MAX_SCANNED = 20_000
 
 _EXTENDED_ARG = dis.opmap["EXTENDED_ARG"]
 _CACHE = dis.opmap.get("CACHE", -1)
+_RESUME = dis.opmap.get("RESUME", -1)
 _GLOBAL_ROOTS = {"LOAD_GLOBAL", "LOAD_NAME"}
 _FAST_ROOTS = {"LOAD_FAST", "LOAD_FAST_CHECK", "LOAD_FAST_BORROW", "LOAD_FAST_AND_CLEAR"}
 _CELL_ROOTS = {"LOAD_DEREF", "LOAD_CLASSDEREF"}
@@ -106,6 +107,37 @@ def _called_name(code: CodeType, instruction: int, module: str, variable: Variab
     if chain.kind == "operator" and type(owner).__module__ == "builtins" and owner.__class__ in (int, float):
         return f"{type(owner).__name__}.{chain.attributes[-1]}"
     return _name(value, owner, chain.attributes[-1] if chain.attributes else chain.root) or written
+
+
+@lru_cache(maxsize=1024)
+def spelled_name(code: CodeType, instruction: int) -> str | None:
+    """The last name of what is called there, as written: ``create`` for ``client.messages.create(...)``."""
+    chain = _chain(code, instruction)
+    if chain is None or chain.kind == "operator":
+        return None
+    return chain.attributes[-1] if chain.attributes else chain.root or None
+
+
+@lru_cache(maxsize=1024)
+def imported_module(code: CodeType, instruction: int) -> str | None:
+    """The module that an ``import`` statement there asks for; ``None`` for anything else, a relative one too."""
+    if not 0 <= instruction <= MAX_SCANNED:
+        return None
+    before = _instructions(code, instruction)
+    if len(before) < 3 or before[-1].name != "IMPORT_NAME":
+        return None
+    level = before[-3]
+    absolute = code.co_consts[level.argument] == 0 if level.name == "LOAD_CONST" else level.argument == 0
+    return code.co_names[before[-1].argument] if absolute else None
+
+
+@lru_cache(maxsize=1024)
+def has_just_begun(code: CodeType, instruction: int) -> bool:
+    """Whether a function that is there has not run any of its own code since it was called, or resumed."""
+    if instruction < 0:
+        return True
+    raw = code.co_code
+    return instruction < len(raw) and raw[instruction] == _RESUME
 
 
 @lru_cache(maxsize=4096)
