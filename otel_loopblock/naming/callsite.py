@@ -35,6 +35,7 @@ _NEUTRAL = {"PRECALL", "KW_NAMES", "PUSH_NULL", "NOP", "NOT_TAKEN", "RESUME", "C
 _WITH = {"BEFORE_WITH", "SETUP_WITH", "BEFORE_ASYNC_WITH", "SETUP_ASYNC_WITH", "LOAD_SPECIAL"}
 """Where a ``with`` begins. What it leaves on the stack is called at its end, far from where it was loaded."""
 _JUMPS = {*dis.hasjrel, *getattr(dis, "hasjabs", ())}
+_IMPORTERS = {"import_module", "__import__"}
 _BINARY = {
     "BINARY_MATRIX_MULTIPLY": "__matmul__",
     "BINARY_POWER": "__pow__",
@@ -120,15 +121,24 @@ def spelled_name(code: CodeType, instruction: int) -> str | None:
 
 @lru_cache(maxsize=1024)
 def imported_module(code: CodeType, instruction: int) -> str | None:
-    """The module that an ``import`` statement there asks for; ``None`` for anything else, a relative one too."""
+    """The module that is imported there, as written: by ``import``, or by ``import_module`` of a constant.
+
+    ``None`` for anything else, and where the import is a relative one.
+    """
     if not 0 <= instruction <= MAX_SCANNED:
         return None
     before = _instructions(code, instruction)
-    if len(before) < 3 or before[-1].name != "IMPORT_NAME":
+    if len(before) < 3:
         return None
-    level = before[-3]
-    absolute = code.co_consts[level.argument] == 0 if level.name == "LOAD_CONST" else level.argument == 0
-    return code.co_names[before[-1].argument] if absolute else None
+    if before[-1].name == "IMPORT_NAME":
+        level = before[-3]
+        absolute = code.co_consts[level.argument] == 0 if level.name == "LOAD_CONST" else level.argument == 0
+        return code.co_names[before[-1].argument] if absolute else None
+    if before[-1].name in _CALLS and spelled_name(code, instruction) in _IMPORTERS:
+        loads = [each for each in before[-4:-1] if each.name == "LOAD_CONST"]
+        name = code.co_consts[loads[-1].argument] if loads else None
+        return name if isinstance(name, str) and not name.startswith(".") else None
+    return None
 
 
 @lru_cache(maxsize=1024)

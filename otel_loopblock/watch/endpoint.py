@@ -72,7 +72,7 @@ def _function(scope: dict[Any, Any]) -> RawFrame | None:
     return None
 
 
-def _of_class(kind: type, names: Sequence[str]) -> Any:
+def _of_class(kind: Any, names: Sequence[str]) -> Any:
     for name in names:
         found = inspect.getattr_static(kind, name, None)
         if type(found) is FunctionType:
