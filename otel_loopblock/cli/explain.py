@@ -7,6 +7,7 @@ import difflib
 import sys
 from collections.abc import Iterable
 
+from otel_loopblock.cli.aliases import ABBREVIATIONS, PACKAGES, spellings
 from otel_loopblock.config import Config
 from otel_loopblock.explain.advice import AdviceTable, KnownCall
 from otel_loopblock.explain.advice.known import COMPUTING, ONLY_WAITING
@@ -34,7 +35,12 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         epilog="Exit code: 0 for a known call, 1 for an unknown one, 2 for a wrong usage.",
     )
     wanted = parser.add_mutually_exclusive_group(required=True)
-    wanted.add_argument("call", nargs="?", metavar="CALL", help="as you import it: requests.get, time.sleep")
+    wanted.add_argument(
+        "call",
+        nargs="?",
+        metavar="CALL",
+        help="a call or a library: requests.get, time.sleep, pandas, scikit-learn",
+    )
     wanted.add_argument("--list", action="store_true", help="list all known calls")
     parser.set_defaults(run=run)
 
@@ -52,14 +58,44 @@ def run(args: argparse.Namespace) -> int:
         _print_list(table.entries())
         return FOUND
     call = args.call.strip().removesuffix("()")
-    entry = table.lookup(call)
-    if entry is None:
+    found = find(table, call)
+    if found is None:
         close = close_matches(call, table.entries())
         hint = f"; did you mean {' or '.join(close)}?" if close else "; see otel-loopblock explain --list"
         print(f"otel-loopblock explain: {call!r} is not a known call{hint}", file=sys.stderr)
         return UNKNOWN
-    _print_rows(call, rows(table, call, entry))
+    name, entry, others = found
+    lines = rows(table, name, entry)
+    if others:
+        lines.append(("see also", ", ".join(others)))
+    _print_rows(call, lines)
     return FOUND
+
+
+def find(table: AdviceTable, call: str) -> tuple[str, KnownCall, list[str]] | None:
+    """What the table knows of a call, or of a library.
+
+    Args:
+        table: where it is looked up.
+        call: as the user wrote it: a call, a module, an abbreviation (``np``), a package (``scikit-learn``).
+
+    Returns:
+        The name that was found, its entry, and patterns of the same library that are told something else;
+        ``None`` for what is not known.
+    """
+    entries = table.entries()
+    for name in spellings(call):
+        entry = table.lookup(name)
+        family = [other for other in entries if other.pattern.startswith(f"{name}.")]
+        whole = next((other for other in family if other.pattern == f"{name}.*"), None)
+        if entry is not None and (whole is None or entry.pattern == name):
+            return name, entry, []
+        if family:
+            best = whole or family[0]
+            others = {other.instead: other.pattern for other in reversed(family)}
+            others.pop(best.instead, None)
+            return best.pattern, best, sorted(others.values())
+    return None
 
 
 def rows(table: AdviceTable, call: str, entry: KnownCall) -> list[tuple[str, str]]:
@@ -86,21 +122,28 @@ def rows(table: AdviceTable, call: str, entry: KnownCall) -> list[tuple[str, str
         found.append(("advice" if len(advice) == 1 else ", ".join(labels), sentence))
     if entry.source:
         found.append(("source", entry.source))
+        found.append(("checked", entry.checked or "no date"))
     return found
 
 
 def close_matches(call: str, entries: Iterable[KnownCall]) -> list[str]:
     """Known names, three at most, that are spelled almost like ``call`` or end in the same part."""
     names = list(dict.fromkeys(entry.pattern for entry in entries))
-    near = difflib.get_close_matches(call, names, 3, 0.7)
-    near += [f"{root}.*" for root in difflib.get_close_matches(call.partition(".")[0], _roots(names), 1, 0.8)]
-    last = call.rpartition(".")[2].lower()
+    wanted, root = call.lower(), call.lower().partition(".")[0]
+    near = [
+        *_near(wanted, [*names, *ABBREVIATIONS, *PACKAGES], 0.7),
+        *(f"{library}.*" for library in _near(root, {name.partition(".")[0] for name in names}, 0.8)),
+    ]
+    last = wanted.rpartition(".")[2]
     same = [name for name in names if name.rpartition(".")[2].lower() == last and not name.startswith("_")]
-    return list(dict.fromkeys(near + same))[:3]
+    beside = [name for name in names if name.lower().startswith(f"{root}.")]
+    return list(dict.fromkeys(near + same + beside))[:3]
 
 
-def _roots(names: Iterable[str]) -> list[str]:
-    return list(dict.fromkeys(name.removesuffix(".*") for name in names if name.endswith(".*")))
+def _near(wanted: str, names: Iterable[str], cutoff: float) -> list[str]:
+    """At most three of the names, as they are spelled; capitals do not count."""
+    spelled = {name.lower(): name for name in names}
+    return [spelled[name] for name in difflib.get_close_matches(wanted, sorted(spelled), 3, cutoff)]
 
 
 def _print_rows(title: str, lines: list[tuple[str, str]]) -> None:

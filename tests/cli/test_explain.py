@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
 
 import pytest
 
 from otel_loopblock.cli import explain, main
+from otel_loopblock.cli.aliases import ABBREVIATIONS, PACKAGES
 from otel_loopblock.explain.advice import AdviceTable
 
 
@@ -36,7 +38,15 @@ def test_gil_holder_is_never_sent_to_a_thread(capsys):
 
 @pytest.mark.parametrize(
     ("typo", "meant"),
-    [("time.slep", "time.sleep"), ("request.get", "requests.*"), ("getaddrinfo", "socket.")],
+    [
+        ("time.slep", "time.sleep"),
+        ("request.get", "requests.*"),
+        ("getaddrinfo", "socket."),
+        ("pandsa.read_csv", "pandas.*"),
+        ("scikit-lern", "scikit-learn"),
+        ("PILOW", "pillow"),
+        ("redis.get", "redis."),
+    ],
 )
 def test_unknown_call_exits_with_one_and_names_what_is_close(capsys, typo, meant):
     assert main(["explain", typo]) == 1
@@ -46,6 +56,58 @@ def test_unknown_call_exits_with_one_and_names_what_is_close(capsys, typo, meant
     assert captured.err.count("\n") == 1
     assert f"{typo!r} is not a known call; did you mean " in captured.err
     assert meant in captured.err
+
+
+@pytest.mark.parametrize(
+    ("call", "pattern"),
+    [
+        ("requests", "requests.*"),
+        ("import", "import"),
+        ("import pandas", "import"),
+        ("np.linalg.inv", "numpy.linalg.*"),
+        ("np", "numpy.*"),
+        ("pd.read_excel", "pandas.read_excel"),
+        ("plt.savefig", "matplotlib.*"),
+        ("psycopg2-binary", "psycopg2.*"),
+        ("scikit-learn", "sklearn.*"),
+        ("python-jose", "jose.*"),
+        ("beautifulsoup4", "bs4.*"),
+        ("Pillow", "PIL.*"),
+        ("PyJWT", "jwt.*"),
+        ("google-cloud-storage", "google.cloud.storage.*"),
+        ("azure-storage-blob", "azure.storage.blob.*"),
+        ("sentry-sdk", "sentry_sdk.*"),
+        ("stomp.py", "stomp.*"),
+        ("grpcio", "grpc._channel.*"),
+        ("Requests.get", "requests.*"),
+    ],
+)
+def test_library_is_found_by_the_names_it_goes_by(capsys, call, pattern):
+    assert main(["explain", call]) == 0
+
+    output = capsys.readouterr().out
+    assert output.startswith(call)
+    assert re.search(rf"^ *matches:? +{re.escape(pattern)}\s*$", output, re.M), output
+
+
+def test_library_names_its_calls_that_are_told_something_else(capsys):
+    assert main(["explain", "polars"]) == 0
+
+    output = capsys.readouterr().out
+    assert re.search(r"see also +polars.LazyFrame.collect, polars.read_csv", output)
+
+
+def test_says_when_an_entry_was_checked(capsys):
+    assert main(["explain", "requests.get"]) == 0
+
+    assert re.search(r"checked +20\d\d-\d\d", capsys.readouterr().out)
+
+
+def test_every_other_name_leads_to_an_entry():
+    table = AdviceTable()
+
+    for name in (*ABBREVIATIONS, *PACKAGES):
+        assert explain.find(table, name) is not None, name
 
 
 def test_call_that_resembles_nothing_points_to_the_list(capsys):

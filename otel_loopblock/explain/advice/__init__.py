@@ -154,6 +154,8 @@ def _import(call: str) -> KnownCall | None:
 
 def _spellings(call: str) -> tuple[str, ...]:
     """A name as given, and as a user would import it: ``requests.get`` for ``requests.api.get``."""
+    if call.startswith("import "):  # the module that is imported is said with it
+        return call, "import"
     parts = call.split(".")
     for size in range(min(len(parts) - 1, 3), 0, -1):
         public = PUBLIC_NAMES.get(".".join(parts[:size]))

@@ -25,7 +25,7 @@ class Index:
 
     Args:
         entries: where two have the same pattern, the later one counts.
-        never: patterns of names that match nothing here, whatever ``entries`` say.
+        never: patterns of names that match nothing here, but an entry whose own pattern is such a name.
     """
 
     __slots__ = ("_anywhere", "_by_root", "_exact", "_never", "entries")
@@ -51,14 +51,15 @@ class Index:
         Args:
             names: spellings of one call, the preferred one first.
         """
-        if any(self._never.match(name) for name in names):
-            return None
         for name in names:
             if name in self._exact:
                 return self._exact[name]
+        never = any(self._never.match(name) for name in names)
         for name in names:
             for entry in self._by_root.get(name.partition(".")[0], self._anywhere):
-                if _compiled(entry.pattern).match(name):
+                if _compiled(entry.pattern).match(name) and not (
+                    never and not self._never.match(entry.pattern)
+                ):
                     return entry
         return None
 

@@ -16,6 +16,7 @@ from otel_loopblock.explain.advice.table import (
     crypto,
     http,
     images,
+    locking,
     messaging,
     ml,
     nosql,
@@ -27,7 +28,10 @@ from otel_loopblock.explain.advice.table import (
     stdlib_computing,
     stdlib_files,
     stdlib_network,
+    stdlib_processes,
     stdlib_waiting,
+    system,
+    text,
     web,
 )
 from otel_loopblock.explain.advice.table.names import ALREADY_ASYNC, PUBLIC_NAMES
@@ -36,9 +40,12 @@ __all__ = ["ALREADY_ASYNC", "ENTRIES", "PUBLIC_NAMES"]
 
 ENTRIES: Final[tuple[KnownCall, ...]] = (
     *stdlib_waiting.ENTRIES,
+    *stdlib_processes.ENTRIES,
     *stdlib_network.ENTRIES,
     *stdlib_files.ENTRIES,
     *stdlib_computing.ENTRIES,
+    *locking.ENTRIES,
+    *system.ENTRIES,
     *http.ENTRIES,
     *protocols.ENTRIES,
     *cloud.ENTRIES,
@@ -50,6 +57,7 @@ ENTRIES: Final[tuple[KnownCall, ...]] = (
     *crypto.ENTRIES,
     *web.ENTRIES,
     *parsing.ENTRIES,
+    *text.ENTRIES,
     *science.ENTRIES,
     *images.ENTRIES,
     *ml.ENTRIES,

@@ -1,45 +1,249 @@
-"""Language models: clients of services, and models that run here."""
+"""Language models: clients of services, frameworks, and models that run here."""
 
 from __future__ import annotations
 
 from otel_loopblock.explain.advice.known import KnownCall
-from otel_loopblock.explain.advice.table.words import IN_THREAD, known_calls
+from otel_loopblock.explain.advice.table.words import IN_THREAD, NO_THREAD, known_calls
 
+_OPENAI = "https://github.com/openai/openai-python"
+_ANTHROPIC = "https://github.com/anthropics/anthropic-sdk-python"
 _TRANSFORMERS = "https://huggingface.co/docs/transformers/pipeline_webserver"
 
 ENTRIES: tuple[KnownCall, ...] = (
     *known_calls(
-        "openai.OpenAI.* openai._base_client.SyncAPIClient.* openai.resources.*",
+        "openai.*",
         "network",
         "Use openai.AsyncOpenAI: await client.chat.completions.create(...).",
-        "https://github.com/openai/openai-python",
+        _OPENAI,
+        "2026-11",
     ),
     *known_calls(
-        "anthropic.Anthropic.* anthropic._base_client.SyncAPIClient.* anthropic.resources.*",
+        "openai.Stream.* openai._streaming.Stream.*",
+        "network",
+        "Use openai.AsyncOpenAI, and async for event in the stream of client.responses.create(stream=True).",
+        _OPENAI,
+        "2026-11",
+    ),
+    *known_calls(
+        "anthropic.*",
         "network",
         "Use anthropic.AsyncAnthropic: await client.messages.create(...).",
-        "https://github.com/anthropics/anthropic-sdk-python",
+        _ANTHROPIC,
+        "2026-11",
+    ),
+    *known_calls(
+        "anthropic.Stream.* anthropic._streaming.Stream.* anthropic.lib.streaming.*",
+        "network",
+        "Use anthropic.AsyncAnthropic: async with client.messages.stream(...), then async for.",
+        _ANTHROPIC,
+        "2026-11",
+    ),
+    *known_calls(
+        "google.genai.*",
+        "network",
+        "Use client.aio: await client.aio.models.generate_content(model=..., contents=...).",
+        "https://googleapis.github.io/python-genai/",
+        "2026-11",
+    ),
+    *known_calls(
+        "langchain.* langchain_core.* langchain_community.* langchain_openai.* langchain_classic.*",
+        "network",
+        "Use the methods that begin with a: await chain.ainvoke(input), async for part in "
+        "chain.astream(input).",
+        "https://docs.langchain.com/oss/python/langchain/overview",
+        "2026-11",
+    ),
+    *known_calls(
+        "langgraph.*",
+        "network",
+        "Use await graph.ainvoke(input), or async for part in graph.astream(input); nodes as async def.",
+        "https://docs.langchain.com/oss/python/langgraph/overview",
+        "2026-11",
+    ),
+    *known_calls(
+        "llama_index.*",
+        "network",
+        "Use the methods that begin with a: await query_engine.aquery(text), await llm.acomplete(prompt).",
+        "https://developers.llamaindex.ai/python/framework/",
+        "2026-11",
+    ),
+    *known_calls(
+        "litellm.*",
+        "network",
+        "Use await litellm.acompletion(model=..., messages=...).",
+        "https://docs.litellm.ai/docs/completion/stream",
+        "2026-11",
+    ),
+    *known_calls(
+        "ollama.*",
+        "network",
+        "Use ollama.AsyncClient: await client.chat(model=..., messages=...).",
+        "https://github.com/ollama/ollama-python",
+        "2026-11",
+    ),
+    *known_calls(
+        "cohere.*",
+        "network",
+        "Use cohere.AsyncClientV2: await client.chat(model=..., messages=...).",
+        "https://github.com/cohere-ai/cohere-python",
+        "2026-11",
+    ),
+    *known_calls(
+        "mistralai.*",
+        "network",
+        "Use the methods that end in _async: await client.chat.complete_async(model=..., messages=...).",
+        "https://github.com/mistralai/client-python",
+        "2026-11",
+    ),
+    *known_calls(
+        "huggingface_hub.*",
+        "network",
+        f"Download at start-up, or in a thread: {IN_THREAD}.",
+        "https://huggingface.co/docs/huggingface_hub/guides/download",
+        "2026-11",
+    ),
+    *known_calls(
+        "huggingface_hub.InferenceClient.*",
+        "network",
+        "Use huggingface_hub.AsyncInferenceClient: await client.chat_completion(messages).",
+        "https://huggingface.co/docs/huggingface_hub/guides/inference",
+        "2026-11",
+    ),
+    *known_calls(
+        "tiktoken.*",
+        "compute",
+        f"Count tokens in a thread: {IN_THREAD}; tiktoken releases the GIL.",
+        "https://github.com/openai/tiktoken",
+        "2026-11",
+        releases_gil=True,
+    ),
+    *known_calls(
+        "tiktoken.get_encoding tiktoken.encoding_for_model tiktoken.registry.*",
+        "startup",
+        "Make encodings at start-up: tiktoken.get_encoding(name) reads and may download its table.",
+        "https://github.com/openai/tiktoken",
+        "2026-11",
+    ),
+    *known_calls(
+        "tokenizers.*",
+        "compute",
+        f"Tokenise less at once, or in a process pool; {NO_THREAD}: it holds the GIL.",
+        "https://github.com/huggingface/tokenizers",
+        "2026-11",
+        releases_gil=False,
+    ),
+    *known_calls(
+        "tokenizers.Tokenizer.from_file tokenizers.Tokenizer.from_pretrained "
+        "tokenizers.Tokenizer.from_str tokenizers.Tokenizer.from_buffer",
+        "startup",
+        "Load tokenizers at start-up: tokenizers.Tokenizer.from_file(path).",
+        "https://github.com/huggingface/tokenizers",
+        "2026-11",
     ),
     *known_calls(
         "transformers.*",
         "inference",
         f"Run the pipeline in a thread: {IN_THREAD}, fed by one queue.",
         _TRANSFORMERS,
+        "2026-11",
     ),
     *known_calls(
-        "sentence_transformers.*", "inference", f"Encode in a thread: {IN_THREAD}.", "https://sbert.net/"
+        "transformers.*.from_pretrained transformers.pipeline transformers.pipelines.pipeline",
+        "startup",
+        "Load models at start-up: transformers.pipeline(task, model=...) reads them from disk or network.",
+        _TRANSFORMERS,
+        "2026-11",
+    ),
+    *known_calls(
+        "sentence_transformers.*",
+        "inference",
+        f"Encode in a thread: {IN_THREAD}.",
+        "https://sbert.net/",
+        "2026-11",
+    ),
+    *known_calls(
+        "sentence_transformers.SentenceTransformer.__init__ sentence_transformers.CrossEncoder.__init__",
+        "startup",
+        "Load the model at start-up: SentenceTransformer(name) reads it from disk or network.",
+        "https://sbert.net/",
+        "2026-11",
     ),
     *known_calls(
         "llama_cpp.*",
         "inference",
         f"Run the model in a thread: {IN_THREAD}, or behind its server.",
         "https://github.com/abetlen/llama-cpp-python",
+        "2026-11",
+    ),
+    *known_calls(
+        "llama_cpp.Llama.__init__ llama_cpp.Llama.from_pretrained llama_cpp.llama.Llama.__init__",
+        "startup",
+        "Load the model at start-up: llama_cpp.Llama(model_path=...).",
+        "https://github.com/abetlen/llama-cpp-python",
+        "2026-11",
+    ),
+    *known_calls(
+        "vllm.*",
+        "inference",
+        "Use vllm.AsyncLLMEngine: async for output in engine.generate(prompt, params, request_id).",
+        "https://docs.vllm.ai/en/stable/api/vllm/v1/engine/async_llm/",
+        "2026-11",
+    ),
+    *known_calls(
+        "whisper.*",
+        "inference",
+        f"Transcribe in a thread: {IN_THREAD}.",
+        "https://github.com/openai/whisper",
+        "2026-11",
+    ),
+    *known_calls(
+        "whisper.load_model",
+        "startup",
+        "Load the model at start-up: whisper.load_model(name).",
+        "https://github.com/openai/whisper",
+        "2026-11",
+    ),
+    *known_calls(
+        "faster_whisper.*",
+        "inference",
+        f"Transcribe in a thread: {IN_THREAD}; go through its segments there, too.",
+        "https://github.com/SYSTRAN/faster-whisper",
+        "2026-11",
+    ),
+    *known_calls(
+        "ray.get ray.wait",
+        "lock",
+        "Await the reference itself: await ref, or await asyncio.gather(*refs).",
+        "https://docs.ray.io/en/latest/ray-core/actors/async_api.html",
+        "2026-11",
+    ),
+    *known_calls(
+        "ray.init",
+        "startup",
+        "Call ray.init() at start-up.",
+        "https://docs.ray.io/en/latest/ray-core/api/doc/ray.init.html",
+        "2026-11",
+    ),
+    *known_calls(
+        "ray.*",
+        "network",
+        "Await what .remote(...) returned: await ref; or call it in a thread: await asyncio.to_thread(...).",
+        "https://docs.ray.io/en/latest/ray-core/actors/async_api.html",
+        "2026-11",
     ),
     *known_calls(
         "faiss.*",
         "inference",
         f"Search in a thread: {IN_THREAD}; faiss releases the GIL.",
         "https://github.com/facebookresearch/faiss/wiki/Threads-and-asynchronous-calls",
+        "2026-11",
         releases_gil=True,
+    ),
+    *known_calls(
+        "faiss.read_index faiss.swigfaiss*.read_index",
+        "startup",
+        "Load the index at start-up: faiss.read_index(path).",
+        "https://github.com/facebookresearch/faiss/wiki/Index-IO,-cloning-and-hyper-parameter-tuning",
+        "2026-11",
     ),
 )

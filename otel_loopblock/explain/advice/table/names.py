@@ -7,7 +7,7 @@ from typing import Final
 ALREADY_ASYNC: Final = (
     "*.asyncio.*",
     "*.aio.*",
-    "*.Async*",
+    "*.Async[A-Z]*",
     "*.async_*",
     "*_async",
     "*_async.*",
@@ -15,8 +15,24 @@ ALREADY_ASYNC: Final = (
     "*.asynchronous.*",
     "*.asyncresolver.*",
     "*.AIO*",
+    "*Async.*",
+    "*AsyncClient.*",
+    "*Asyncio.*",
+    "*._aiohttp.*",
+    "*.ainvoke*",
+    "*.abatch*",
+    "*.astream*",
+    "*.acomplet*",
+    "*.achat*",
+    "*.aquery*",
+    "*.aget*",
+    "*.acreate*",
+    "*.ainfo",
 )
-"""Names that a pattern covers though they are asynchronous: one would be told to use what one uses."""
+"""Names that a pattern covers though they are asynchronous: one would be told to use what one uses.
+
+What is synchronous in spite of its name has an entry that spells it out: ``celery.result.AsyncResult.*``.
+"""
 
 PUBLIC_NAMES: Final = {
     "_bz2": "bz2",

@@ -5,8 +5,8 @@ from __future__ import annotations
 from otel_loopblock.explain.advice.known import KnownCall
 from otel_loopblock.explain.advice.table.words import IN_THREAD, PY, THREAD, known_calls
 
-_PROCESS = f"{PY}asyncio-subprocess.html"
 _SYNC = f"{PY}asyncio-sync.html"
+_EXECUTOR = f"{PY}asyncio-eventloop.html#asyncio.loop.run_in_executor"
 
 ENTRIES: tuple[KnownCall, ...] = (
     *known_calls(
@@ -14,6 +14,7 @@ ENTRIES: tuple[KnownCall, ...] = (
         "sleep",
         "Use await asyncio.sleep(...).",
         f"{PY}asyncio-task.html#sleeping",
+        "2026-11",
         releases_gil=True,
         low_level=True,
     ),
@@ -22,18 +23,26 @@ ENTRIES: tuple[KnownCall, ...] = (
         "sleep",
         "Use loop.add_signal_handler(...) and an asyncio.Event.",
         f"{PY}asyncio-eventloop.html#unix-signals",
+        "2026-11",
         releases_gil=True,
         low_level=True,
     ),
     *known_calls(
-        "input getpass.*", "input", f"Read the terminal in a thread: {IN_THREAD}.", THREAD, low_level=True
+        "input getpass.getpass getpass.unix_getpass",
+        "input",
+        f"Read the terminal in a thread: {IN_THREAD}.",
+        THREAD,
+        "2026-11",
+        low_level=True,
     ),
     *known_calls(
         "threading.Lock.acquire _thread.lock.acquire threading.RLock.acquire threading._RLock.acquire "
         "_thread.RLock.acquire",
         "lock",
-        "Use asyncio.Lock between tasks, or take this lock in a thread: await asyncio.to_thread(...).",
+        "Use asyncio.Lock between tasks, or take this lock in a thread: await "
+        "asyncio.to_thread(lock.acquire).",
         f"{_SYNC}#lock",
+        "2026-11",
         releases_gil=True,
         low_level=True,
     ),
@@ -42,6 +51,7 @@ ENTRIES: tuple[KnownCall, ...] = (
         "lock",
         "Use asyncio.Event, set from other threads by loop.call_soon_threadsafe(event.set).",
         f"{_SYNC}#event",
+        "2026-11",
         releases_gil=True,
         low_level=True,
     ),
@@ -50,14 +60,16 @@ ENTRIES: tuple[KnownCall, ...] = (
         "lock",
         "Use asyncio.Condition, or wait in a thread: await asyncio.to_thread(...).",
         f"{_SYNC}#condition",
+        "2026-11",
         releases_gil=True,
         low_level=True,
     ),
     *known_calls(
         "threading.Semaphore.* threading.BoundedSemaphore.*",
         "lock",
-        "Use asyncio.Semaphore.",
+        "Use asyncio.Semaphore: async with semaphore.",
         f"{_SYNC}#semaphore",
+        "2026-11",
         releases_gil=True,
         low_level=True,
     ),
@@ -66,6 +78,7 @@ ENTRIES: tuple[KnownCall, ...] = (
         "lock",
         "Use asyncio.Barrier (Python 3.11), or wait in a thread: await asyncio.to_thread(...).",
         f"{_SYNC}#barrier",
+        "2026-11",
         releases_gil=True,
         low_level=True,
     ),
@@ -74,6 +87,7 @@ ENTRIES: tuple[KnownCall, ...] = (
         "lock",
         "Start the work by await asyncio.to_thread(...) instead of a thread that is joined.",
         THREAD,
+        "2026-11",
         releases_gil=True,
         low_level=True,
     ),
@@ -82,23 +96,27 @@ ENTRIES: tuple[KnownCall, ...] = (
         "lock",
         "Use the asyncio counterpart (Lock, Event ...), or wait in a thread: await asyncio.to_thread(...).",
         _SYNC,
+        "2026-11",
         releases_gil=True,
         low_level=True,
     ),
     *known_calls(
         "queue.* _queue.SimpleQueue.get",
         "lock",
-        "Use asyncio.Queue; other threads put by loop.call_soon_threadsafe(queue.put_nowait, item).",
+        "Use asyncio.Queue; threads put by loop.call_soon_threadsafe(queue.put_nowait, item).",
         f"{PY}asyncio-queue.html",
+        "2026-11",
         releases_gil=True,
         low_level=True,
     ),
     *known_calls(
-        "concurrent.futures.Future.result concurrent.futures._base.Future.* concurrent.futures._base.result "
+        "concurrent.futures.Future.result concurrent.futures.Future.exception "
+        "concurrent.futures._base.Future.* concurrent.futures._base.result "
         "concurrent.futures._base.exception",
         "lock",
         "Use await asyncio.wrap_future(future); waiting here for what must run on this loop never ends.",
         f"{PY}asyncio-future.html#asyncio.wrap_future",
+        "2026-11",
         releases_gil=True,
         low_level=True,
     ),
@@ -106,24 +124,47 @@ ENTRIES: tuple[KnownCall, ...] = (
         "concurrent.futures.wait concurrent.futures.as_completed concurrent.futures._base.wait "
         "concurrent.futures._base.as_completed",
         "lock",
-        "Wrap the futures by asyncio.wrap_future and await asyncio.wait(...) or asyncio.gather(...).",
+        "Wrap each future by asyncio.wrap_future(future), then await asyncio.wait(...) or "
+        "asyncio.gather(...).",
         f"{PY}asyncio-future.html#asyncio.wrap_future",
+        "2026-11",
         releases_gil=True,
         low_level=True,
     ),
     *known_calls(
-        "concurrent.futures.*.shutdown concurrent.futures.*.map",
+        "concurrent.futures.*.map concurrent.futures.*.map.* concurrent.futures._base.result_iterator "
+        "concurrent.futures._base._result_or_cancel",
         "lock",
-        "Use await loop.run_in_executor(pool, ...); close the pool in a thread or with shutdown(wait=False).",
-        f"{PY}asyncio-eventloop.html#asyncio.loop.run_in_executor",
+        "Use await asyncio.gather(*(loop.run_in_executor(pool, f, x) for x in items)) instead of "
+        "pool.map(f, items).",
+        _EXECUTOR,
+        "2026-11",
+        releases_gil=True,
+        low_level=True,
+    ),
+    *known_calls(
+        "concurrent.futures.*.shutdown concurrent.futures.*.__exit__",
+        "lock",
+        "Keep the pool for the life of the process, or close it by pool.shutdown(wait=False).",
+        f"{PY}concurrent.futures.html#concurrent.futures.Executor.shutdown",
+        "2026-11",
         releases_gil=True,
         low_level=True,
     ),
     *known_calls(
         "multiprocessing.*",
         "process",
-        "Use await loop.run_in_executor(ProcessPoolExecutor(), ...), or talk to the process from a thread.",
-        f"{PY}asyncio-eventloop.html#asyncio.loop.run_in_executor",
+        "Use await loop.run_in_executor(concurrent.futures.ProcessPoolExecutor(), ...), kept for all calls.",
+        _EXECUTOR,
+        "2026-11",
+        low_level=True,
+    ),
+    *known_calls(
+        "multiprocessing.pool.AsyncResult.* multiprocessing.pool.MapResult.*",
+        "process",
+        "Use await loop.run_in_executor(pool, f, x), with a concurrent.futures.ProcessPoolExecutor as pool.",
+        _EXECUTOR,
+        "2026-11",
         low_level=True,
     ),
     *known_calls(
@@ -131,38 +172,7 @@ ENTRIES: tuple[KnownCall, ...] = (
         "lock",
         "On the loop's own thread await the coroutine itself, or keep it by asyncio.create_task(...).",
         f"{PY}asyncio-task.html#asyncio.run_coroutine_threadsafe",
-        low_level=True,
-    ),
-    *known_calls(
-        "subprocess.* subprocess.run subprocess.call subprocess.check_call subprocess.check_output",
-        "process",
-        "Use await asyncio.create_subprocess_exec(...), then await process.communicate().",
-        f"{_PROCESS}#asyncio.create_subprocess_exec",
-        releases_gil=True,
-        low_level=True,
-    ),
-    *known_calls(
-        "subprocess.Popen.wait subprocess.Popen.communicate",
-        "process",
-        "Use asyncio.create_subprocess_exec(...) and await its wait() or communicate().",
-        f"{_PROCESS}#asyncio.subprocess.Process.communicate",
-        releases_gil=True,
-        low_level=True,
-    ),
-    *known_calls(
-        "os.system os.popen",
-        "process",
-        "Use await asyncio.create_subprocess_shell(...).",
-        f"{_PROCESS}#asyncio.create_subprocess_shell",
-        releases_gil=True,
-        low_level=True,
-    ),
-    *known_calls(
-        "os.wait os.wait3 os.wait4 os.waitpid os.waitid",
-        "process",
-        "Start the child by asyncio.create_subprocess_exec(...) and await process.wait().",
-        _PROCESS,
-        releases_gil=True,
+        "2026-11",
         low_level=True,
     ),
 )

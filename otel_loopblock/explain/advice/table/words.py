@@ -10,6 +10,7 @@ PY: Final = "https://docs.python.org/3/library/"
 THREAD: Final = f"{PY}asyncio-task.html#asyncio.to_thread"
 IN_THREAD: Final = "await asyncio.to_thread(...) (FastAPI: run_in_threadpool)"
 NO_THREAD: Final = "a thread would not help"
+POOLS: Final = "https://docs.python.org/3/library/concurrent.futures.html#processpoolexecutor"
 
 
 def known_calls(
