@@ -108,7 +108,7 @@ def _shared_leaf(depth: int, samples: Sequence[Sample]) -> str | None:
 
 
 def _call(path: Sequence[RawFrame], begin: int, leaf: str | None, is_known: IsKnown) -> tuple[int, Call]:
-    """The frame that calls, and what: the outermost function that we know, else the innermost public one.
+    """The frame that calls, and what: the outermost function with advice, else the innermost public one.
 
     Args:
         path: what the samples share.
@@ -117,16 +117,23 @@ def _call(path: Sequence[RawFrame], begin: int, leaf: str | None, is_known: IsKn
         is_known: finds what is known of a call.
     """
     public: list[tuple[int, str]] = []
+    known: list[tuple[int, str]] = []
+    advice: str | None = None
     for at in range(begin + 1, len(path)):
         if is_import(path[at]):
             return at - 1, Call(import_at(path, at))
         name = _public_name(path[at])
         if name is None:
             continue
-        known = is_known(name)
-        if known is not None and not known.low_level:
-            return at - 1, Call(name, False, leaf)
         public.append((at, name))
+        entry = is_known(name)
+        if entry is not None and not entry.low_level and advice in (None, entry.instead):
+            advice = entry.instead
+            known.append((at, name))
+    if known:
+        # Of several with the same advice the one that a user imports: of the shortest names the innermost.
+        at, name = min(known, key=lambda each: (each[1].count("."), -each[0]))
+        return at - 1, Call(name, False, leaf)
     last = len(path) - 1
     if leaf is not None and not _is_low(leaf, is_known):
         return last, Call(leaf, True)
@@ -136,7 +143,9 @@ def _call(path: Sequence[RawFrame], begin: int, leaf: str | None, is_known: IsKn
     if public and leaf is None:
         at, name = public[0]
         return at - 1, Call(name)
-    return last, Call(leaf, leaf is not None)
+    if leaf is None or leaf.partition(".")[0] not in sys.modules:
+        return last, Call(None)  # a method of a dictionary says nothing of what a library did
+    return last, Call(leaf, True)
 
 
 def _public_name(frame: RawFrame) -> str | None:

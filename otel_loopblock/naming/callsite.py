@@ -17,7 +17,7 @@ from functools import lru_cache
 from types import BuiltinFunctionType, CodeType, FunctionType, MethodType, ModuleType
 from typing import Any, NamedTuple, TypeAlias
 
-from otel_loopblock.naming.public import public
+from otel_loopblock.naming.public import is_hidden, public, public_name
 from otel_loopblock.naming.text import printable
 
 MAX_SCANNED = 20_000
@@ -394,14 +394,13 @@ def _name(value: Any, owner: Any, last: str) -> str | None:
     if isinstance(value, MethodType):
         value = value.__func__
     if isinstance(value, type):
-        return public(f"{value.__module__}.{value.__qualname__}")
+        return _type_name(value)
     if isinstance(value, FunctionType):
         return public(f"{value.__module__}.{value.__qualname__}")
     if isinstance(value, BuiltinFunctionType):
         bound = value.__self__
         if bound is None or isinstance(bound, ModuleType):
-            module = value.__module__ or getattr(bound, "__name__", None)
-            return public(f"{module}.{value.__name__}") if module else value.__name__
+            return public_name(value.__module__ or getattr(bound, "__name__", None), value.__name__, value)
         return f"{_type_name(bound)}.{value.__name__}"
     if type(value).__name__ in (
         "method_descriptor",
@@ -415,7 +414,9 @@ def _name(value: Any, owner: Any, last: str) -> str | None:
             return public(f"{value.__module__}.{value.__qualname__}")
         shown = owner if isinstance(owner, type) else type(owner)
         # The class a user knows: sqlite3's methods are defined on it, socket's on a C base of it.
-        return public(f"{(base or shown).__module__}.{(base or shown).__qualname__}.{last}")
+        # But an extension's module may have a name that nobody imports.
+        known = base if base is not None and (base is shown or not is_hidden(_module(base))) else shown
+        return public_name(_module(known), f"{known.__qualname__}.{last}", known)
     if owner is not None and not isinstance(owner, (ModuleType, type)) and not callable(value):
         return None
     module = getattr(type(value), "__module__", "")
@@ -425,5 +426,10 @@ def _name(value: Any, owner: Any, last: str) -> str | None:
 
 
 def _type_name(owner: Any) -> str:
-    kind = owner if isinstance(owner, type) else type(owner)
-    return public(f"{kind.__module__}.{kind.__qualname__}")
+    kind = owner if issubclass(type(owner), type) else type(owner)
+    return public_name(_module(kind), kind.__qualname__, kind)
+
+
+def _module(kind: type) -> str:
+    module = kind.__module__
+    return module if isinstance(module, str) else ""

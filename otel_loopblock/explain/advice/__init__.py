@@ -16,7 +16,6 @@ from otel_loopblock.explain.advice.known import ALWAYS, Kind, KnownCall
 from otel_loopblock.explain.advice.sentences import (
     awaited_sentence,
     disputed_sentence,
-    import_sentence,
     sentence_for,
 )
 from otel_loopblock.explain.advice.table import ALREADY_ASYNC, ENTRIES, PUBLIC_NAMES
@@ -34,8 +33,6 @@ __all__ = [
 _logger = logging.getLogger("otel_loopblock")
 
 _MAX_CACHED = 4096
-
-_IMPORT_SYSTEM = "https://docs.python.org/3/reference/import.html"
 
 _OURS = Index(ENTRIES, never=ALREADY_ASYNC)
 
@@ -65,7 +62,7 @@ class AdviceTable:
         except KeyError:
             pass
         names = _spellings(call)
-        entry = self._users.find(names) or (_import(call) or _OURS.find(names))
+        entry = self._users.find(names) or _OURS.find(names)
         if len(cache) >= _MAX_CACHED:
             cache.clear()
         cache[call] = entry
@@ -142,14 +139,6 @@ class AdviceTable:
                 )
         self._users = Index((*found, *self._users.entries))
         self._cache = {}
-
-
-def _import(call: str) -> KnownCall | None:
-    """What is known of the call of an ``import`` statement, with its module or without."""
-    statement, _, module = call.partition(" ")
-    if statement != "import":
-        return None
-    return KnownCall(statement, import_sentence(module), "startup", source=_IMPORT_SYSTEM)
 
 
 def _spellings(call: str) -> tuple[str, ...]:

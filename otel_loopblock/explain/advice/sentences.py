@@ -69,17 +69,6 @@ def sentence_for(
     return entry.instead if entry is not None and entry.kind in WAITING else None
 
 
-def import_sentence(module: str) -> str:
-    """What to do about an import, whatever it did.
-
-    Args:
-        module: its name; empty where it is not known.
-    """
-    return (
-        f"Import {_short(module) if module else 'it'} at start-up, at the top of a module, not in a handler."
-    )
-
-
 def awaited_sentence(
     cause: Cause,
     call: str | None,
