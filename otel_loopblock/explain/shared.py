@@ -60,10 +60,10 @@ def blame(samples: Sequence[Sample], is_known: IsKnown) -> Blamed | None:
 def _blame(samples: Sequence[Sample], share: float, is_known: IsKnown) -> Blamed | None:
     path, sharing = _shared(samples, share)
     sample = sharing[-1]
+    leaf = _shared_leaf(len(path), sharing)
     path = [frame for frame in path if not is_ours(frame[0])]
     if not path:
         return None
-    leaf = _shared_leaf(len(sample.frames), sharing)
     endpoint = next((each.endpoint for each in reversed(sharing) if each.endpoint is not None), None)
     begin = 0
     if endpoint is not None:
