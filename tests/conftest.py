@@ -37,6 +37,7 @@ def run_on(kind, work):
 
 ONCE = (
     "bench",
+    "cases",
     "cli",
     "compat/test_compare.py",
     "compat/test_suites.py",
@@ -61,6 +62,7 @@ ONCE = (
 """Folders and files whose tests get the mark ``once``; pyproject.toml says what it means."""
 
 ALONE = (
+    "cases",
     "causes",
     "cost",
     "delayed/test_arrivals.py",

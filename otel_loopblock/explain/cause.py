@@ -124,13 +124,17 @@ def _idle_cause(m: Measurements, rest: float, running: float, cpu: float, untold
     assert m.process_cpu_s is not None
     if m.call_waits:
         return "wait"
+    others = m.process_cpu_s - cpu
+    if m.own_threads is not False and _is_free(m) and rest >= 0.5 * running and others >= 0.7 * rest:
+        # Somebody else computed all the time, and needed no GIL: the call's own threads, if it has any.
+        return "cpu" if m.own_threads else "unknown"
     if _of_all(m, untold_s) >= 0.35 * running:
         return "unknown"
     if _of_all(m, m.late_s) < 0.35 * running:
         return "wait"
     # A thread that waits for the GIL wakes up at each switch interval; one that waits for data does not.
     waits = rest / m.switch_interval_s
-    if m.process_cpu_s - cpu >= 0.4 * running:
+    if others >= 0.4 * running:
         return "gil_contention" if m.runs is None or m.runs >= 0.3 * waits else "wait"
     # The GIL was taken and nobody computed: C code that waits, and keeps it.
     if m.long_late_s == 0.0:

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from otel_loopblock.explain.advice import AdviceTable
-from otel_loopblock.explain.advice.known import ONLY_WAITING
+from otel_loopblock.explain.advice.known import COMPUTING, ONLY_WAITING, WAITING, KnownCall
 from otel_loopblock.explain.block import Block, Named, Observed
+from otel_loopblock.explain.calls import Call
 from otel_loopblock.explain.cause import Judgement, judge
-from otel_loopblock.explain.measurements import measure
+from otel_loopblock.explain.measurements import held_looks, measure
 from otel_loopblock.explain.own_code import OwnCode
-from otel_loopblock.explain.stack import Stacks, find
+from otel_loopblock.explain.stack import Frame, Place, Stacks, find
+from otel_loopblock.explain.verdicts import Verdicts
 from otel_loopblock.naming import printable, qualified_name
 from otel_loopblock.naming.text import MAX_SENTENCE
 from otel_loopblock.watch.demand import demand
@@ -29,6 +33,7 @@ class Explainer:
         self._stacks = stacks
         self._table = table
         self._threshold_s = threshold_s
+        self._verdicts = Verdicts()
 
     def explain(
         self,
@@ -47,8 +52,10 @@ class Explainer:
         """
         began, ended = observed.began, observed.ended
         looks = looks_within(evidence, began, ended)
-        place = find(looks, began, self._stacks)
-        known = self._table.lookup(place.call) if place.call is not None else None
+        place = find(looks, began, self._stacks, held_looks(evidence))
+        known = self._known(place.call.name)
+        # What is deeper down tells, too, what a library function did.
+        both = [each for each in (known, self._known(place.call.inner)) if each is not None]
         judgement = judge(
             measure(
                 evidence,
@@ -56,18 +63,21 @@ class Explainer:
                 began,
                 ended,
                 tick_s=demand.tick_s,
-                in_call=place.call is not None,
-                in_c_call=place.call is not None and place.call_is_c,
-                call_waits=known is not None and known.kind in ONLY_WAITING,
+                in_call=place.call.name is not None,
+                in_c_call=place.call.name is not None and place.call.is_c,
+                call_waits=any(each.kind in ONLY_WAITING for each in both),
                 call_holds_gil=None
-                if place.call is None
-                else known is not None and known.releases_gil is False,
+                if place.call.name is None
+                else any(each.releases_gil is False for each in both),
+                own_threads=_own_threads(place, both),
             )
         )
         culprit, call = place.culprit, place.call
         if culprit is None:
-            culprit, call = named[0], call or named[1]
-            known = self._table.lookup(call) if call is not None else None
+            culprit = named[0]
+            if call.name is None:
+                call = Call(named[1])
+            known = self._known(call.name)
         return Block(
             started_s=began,
             duration_s=ended - began,
@@ -80,14 +90,38 @@ class Explainer:
             cause=judgement.cause,
             evidence=judgement.evidence,
             culprit=culprit,
-            call=call,
-            advice=_advise(self._table, judgement, call, looks, self._stacks.is_own),
+            call=call.name,
+            advice=self._advise(judgement, culprit, call, known, looks),
             stack=place.stack,
-            leaf_call=next((look.call for look in reversed(looks) if look.frames is place.stack), None),
+            leaf_call=place.leaf,
             samples=len(looks),
             ongoing=observed.ongoing,
             call_kind=known.kind if known is not None else None,
         )
+
+    def _known(self, call: str | None) -> KnownCall | None:
+        return self._table.lookup(call) if call is not None else None
+
+    def _advise(
+        self,
+        judgement: Judgement,
+        culprit: Frame | None,
+        call: Call,
+        known: KnownCall | None,
+        looks: tuple[Look, ...],
+    ) -> str | None:
+        place = (culprit.file, culprit.line, call.name or "") if culprit is not None else ("", 0, "")
+        agrees = self._verdicts.agrees(place, _thread_helps(judgement, known))
+        sentence = self._table.advise(
+            judgement.cause,
+            call.name,
+            inner=call.inner,
+            is_awaited=call.is_awaited,
+            releases_gil=judgement.releases_gil,
+            is_disputed=not agrees and culprit is not None,
+            contenders=_contenders(looks, self._stacks.is_own) if judgement.cause == "gil_contention" else (),
+        )
+        return printable(sentence, MAX_SENTENCE) if sentence is not None else None
 
 
 def looks_within(evidence: Evidence, began: float, ended: float) -> tuple[Look, ...]:
@@ -95,21 +129,30 @@ def looks_within(evidence: Evidence, began: float, ended: float) -> tuple[Look, 
     return tuple(look for look in evidence.looks if began <= look.at <= ended)
 
 
-def _advise(
-    table: AdviceTable,
-    judgement: Judgement,
-    call: str | None,
-    looks: tuple[Look, ...],
-    own_code: OwnCode,
-) -> str | None:
-    contenders: list[str] = []
-    if judgement.cause == "gil_contention":
-        for look in looks:
-            for raw in look.others:
-                name = qualified_name(raw[0], raw[3])
-                if name not in contenders and own_code(raw[0]):
-                    contenders.append(name)
-    sentence = table.advise(
-        judgement.cause, call, releases_gil=judgement.releases_gil, contenders=contenders[:3]
-    )
-    return printable(sentence, MAX_SENTENCE) if sentence is not None else None
+def _own_threads(place: Place, known: Sequence[KnownCall]) -> bool | None:
+    """Whether the call may compute in threads of its own; ``None`` where that is not known."""
+    if place.leaf is None or any(each.kind in WAITING for each in known):
+        return False
+    return True if any(each.kind in COMPUTING for each in known) else None
+
+
+def _thread_helps(judgement: Judgement, known: KnownCall | None) -> bool | None:
+    """What is about to be said of threads."""
+    if judgement.cause == "gil_held":
+        return False
+    if judgement.cause != "cpu":
+        return None
+    if judgement.releases_gil is None and known is not None and known.kind in COMPUTING:
+        return known.releases_gil
+    return judgement.releases_gil
+
+
+def _contenders(looks: tuple[Look, ...], own_code: OwnCode) -> Sequence[str]:
+    """Functions of the application's in other threads that took the GIL: three at most."""
+    names: list[str] = []
+    for look in looks:
+        for code, _, _, module in look.others:
+            name = qualified_name(code, module)
+            if name not in names and own_code(code, module):
+                names.append(name)
+    return names[:3]

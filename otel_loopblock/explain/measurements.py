@@ -50,6 +50,9 @@ class Measurements(NamedTuple):
     """Whether the call is known to do nothing but wait: a sleep, a lock."""
     call_holds_gil: bool | None
     """Whether the call is known to hold the GIL; ``None`` when there is no call: Python code gives it up."""
+    own_threads: bool | None = False
+    """Whether the call may compute in threads of its own: C code known to compute. ``None`` where that
+    is not known; ``False`` where it is known to wait, or is no C code."""
     throttled: Throttling | None = None
     """What the cgroup's CPU limit did around the stretch."""
 
@@ -65,6 +68,7 @@ def measure(
     in_c_call: bool,
     call_waits: bool,
     call_holds_gil: bool | None,
+    own_threads: bool | None = False,
 ) -> Measurements:
     """Reduce the evidence of a callback to one stretch of it.
 
@@ -78,6 +82,7 @@ def measure(
         in_c_call: whether that call left no frame.
         call_waits: whether that call is known to wait.
         call_holds_gil: whether it is known to hold the GIL; ``None`` when there is no call.
+        own_threads: whether it may compute in threads of its own; ``None`` where that is not known.
     """
     duration = ended - began
     before = [evidence.before] if evidence.before is not None else []
@@ -127,7 +132,15 @@ def measure(
         in_c_call=in_c_call,
         call_waits=call_waits,
         call_holds_gil=call_holds_gil,
+        own_threads=own_threads,
         throttled=evidence.throttled,
+    )
+
+
+def held_looks(evidence: Evidence) -> frozenset[float]:
+    """When looks were taken that came late because the loop's thread kept the GIL: what it did is over."""
+    return frozenset(
+        delay.at for delay in evidence.delays if delay.long_s > 0 and delay.long_cpu_s >= 0.5 * delay.long_s
     )
 
 

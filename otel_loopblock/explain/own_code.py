@@ -23,34 +23,56 @@ class OwnCode:
     Args:
         paths: folders or files that are the application's; when empty, whatever is not the standard
             library, not in a site-packages folder and not import machinery. What finds and reports blocks
-            is never the application's.
+            is never the application's, nor is code that another program wrote: a compiled template, say.
     """
 
     def __init__(self, paths: Sequence[str] = ()) -> None:
         self._paths = tuple(os.path.abspath(path) for path in paths)
-        self._known: dict[str, bool] = {}
+        self._known: dict[tuple[str, str], bool] = {}
 
-    def __call__(self, code: CodeType) -> bool:
-        """Whether ``code`` is the application's."""
-        filename = code.co_filename
-        known = self._known.get(filename)
+    def __call__(self, code: CodeType, module: str) -> bool:
+        """Whether ``code`` is the application's.
+
+        Args:
+            code: of a function.
+            module: ``__name__`` of the globals it runs with; empty where they have none.
+        """
+        key = code.co_filename, module
+        known = self._known.get(key)
         if known is None:
             if len(self._known) > 10_000:
                 self._known.clear()
-            known = not is_ours(code) and self._decide(filename)
-            if len(filename) <= _MAX_PATH:
-                self._known[filename] = known
+            known = not is_ours(code) and not is_generated(*key) and self._decide(key[0])
+            if len(key[0]) <= _MAX_PATH:
+                self._known[key] = known
         return known
 
     def _decide(self, filename: str) -> bool:
         if self._paths:
             path = os.path.abspath(filename)
             return any(path == own or path.startswith(own.rstrip(os.sep) + os.sep) for own in self._paths)
-        if filename.startswith("<"):
-            return filename in {"<stdin>", "<console>"} or filename.startswith("<ipython")
         return not os.path.abspath(filename).startswith(_foreign_folders()) and not any(
             part in filename for part in (f"{os.sep}site-packages{os.sep}", f"{os.sep}dist-packages{os.sep}")
         )
+
+
+_SOURCES = (".py", ".pyw", ".pyc")
+_TYPED_IN = ("<stdin>", "<console>", "<ipython")
+
+
+def is_generated(filename: str, module: str) -> bool:
+    """Whether no person wrote the code of a file: a template engine did, or ``exec`` was given a text.
+
+    Such code has no module, or the file of the template, or only a name for one. What is typed in is a
+    person's.
+    """
+    if filename.startswith("<"):
+        return not filename.startswith(_TYPED_IN)
+    if module == "__main__":  # scripts have any name, notebooks write their cells nowhere
+        return False
+    if not module or not filename.endswith(_SOURCES):
+        return True
+    return module not in sys.modules and not os.path.isabs(filename)
 
 
 @lru_cache(maxsize=1)

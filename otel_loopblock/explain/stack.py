@@ -6,35 +6,22 @@ Pure functions over :class:`otel_loopblock.watch.evidence.Look`; no file is open
 from __future__ import annotations
 
 import contextlib
-import sys
 from collections import OrderedDict
-from collections.abc import Callable, Sequence
+from collections.abc import Container, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from types import CodeType
 from typing import Any, NamedTuple
 
+from otel_loopblock.explain.advice.known import WAITING
+from otel_loopblock.explain.calls import IMPORT, Call, IsKnown, call_below, is_import
 from otel_loopblock.explain.own_code import OwnCode
-from otel_loopblock.naming import (
-    display_name,
-    is_hook,
-    is_ours,
-    printable,
-    printable_path,
-    qualified_name,
-)
+from otel_loopblock.explain.shared import Sample, blame
+from otel_loopblock.naming import has_just_begun, is_ours, printable, printable_path, qualified_name
 from otel_loopblock.watch.evidence import Look, RawFrame
-
-TRANSPARENT = frozenset(
-    {"opentelemetry", "wrapt", "functools", "contextlib", "otel_loopblock", "tenacity", "backoff"}
-)
-"""Packages whose frames only pass a call on; the call is named by what stands below them."""
 
 MAX_STACKTRACE_CHARS = 16_384
 """An attribute value has no length limit by default: ours has."""
-
-_TESTING = "otel_loopblock.testing."
-"""What the application's tests call passes their functions on, as hooks do."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,24 +39,29 @@ class Place:
     """Where a callback was blocked."""
 
     culprit: Frame | None
-    """Innermost frame of the application's own code, the one seen most; of any code where none is."""
-    call: str | None
-    """The library or C call that the culprit was in; ``None`` when it was computing itself."""
-    call_is_c: bool
-    """Whether ``call`` left no frame of its own."""
+    """Innermost frame of the application's own code, the one seen most. Where none is: the function that
+    answers the request, else the frame that nearly all samples share."""
+    call: Call
+    """The library or C call that the culprit was in."""
+    leaf: str | None
+    """The C call at the end of ``stack``."""
     stack: tuple[RawFrame, ...]
     """The stack that was seen at the culprit's line last."""
+
+
+NOWHERE = Place(None, Call(None), None, ())
 
 
 class Seen(NamedTuple):
     """What one sampled stack says."""
 
-    frames: tuple[RawFrame, ...]
+    look: Look
+    held: bool
     culprit: RawFrame | None
-    frame: Frame | None
-    """The culprit, named."""
-    call: str | None
-    call_is_c: bool
+    """The innermost frame of the application's own."""
+    call: Call
+    sample: Sample
+    """What is left of it once what had not begun by then is taken away; its weight is to be set."""
 
 
 class Stacks:
@@ -77,31 +69,38 @@ class Stacks:
 
     Args:
         is_own: tells the application's own code.
-        is_known: tells whether a call is one that there is advice for; such a name is preferred.
+        is_known: finds what is known of a call.
         depth: innermost frames to show.
     """
 
-    def __init__(self, is_own: OwnCode, is_known: Callable[[str], object], depth: int = 32) -> None:
+    def __init__(self, is_own: OwnCode, is_known: IsKnown, depth: int = 32) -> None:
         self.is_own = is_own
-        self._is_known = is_known
+        self.is_known = is_known
         self._depth = depth
         # By identity: to hash a stack costs more than to read it, a code object hashes all its instructions.
         self._seen: OrderedDict[int, Seen] = OrderedDict()
         self._texts: OrderedDict[int, tuple[tuple[RawFrame, ...], str | None, str]] = OrderedDict()
 
-    def read(self, look: Look) -> Seen:
-        """What a look says."""
+    def read(self, look: Look, *, held: bool) -> Seen:
+        """What a look says.
+
+        Args:
+            look: the look.
+            held: whether it came late because the loop's thread kept the GIL.
+        """
         seen = self._seen.get(id(look.frames))
-        if seen is None or seen.frames is not look.frames:
-            index = _culprit_index(look.frames, self.is_own)
-            if index is None:
-                seen = Seen(look.frames, None, None, look.call, True)
-            else:
-                call, is_c = _call_below(look, index, self._is_known)
-                culprit = look.frames[index]
-                seen = Seen(look.frames, culprit, to_frame(culprit), call, is_c)
+        if seen is None or seen.look.frames is not look.frames or seen.held is not held:
+            seen = self._read(look, held)
             _keep(self._seen, id(look.frames), seen)
         return seen
+
+    def _read(self, look: Look, held: bool) -> Seen:
+        frames, leaf = _before_the_look(look, self.is_known) if held else (look.frames, look.call)
+        index = own_index(frames, self.is_own, look.endpoint.depth if look.endpoint is not None else 0)
+        if index is None:
+            return Seen(look, held, None, Call(None), Sample(frames, leaf, look.endpoint, 0.0))
+        call = call_below(frames, index, leaf, self.is_known)
+        return Seen(look, held, frames[index], call, Sample(frames, leaf, look.endpoint, 0.0))
 
     def text(self, frames: tuple[RawFrame, ...], call: str | None) -> str:
         """:func:`render` of a stack."""
@@ -123,13 +122,14 @@ def _keep(memory: OrderedDict[int, Any], key: int, value: object) -> None:
             memory.popitem(last=False)
 
 
-def find(looks: Sequence[Look], began: float, stacks: Stacks) -> Place:
+def find(looks: Sequence[Look], began: float, stacks: Stacks, held: Container[float] = ()) -> Place:
     """Work out where a callback was blocked.
 
     Args:
         looks: the samples that fell into the stretch, oldest first; may be empty.
         began: ``perf_counter`` at the start of the stretch.
         stacks: reads them.
+        held: when looks were taken that came late because the loop's thread kept the GIL.
     """
     # A look stands for the time since the one before: what held the GIL is seen once, at its end.
     weighed: list[tuple[Seen, float]] = []
@@ -137,72 +137,93 @@ def find(looks: Sequence[Look], began: float, stacks: Stacks) -> Place:
     for look in looks:
         weight = max(1e-6, look.at - since)
         since = look.at
-        if weighed and weighed[-1][0].frames is look.frames:
+        if weighed and weighed[-1][0].look.frames is look.frames and weighed[-1][0].held is (look.at in held):
             weighed[-1] = (weighed[-1][0], weighed[-1][1] + weight)
         else:
-            weighed.append((stacks.read(look), weight))
+            weighed.append((stacks.read(look, held=look.at in held), weight))
+    foreign = [seen.sample._replace(weight=weight) for seen, weight in weighed if seen.culprit is None]
+    foreign = [sample for sample in foreign if sample.frames]
+    own = [(seen, weight) for seen, weight in weighed if seen.culprit is not None]
+    if sum(weight for _, weight in own) < sum(sample.weight for sample in foreign):
+        own = []
+    if own:
+        return _most_seen(own)
+    blamed = blame(foreign, stacks.is_known) if foreign else None
+    if blamed is not None:
+        frame, call, sample = blamed
+        return Place(to_frame(frame), call, sample.leaf, sample.frames)
+    leaf = looks[-1].call if looks else None
+    return Place(None, Call(leaf, True), leaf, ())
+
+
+def _most_seen(weighed: Sequence[tuple[Seen, float]]) -> Place:
+    """The line of the application's own that was seen most, of the function that was."""
     lines: dict[tuple[int, int], float] = {}
     functions: dict[int, float] = {}
     for seen, weight in weighed:
-        if seen.culprit is not None:
-            code, line = id(seen.culprit[0]), seen.culprit[2]
-            functions[code] = functions.get(code, 0.0) + weight
-            lines[code, line] = lines.get((code, line), 0.0) + weight
-    if not lines:
-        return Place(None, looks[-1].call if looks else None, True, ())
+        code, line = _line_of(seen)
+        functions[code] = functions.get(code, 0.0) + weight
+        lines[code, line] = lines.get((code, line), 0.0) + weight
     blamed = max(functions, key=lambda code: functions[code])
     line = max((weight, line) for (code, line), weight in lines.items() if code == blamed)[1]
-    calls: dict[tuple[str | None, bool], float] = {}
-    last: Seen | None = None
-    for seen, weight in weighed:
-        if seen.culprit is not None and id(seen.culprit[0]) == blamed and seen.culprit[2] == line:
-            call = (seen.call, seen.call_is_c)
-            calls[call] = calls.get(call, 0.0) + weight
-            last = seen
-    assert last is not None
+    there = [(seen, weight) for seen, weight in weighed if _line_of(seen) == (blamed, line)]
+    calls: dict[Call, float] = {}
+    for seen, weight in there:
+        calls[seen.call] = calls.get(seen.call, 0.0) + weight
+    names: dict[str, float] = {}
+    for call, weight in calls.items():
+        if call.name is not None:
+            names[call.name] = names.get(call.name, 0.0) + weight
     # A call seen even once says more than "between two instructions of the culprit itself".
-    named = [(weight, call) for call, weight in calls.items() if call[0] is not None]
-    name, is_c = max(named, key=lambda item: item[0])[1] if named else (None, False)
-    if named and 4 * sum(weight for weight, _ in named) < sum(calls.values()):
-        name, is_c = None, False
-    return Place(last.frame, name, is_c, last.frames)
+    call = Call(None)
+    if 4 * sum(names.values()) >= sum(calls.values()):
+        name = max(names, key=lambda name: (name != IMPORT, names[name]))
+        call = max((call for call in calls if call.name == name), key=lambda call: calls[call])
+    last = there[-1][0]
+    assert last.culprit is not None
+    return Place(to_frame(last.culprit), call, last.sample.leaf, last.look.frames)
 
 
-def _culprit_index(frames: Sequence[RawFrame], is_own: OwnCode) -> int | None:
-    inwards_out = [index for index in range(len(frames) - 1, -1, -1) if not is_ours(frames[index][0])]
-    for index in inwards_out:
-        if is_own(frames[index][0]):
-            return index
-    # No line of the application's: the innermost line of a library that is not Python's own.
-    for index in inwards_out:
-        name = frames[index][3].partition(".")[0]
-        if name not in sys.stdlib_module_names and name not in TRANSPARENT and name:
-            return index
-    return inwards_out[0] if inwards_out else None
+def _line_of(seen: Seen) -> tuple[int, int]:
+    assert seen.culprit is not None
+    return id(seen.culprit[0]), seen.culprit[2]
 
 
-def _call_below(look: Look, index: int, is_known: Callable[[str], object]) -> tuple[str | None, bool]:
-    """The call that the frame at ``index`` is in, at the level a user recognises."""
-    first: str | None = None
-    for code, _, _, module in look.frames[index + 1 :]:
-        if is_ours(code) and not (is_hook(module) or module.startswith(_TESTING)):
-            return first, first is None  # what we call ourselves is no call of the application's
-        if first is None and code.co_filename.startswith("<frozen importlib"):
-            return "import", False
-        if code.co_name in {"<module>", "<lambda>", "<genexpr>", "<listcomp>", "<dictcomp>", "<setcomp>"}:
-            continue
-        if module.partition(".")[0] in TRANSPARENT:
-            continue
-        name = display_name(code, module)
-        if is_known(name):
-            return name, False
-        if first is None:
-            first = name
-    if look.call is not None and is_known(look.call):
-        return look.call, first is None
-    if first is not None:
-        return first, False
-    return look.call, True
+def _before_the_look(look: Look, is_known: IsKnown) -> tuple[tuple[RawFrame, ...], str | None]:
+    """The stack, and the C call, without what runs next.
+
+    What kept the GIL is over when the watchdog gets it. The thread may have gone on by then: into a function
+    that has not run a line yet, or into a call that gives up the GIL itself.
+    """
+    frames, leaf = look.frames, look.call
+    while len(frames) > 1 and has_just_begun(frames[-1][0], frames[-1][1]):
+        frames, leaf = frames[:-1], None
+    known = is_known(leaf) if leaf is not None else None
+    if known is not None and (known.kind in WAITING or known.releases_gil):
+        leaf = None
+    return frames, leaf
+
+
+def own_index(frames: Sequence[RawFrame], is_own: OwnCode, outermost: int = 0) -> int | None:
+    """Index of the innermost frame of the application's own code; ``None`` where there is none.
+
+    Args:
+        frames: outermost first.
+        is_own: tells the application's own code.
+        outermost: of the frames that count; the ones around them, a middleware's, serve every request.
+    """
+    own = [
+        at
+        for at in range(outermost, len(frames))
+        if is_own(frames[at][0], frames[at][3]) and not is_ours(frames[at][0])
+    ]
+    if not own:
+        return None
+    # A module that is being imported is read line by line; who imports it when it is called for is to blame.
+    if frames[own[-1]][0].co_name == "<module>" and any(map(is_import, frames[: own[-1]])):
+        callers = [at for at in own if frames[at][0].co_name != "<module>"]
+        return callers[-1] if callers else own[-1]
+    return own[-1]
 
 
 def to_frame(raw: RawFrame) -> Frame:

@@ -17,7 +17,7 @@ from functools import lru_cache
 from types import BuiltinFunctionType, CodeType, FunctionType, MethodType, ModuleType
 from typing import Any, NamedTuple, TypeAlias
 
-from otel_loopblock.naming.public import public
+from otel_loopblock.naming.public import is_hidden, public, public_name
 from otel_loopblock.naming.text import printable
 
 MAX_SCANNED = 20_000
@@ -25,6 +25,7 @@ MAX_SCANNED = 20_000
 
 _EXTENDED_ARG = dis.opmap["EXTENDED_ARG"]
 _CACHE = dis.opmap.get("CACHE", -1)
+_RESUME = dis.opmap.get("RESUME", -1)
 _GLOBAL_ROOTS = {"LOAD_GLOBAL", "LOAD_NAME"}
 _FAST_ROOTS = {"LOAD_FAST", "LOAD_FAST_CHECK", "LOAD_FAST_BORROW", "LOAD_FAST_AND_CLEAR"}
 _CELL_ROOTS = {"LOAD_DEREF", "LOAD_CLASSDEREF"}
@@ -34,6 +35,7 @@ _NEUTRAL = {"PRECALL", "KW_NAMES", "PUSH_NULL", "NOP", "NOT_TAKEN", "RESUME", "C
 _WITH = {"BEFORE_WITH", "SETUP_WITH", "BEFORE_ASYNC_WITH", "SETUP_ASYNC_WITH", "LOAD_SPECIAL"}
 """Where a ``with`` begins. What it leaves on the stack is called at its end, far from where it was loaded."""
 _JUMPS = {*dis.hasjrel, *getattr(dis, "hasjabs", ())}
+_IMPORTERS = {"import_module", "__import__"}
 _BINARY = {
     "BINARY_MATRIX_MULTIPLY": "__matmul__",
     "BINARY_POWER": "__pow__",
@@ -106,6 +108,46 @@ def _called_name(code: CodeType, instruction: int, module: str, variable: Variab
     if chain.kind == "operator" and type(owner).__module__ == "builtins" and owner.__class__ in (int, float):
         return f"{type(owner).__name__}.{chain.attributes[-1]}"
     return _name(value, owner, chain.attributes[-1] if chain.attributes else chain.root) or written
+
+
+@lru_cache(maxsize=1024)
+def spelled_name(code: CodeType, instruction: int) -> str | None:
+    """The last name of what is called there, as written: ``create`` for ``client.messages.create(...)``."""
+    chain = _chain(code, instruction)
+    if chain is None or chain.kind == "operator":
+        return None
+    return chain.attributes[-1] if chain.attributes else chain.root or None
+
+
+@lru_cache(maxsize=1024)
+def imported_module(code: CodeType, instruction: int) -> str | None:
+    """The module that is imported there, as written: by ``import``, or by ``import_module`` of a constant.
+
+    ``None`` for anything else, and where the import is a relative one.
+    """
+    if not 0 <= instruction <= MAX_SCANNED:
+        return None
+    before = _instructions(code, instruction)
+    if len(before) < 3:
+        return None
+    if before[-1].name == "IMPORT_NAME":
+        level = before[-3]
+        absolute = code.co_consts[level.argument] == 0 if level.name == "LOAD_CONST" else level.argument == 0
+        return code.co_names[before[-1].argument] if absolute else None
+    if before[-1].name in _CALLS and spelled_name(code, instruction) in _IMPORTERS:
+        loads = [each for each in before[-4:-1] if each.name == "LOAD_CONST"]
+        name = code.co_consts[loads[-1].argument] if loads else None
+        return name if isinstance(name, str) and not name.startswith(".") else None
+    return None
+
+
+@lru_cache(maxsize=1024)
+def has_just_begun(code: CodeType, instruction: int) -> bool:
+    """Whether a function that is there has not run any of its own code since it was called, or resumed."""
+    if instruction < 0:
+        return True
+    raw = code.co_code
+    return instruction < len(raw) and raw[instruction] == _RESUME
 
 
 @lru_cache(maxsize=4096)
@@ -352,14 +394,13 @@ def _name(value: Any, owner: Any, last: str) -> str | None:
     if isinstance(value, MethodType):
         value = value.__func__
     if isinstance(value, type):
-        return public(f"{value.__module__}.{value.__qualname__}")
+        return _type_name(value)
     if isinstance(value, FunctionType):
         return public(f"{value.__module__}.{value.__qualname__}")
     if isinstance(value, BuiltinFunctionType):
         bound = value.__self__
         if bound is None or isinstance(bound, ModuleType):
-            module = value.__module__ or getattr(bound, "__name__", None)
-            return public(f"{module}.{value.__name__}") if module else value.__name__
+            return public_name(value.__module__ or getattr(bound, "__name__", None), value.__name__, value)
         return f"{_type_name(bound)}.{value.__name__}"
     if type(value).__name__ in (
         "method_descriptor",
@@ -373,7 +414,9 @@ def _name(value: Any, owner: Any, last: str) -> str | None:
             return public(f"{value.__module__}.{value.__qualname__}")
         shown = owner if isinstance(owner, type) else type(owner)
         # The class a user knows: sqlite3's methods are defined on it, socket's on a C base of it.
-        return public(f"{(base or shown).__module__}.{(base or shown).__qualname__}.{last}")
+        # But an extension's module may have a name that nobody imports.
+        known = base if base is not None and (base is shown or not is_hidden(_module(base))) else shown
+        return public_name(_module(known), f"{known.__qualname__}.{last}", known)
     if owner is not None and not isinstance(owner, (ModuleType, type)) and not callable(value):
         return None
     module = getattr(type(value), "__module__", "")
@@ -383,5 +426,10 @@ def _name(value: Any, owner: Any, last: str) -> str | None:
 
 
 def _type_name(owner: Any) -> str:
-    kind = owner if isinstance(owner, type) else type(owner)
-    return public(f"{kind.__module__}.{kind.__qualname__}")
+    kind = owner if issubclass(type(owner), type) else type(owner)
+    return public_name(_module(kind), kind.__qualname__, kind)
+
+
+def _module(kind: type) -> str:
+    module = kind.__module__
+    return module if isinstance(module, str) else ""

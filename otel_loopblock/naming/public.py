@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import sys
+from collections import OrderedDict
 from functools import lru_cache
-from types import CodeType, FunctionType
+from types import CodeType, FunctionType, ModuleType
 from typing import Any
 
 from otel_loopblock.naming.qualname import qualified_name
@@ -82,7 +83,7 @@ def display_name(code: CodeType, module: str | None) -> str:
     """How a user would write the function that has this code.
 
     The shortest package on the way to ``module`` that offers the same function, or the class of the same
-    name, under the same name.
+    name, under the same name; of a private module any package that does.
 
     Args:
         code: of the function.
@@ -92,20 +93,76 @@ def display_name(code: CodeType, module: str | None) -> str:
     if not module:
         return name
     qualname = qualified_name(code, None)
-    first = qualname.partition(".")[0]
+    home = _home(module, qualname.partition(".")[0], code)
+    return printable(public(f"{home}.{qualname}")) if home is not None else public(name)
+
+
+MAX_OBJECTS = 1024
+"""Names of objects that are remembered."""
+
+_objects: OrderedDict[tuple[str, str], str] = OrderedDict()
+
+
+def public_name(module: str | None, qualname: str, found: object) -> str:
+    """How a user would write a function or a class without code: one of a C extension.
+
+    Args:
+        module: ``__module__`` of it.
+        qualname: ``__qualname__`` of it.
+        found: the object itself; what ``qualname`` begins with if that has dots.
+    """
+    module = module or ""
+    key = module, qualname
+    name = _objects.get(key)
+    if name is None:
+        home = _home(module, qualname.partition(".")[0], found)
+        name = public(f"{home or module}.{qualname}" if home or module else qualname)
+        _objects[key] = name
+        if len(_objects) > MAX_OBJECTS:
+            _objects.popitem(last=False)
+    return name
+
+
+def is_hidden(module: str) -> bool:
+    """Whether nobody imports from a module of this name: it is private, or there is none."""
+    return module not in sys.modules or any(part.startswith("_") for part in module.split("."))
+
+
+def _home(module: str, first: str, found: object) -> str | None:
+    """The package that a user imports ``first`` of ``module`` from."""
+    at_home = _attribute(module, first)
+
+    def offers(package: str) -> bool:
+        offered = _attribute(package, first)
+        return offered is not None and (offered is at_home or offered is found or _code_of(offered, found))
+
     parts = module.split(".")
-    home = _attribute(module, first)
     for size in range(1, len(parts)):
         package = ".".join(parts[:size])
-        offered = _attribute(package, first)
-        if offered is None:
-            continue
-        same = offered is home or (isinstance(offered, FunctionType) and offered.__code__ is code)
-        if same:
-            return printable(public(f"{package}.{qualname}"))
-    return public(name)
+        if offers(package):
+            return package
+    if module in PUBLIC_PREFIXES or not (is_hidden(module) or (module == "builtins" and at_home is None)):
+        return None
+    names = [name for name in list(sys.modules) if not is_hidden(name) and name != "__main__"]
+    offering = [name for name in names if offers(name)]
+    return min(offering, key=lambda name: (name.count("."), len(name), name), default=None)
+
+
+def _code_of(offered: object, code: object) -> bool:
+    """Whether a function has this code, or wraps one that has."""
+    for _ in range(5):
+        if type(offered) is not FunctionType:
+            return False
+        if offered.__code__ is code:
+            return True
+        offered = vars(offered).get("__wrapped__")
+    return False
+
+
+_NAMESPACE = vars(ModuleType)["__dict__"]
+"""Read it of a module past its class: a lazy one would be loaded."""
 
 
 def _attribute(module: str, name: str) -> Any:
     found = sys.modules.get(module)
-    return vars(found).get(name) if found is not None else None
+    return _NAMESPACE.__get__(found).get(name) if issubclass(type(found), ModuleType) else None

@@ -69,6 +69,15 @@ class Delay(NamedTuple):
     """It lacked something, and what cannot be told here."""
 
 
+class Endpoint(NamedTuple):
+    """The function that a web framework has chosen for the request that is being answered."""
+
+    function: RawFrame
+    """It runs, or did, or will: its instruction and line are those of its definition."""
+    depth: int
+    """Index of the innermost frame of the look that knows it: the ones around it serve every request."""
+
+
 class Look(NamedTuple):
     """One look of the watchdog at a running callback."""
 
@@ -87,6 +96,8 @@ class Look(NamedTuple):
     """Of the loop's thread."""
     busy: float = 0.0
     """Seconds that the loop had spent in callbacks, this one left out."""
+    endpoint: Endpoint | None = None
+    """What answers the request, where a framework says so."""
 
 
 def queued_between(before: Reading | Look | None, after: Reading) -> float:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import threading
 from _thread import get_ident
+from functools import partial
 from math import inf
 from typing import NamedTuple
 
@@ -16,7 +17,8 @@ from otel_loopblock.clocks import process_time
 from otel_loopblock.naming import called_name, is_hook, is_ours, line_before
 from otel_loopblock.watch import cgroup, lateness
 from otel_loopblock.watch.demand import demand
-from otel_loopblock.watch.evidence import Look, RawFrame, Reading, Throttling, Watch, queued_between
+from otel_loopblock.watch.endpoint import find_endpoint
+from otel_loopblock.watch.evidence import Endpoint, Look, RawFrame, Reading, Throttling, Watch, queued_between
 from otel_loopblock.watch.loops import loops
 from otel_loopblock.watch.monitor import Monitor, listeners
 
@@ -65,6 +67,15 @@ class Life(NamedTuple):
     waiter: core.Waiter
 
 
+class Seen(NamedTuple):
+    """The stack seen last of the running callback."""
+
+    frames: tuple[RawFrame, ...]
+    call: str | None = None
+    """The C call that its innermost frame is in."""
+    endpoint: Endpoint | None = None
+
+
 class Watchdog:
     """Looks at the callbacks of all monitored loops."""
 
@@ -72,8 +83,7 @@ class Watchdog:
         self.life: Life | None = None
         """The thread that looks; ``None`` without one, also while one that was told to end still does."""
         self._lock = threading.RLock()  # a signal handler may end what it has interrupted the start of
-        self._seen: tuple[tuple[RawFrame, ...], str | None] | None = None
-        """The stack seen last of the running callback, and the C call that its innermost frame is in."""
+        self._seen: Seen | None = None
         self._limit: Throttling | None = None
         self._limit_at = -inf
 
@@ -201,7 +211,20 @@ class Watchdog:
                 own_queued_s=own_queued_s,
             )
             watch.note(delay)
-        watch.add(Look(due, now, cpu, process_cpu, *seen, others, scheduling, monitor.busy))
+        watch.add(
+            Look(
+                due,
+                now,
+                cpu,
+                process_cpu,
+                seen.frames,
+                seen.call,
+                others,
+                scheduling,
+                monitor.busy,
+                seen.endpoint,
+            )
+        )
         monitor.watch = watch
         self._ask_limit(watch, reading)  # late, because it gives up the GIL: the callback may end meanwhile
         for listener in listeners.now:
@@ -239,14 +262,15 @@ class Watchdog:
         stack = tuple(map(_with_line, reversed(frames[first:last])))
         # A sleeping callback has the same stack at every look: what is remembered of it serves again.
         seen = self._seen
-        if seen is None or stack != seen[0]:
-            self._seen = stack, None  # if naming the call fails
+        if seen is None or stack != seen.frames:
+            self._seen = seen = Seen(stack)  # if what follows fails
             if not hooked and first < last and not is_ours(frames[first][0]):
                 code, instruction, _, module = frames[first]
                 found = called_name(
                     code, instruction, module, lambda name: core.variable(thread_id, code, instruction, name)
                 )
-                self._seen = stack, found
+                self._seen = seen = Seen(stack, found)
+            self._seen = seen._replace(endpoint=find_endpoint(stack, partial(core.variable, thread_id)))
 
 
 _COLLECTOR = "otel_loopblock.hooks.gc_pauses"

@@ -261,7 +261,7 @@ def test_names_of_files_beyond_any_path_are_not_kept():
     before = ours._is_in_package.cache_info().currsize
     for number in range(50):
         code = stall_named(f"{number}" * 10_000).__code__
-        assert own_code(code)
+        assert own_code(code, "__main__")
         assert not is_ours(code)
     assert not own_code._known
     assert ours._is_in_package.cache_info().currsize == before

@@ -166,3 +166,23 @@ def test_c_code_that_left_the_gil_is_told_from_code_that_needs_it():
     assert judge(BUSY._replace(late_s=0.05, in_c_call=False)).releases_gil is False
     assert judge(BUSY._replace(in_c_call=False)).releases_gil is True
     assert judge(BUSY._replace(in_call=False, in_c_call=False, queued_s=0.02)).releases_gil is None
+
+
+OTHERS = QUIET._replace(process_cpu_s=0.09)
+"""Somebody else computed all the time, and left the GIL alone."""
+
+
+@pytest.mark.parametrize(
+    ("own_threads", "cause", "releases"),
+    [(True, "cpu", True), (None, "unknown", None), (False, "wait", None)],
+)
+def test_c_code_may_compute_in_threads_of_its_own(own_threads, cause, releases):
+    found = judge(OTHERS._replace(own_threads=own_threads))
+
+    assert found.cause == cause
+    assert found.releases_gil is releases
+
+
+def test_call_that_may_compute_waits_beside_an_idle_process():
+    assert judge(QUIET._replace(own_threads=True)).cause == "wait"
+    assert judge(OTHERS._replace(own_threads=True, call_waits=True)).cause == "wait"

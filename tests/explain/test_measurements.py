@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from otel_loopblock.explain.measurements import measure
+from otel_loopblock.explain.measurements import held_looks, measure
 from otel_loopblock.watch.evidence import Delay, Evidence, Look, Reading, Scheduling
 
 
@@ -79,3 +79,14 @@ def test_measurements_of_a_stretch_leave_out_what_was_around_it():
     assert found.stopped_s == pytest.approx(0.01)
     assert found.untold_s == pytest.approx(0.005)
     assert found.wake_ups == pytest.approx(6)
+
+
+def test_look_is_late_for_what_the_loops_thread_did_only_if_that_computed():
+    delays = (
+        Delay(1.0, 1.1, gil_s=0.1, long_s=0.1, long_cpu_s=0.09),
+        Delay(1.1, 1.2, gil_s=0.1, long_s=0.1, long_cpu_s=0.01),
+        Delay(1.2, 1.3, gil_s=0.1, long_cpu_s=0.0),
+    )
+    evidence = Evidence(1.0, (), None, Reading(1.3, None, 0.0), delays, 3, ())
+
+    assert held_looks(evidence) == {1.1}

@@ -18,6 +18,7 @@ from otel_loopblock import guard
 from otel_loopblock.delayed import aftermath
 from otel_loopblock.demo import shop
 from otel_loopblock.emit import emitter, span_hooks
+from otel_loopblock.explain.advice.known import KnownCall
 from otel_loopblock.explain.block import _from_target
 from otel_loopblock.explain.own_code import OwnCode
 from otel_loopblock.explain.stack import Stacks, find
@@ -193,9 +194,9 @@ def test_attributes_of_a_callback_that_is_an_object_are_not_asked_for():
 def test_only_the_demonstration_can_be_an_application():
     code, folder = shop.charge_card.__code__, os.path.dirname(shop.__file__)
 
-    assert OwnCode((folder,))(code)
-    assert not OwnCode((PACKAGE,))(heartbeat._beat.__code__)
-    assert not OwnCode()(code)
+    assert OwnCode((folder,))(code, shop.__name__)
+    assert not OwnCode((PACKAGE,))(heartbeat._beat.__code__, heartbeat.__name__)
+    assert not OwnCode()(code, shop.__name__)
 
 
 # -- stacks -----------------------------------------------------------------------------------------
@@ -212,9 +213,13 @@ OWN = raw(stall)
 HOOK = raw(span_hooks.install)
 
 
+def _known(name):
+    return KnownCall(name, "") if name == "json.dumps" else None
+
+
 def placed(frames, call=None, paths=()):
     look = Look(1.0, 1.0, None, 0.0, tuple(frames), call, ())
-    return find([look], 0.0, Stacks(OwnCode(paths), lambda name: name == "json.dumps"))
+    return find([look], 0.0, Stacks(OwnCode(paths), _known))
 
 
 @pytest.mark.parametrize(
@@ -247,7 +252,7 @@ def test_culprit_is_never_a_frame_of_ours(frames, paths, culprit):
     ],
 )
 def test_call_is_never_one_that_we_make(frames, call, named):
-    assert placed(frames, call).call == named
+    assert placed(frames, call).call.name == named
 
 
 @pytest.mark.parametrize("runs_callbacks", [False, True])
@@ -269,9 +274,9 @@ def test_what_our_own_frame_calls_in_c_is_not_named(runs_callbacks, monkeypatch)
     waiting.release()
     thread.join(30)
 
-    frames, call = watchdog._seen
-    assert any(frame[0] is work.__code__ for frame in frames) is not runs_callbacks
-    assert call is None
+    seen = watchdog._seen
+    assert any(frame[0] is work.__code__ for frame in seen.frames) is not runs_callbacks
+    assert seen.call is None
 
 
 @pytest.mark.parametrize("callback", [heartbeat._beat, functools.partial(heartbeat._beat, None, 0.0)])

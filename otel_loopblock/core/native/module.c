@@ -112,8 +112,8 @@ static PyMethodDef module_methods[] = {
      "``None`` where there is no such thread, or it runs no Python code."},
     {"variable", (PyCFunction)(void (*)(void))core_variable, METH_VARARGS | METH_KEYWORDS,
      "variable($module, /, thread_id, code, instruction, name)\n--\n\n"
-     "A local variable of a thread's innermost frame, as a tuple of one; ``None`` where it has none of that\n"
-     "name, is no function's, or is not at that instruction of that code any more."},
+     "A local variable of a thread's innermost frame at that instruction of that code, as a tuple of one;\n"
+     "``None`` where there is no such frame any more, it is no function's, or it has none of that name."},
     {NULL},
 };
 

@@ -6,6 +6,7 @@
 #include "core.h"
 
 #define MAX_THREADS 64
+#define MAX_DEPTH 1000
 
 /* The innermost frame of a thread of this interpreter: a new reference; NULL without an exception where there is
    none. In CPython 3.11 a thread that is being started has its parent's id for a moment, and no frame: so all with
@@ -148,13 +149,20 @@ core_variable(PyObject *Py_UNUSED(module), PyObject *args, PyObject *kwargs)
 
     int collected = PyGC_Disable();
     frame = find_frame(id);
-    if (frame != NULL) {
+    for (int depth = 0; frame != NULL && depth < MAX_DEPTH; depth++) {
         PyCodeObject *running = PyFrame_GetCode(frame);
         /* It may have gone on since its stack was taken. */
-        if ((PyObject *)running == code && frame_lasti(frame) == lasti && (running->co_flags & FUNCTION) == FUNCTION) {
+        int found = (PyObject *)running == code && frame_lasti(frame) == lasti;
+        if (found && (running->co_flags & FUNCTION) == FUNCTION) {
             value = frame_variable(frame, running, name);
         }
         Py_DECREF(running);
+        if (found) {
+            break;
+        }
+        PyFrameObject *back = PyFrame_GetBack(frame);
+        Py_DECREF(frame);
+        frame = back;
     }
     if (value != NULL) {
         result = Py_BuildValue("(N)", value);

@@ -7,7 +7,7 @@ import sys
 from types import CodeType
 from typing import Any
 
-from otel_loopblock.frames import local, looking
+from otel_loopblock.frames import MAX_DEPTH, local, looking
 
 MAX_THREADS = 64
 
@@ -45,10 +45,10 @@ def _stack(thread_id: int, depth: int) -> tuple[tuple[CodeType, int, int, str], 
 
 
 def variable(thread_id: int, code: CodeType, instruction: int, name: str) -> tuple[Any] | None:
-    """A local variable of a thread's innermost frame, as a tuple of one.
+    """A local variable of a thread's innermost frame at that instruction of that code, as a tuple of one.
 
-    ``None`` where it has none of that name, is no function's, or is not at that instruction of that code any
-    more; up to Python 3.12 also where reading it could be seen.
+    ``None`` where there is no such frame any more, where it is no function's or has none of that name; up to
+    Python 3.12 also where reading it could be seen.
     """
     with looking:
         value = _variable(thread_id, code, instruction, name)
@@ -57,9 +57,12 @@ def variable(thread_id: int, code: CodeType, instruction: int, name: str) -> tup
 
 def _variable(thread_id: int, code: CodeType, instruction: int, name: str) -> Any:
     frame = sys._current_frames().get(thread_id)
-    # It may have gone on since its stack was taken.
-    if frame is None or frame.f_code is not code or frame.f_lasti != instruction:
-        return _MISSING
-    if code.co_flags & _FUNCTION != _FUNCTION:
-        return _MISSING
-    return local(frame, name, _MISSING)
+    for _ in range(MAX_DEPTH):
+        if frame is None:
+            break
+        # It may have gone on since its stack was taken.
+        if frame.f_code is code and frame.f_lasti == instruction:
+            is_function = code.co_flags & _FUNCTION == _FUNCTION
+            return local(frame, name, _MISSING) if is_function else _MISSING
+        frame = frame.f_back
+    return _MISSING

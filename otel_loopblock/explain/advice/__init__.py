@@ -12,8 +12,12 @@ from collections.abc import Iterable, Mapping, Sequence
 from otel_loopblock.explain.advice import extension
 from otel_loopblock.explain.advice.extension import ENTRY_POINT_GROUP, from_option
 from otel_loopblock.explain.advice.index import Index
-from otel_loopblock.explain.advice.known import Kind, KnownCall
-from otel_loopblock.explain.advice.sentences import sentence_for
+from otel_loopblock.explain.advice.known import ALWAYS, Kind, KnownCall
+from otel_loopblock.explain.advice.sentences import (
+    awaited_sentence,
+    disputed_sentence,
+    sentence_for,
+)
 from otel_loopblock.explain.advice.table import ALREADY_ASYNC, ENTRIES, PUBLIC_NAMES
 from otel_loopblock.explain.cause import Cause
 from otel_loopblock.naming import printable
@@ -69,7 +73,10 @@ class AdviceTable:
         cause: Cause,
         call: str | None,
         *,
+        inner: str | None = None,
+        is_awaited: bool = False,
         releases_gil: bool | None = None,
+        is_disputed: bool = False,
         contenders: Sequence[str] = (),
     ) -> str | None:
         """One sentence on what to do about a block, or ``None`` where there is none worth giving.
@@ -77,11 +84,19 @@ class AdviceTable:
         Args:
             cause: why it blocked.
             call: the library call that it was in; ``None`` when the application's own code computed.
+            inner: the known call, or the C call, that this one was in, deeper down.
+            is_awaited: whether the application awaits ``call``: then nothing asynchronous is advised.
             releases_gil: what the clocks said of the GIL in this block; wins over what the table says.
+            is_disputed: whether other blocks of the same line and call said otherwise of the GIL.
             contenders: functions of the threads that took the GIL, for ``gil_contention``.
         """
         entry = self.lookup(call) if call is not None else None
-        return sentence_for(cause, call, entry, releases_gil, contenders)
+        if is_awaited:
+            below = self.lookup(inner) if inner is not None else None
+            return awaited_sentence(cause, call, entry, inner, below, contenders)
+        if is_disputed and cause in ("cpu", "gil_held") and (entry is None or entry.kind not in ALWAYS):
+            return disputed_sentence(call)
+        return sentence_for(cause, call, entry, releases_gil, contenders, inner)
 
     def entries(self) -> tuple[KnownCall, ...]:
         """All entries, a user's first."""

@@ -37,6 +37,7 @@ def sentence_for(
     entry: KnownCall | None,
     releases_gil: bool | None,
     contenders: Sequence[str],
+    inner: str | None = None,
 ) -> str | None:
     """What to do about one block.
 
@@ -46,6 +47,7 @@ def sentence_for(
         entry: what is known of that call.
         releases_gil: what the clocks said of the GIL in this block; wins over what the entry says.
         contenders: names of the threads that took the GIL.
+        inner: what the call was in, deeper down.
 
     Returns:
         One sentence, or ``None`` where there is none worth giving.
@@ -59,7 +61,7 @@ def sentence_for(
     if entry is not None and entry.kind in ALWAYS:
         return entry.instead
     if cause == "wait":
-        return _wait(call, entry)
+        return _wait(call, entry, inner)
     if cause == "gil_held":
         return _held(call, entry)
     if cause == "cpu":
@@ -67,15 +69,52 @@ def sentence_for(
     return entry.instead if entry is not None and entry.kind in WAITING else None
 
 
-def _wait(call: str | None, entry: KnownCall | None) -> str:
+def awaited_sentence(
+    cause: Cause,
+    call: str | None,
+    entry: KnownCall | None,
+    inner: str | None,
+    below: KnownCall | None,
+    contenders: Sequence[str],
+) -> str | None:
+    """What to do about a block in something that is awaited already: never to use what is asynchronous.
+
+    Args:
+        cause: why it blocked.
+        call: what is awaited.
+        entry: what is known of it.
+        inner: what it was in, deeper down.
+        below: what is known of that.
+        contenders: names of the threads that took the GIL.
+    """
+    if cause in ("gc", "descheduled", "gil_contention"):
+        return sentence_for(cause, call, None, None, contenders)
+    if entry is not None and (entry.kind not in WAITING or entry.pattern == call):
+        return entry.instead
+    if below is not None and below.kind in ALWAYS:
+        return below.instead
+    if call is None or cause == "unknown":
+        return None
+    if cause != "wait":
+        return f"{_short(call)} is awaited, and computes on the loop: ask it for less at once."
+    where = f", in {_short(inner)}" if inner is not None else ""
+    return f"{_short(call)} is awaited, and blocks itself{where}: no other await helps."
+
+
+def disputed_sentence(call: str | None) -> str:
+    """What to do where blocks of the same line said that a thread would help, and that it would not."""
+    what = _short(call) if call is not None else "It"
+    return f"{what} keeps the GIL part of the time: do less of it at once, or move it to a process pool."
+
+
+def _wait(call: str | None, entry: KnownCall | None, inner: str | None) -> str:
     if entry is not None and (entry.kind in WAITING or entry.releases_gil is not False):
         return entry.instead
     if call is None:
         return _WAIT_FOR_SOMETHING
-    return (
-        f"Run {_short(call)} in a thread: await asyncio.to_thread(...) "
-        "(FastAPI: run_in_threadpool), or use an async client."
-    )
+    if inner is None:
+        return f"Run {_short(call)} in a thread: await asyncio.to_thread(...), or use an async client."
+    return f"{_short(call)} waits, in {_short(inner)}: run it in a thread, await asyncio.to_thread(...)."
 
 
 def _held(call: str | None, entry: KnownCall | None) -> str:
