@@ -13,6 +13,7 @@ from typing import Any, TypeAlias
 from otel_loopblock.clocks import perf_counter, time_ns
 from otel_loopblock.explain.advice.known import Kind
 from otel_loopblock.explain.cause import Cause
+from otel_loopblock.explain.phase import Phase
 from otel_loopblock.explain.stack import Frame, frame_of
 from otel_loopblock.frames import module_of
 from otel_loopblock.naming import is_ours, printable
@@ -47,6 +48,8 @@ class Block:
     ongoing: bool = False
     call_kind: Kind | None = None
     """What kind of call ``call`` is, where that is known."""
+    phase: Phase | None = None
+    """``startup`` for one of the start-up of a server."""
 
 
 Named: TypeAlias = "tuple[Frame | None, str | None]"

@@ -8,6 +8,7 @@ from otel_loopblock.explain.block import Block, Named, Observed
 from otel_loopblock.explain.cause import Judgement, judge
 from otel_loopblock.explain.measurements import measure
 from otel_loopblock.explain.own_code import OwnCode
+from otel_loopblock.explain.phase import phase_of
 from otel_loopblock.explain.stack import Stacks, find
 from otel_loopblock.naming import printable, qualified_name
 from otel_loopblock.naming.text import MAX_SENTENCE
@@ -87,6 +88,7 @@ class Explainer:
             samples=len(looks),
             ongoing=observed.ongoing,
             call_kind=known.kind if known is not None else None,
+            phase=phase_of(evidence, began, monitor.listening_since),
         )
 
 
