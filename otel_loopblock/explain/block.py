@@ -82,6 +82,7 @@ class Observed:
         "began",
         "count_delayed",
         "ended",
+        "entry",
         "ongoing",
         "started_unix_ns",
         "task_name",
@@ -108,11 +109,14 @@ class Observed:
         self._explain = explain
         # Now, because its task goes on; and what the application made must not be kept, nor die elsewhere.
         named: Named = (None, None)
+        self.entry: str | None = None
+        """Module of the task's own coroutine, where no stack was seen."""
         for look in reversed(evidence.looks):
             if look.frames and began <= look.at <= ended:
                 break
         else:
             named = _from_target(target)
+            self.entry = module_of(target.task.get_coro()) if target.task is not None else None
         self._left: tuple[Monitor, Evidence, Named] | None = (
             monitor,
             evidence,

@@ -88,7 +88,7 @@ class Explainer:
             samples=len(looks),
             ongoing=observed.ongoing,
             call_kind=known.kind if known is not None else None,
-            phase=phase_of(evidence, began, monitor.listening_since),
+            phase=phase_of(evidence, observed.entry, began, monitor.listening_since),
         )
 
 

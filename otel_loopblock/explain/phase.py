@@ -28,20 +28,23 @@ SERVERS: Final = frozenset(
 """Modules that start a server: on the stack of its start-up, its end and its main loop; of no request."""
 
 
-def phase_of(evidence: Evidence, began: float, listening_since: float) -> Phase | None:
+def phase_of(evidence: Evidence, entry: str | None, began: float, listening_since: float) -> Phase | None:
     """The phase of a stretch.
 
     Args:
         evidence: what was seen of its callback.
+        entry: module of its task's own coroutine; ``None`` where that is not known.
         began: its start, ``perf_counter``.
         listening_since: when its loop began to listen, ``perf_counter``; 0.0 where it has not yet.
 
     Returns:
-        ``None`` where there is nothing to be said of it, or no stack was seen.
+        ``None`` where there is nothing to be said of it.
     """
     if 0.0 < listening_since <= began:
         return None
     # Any look: of a deep stack (imports) the outermost frames are left out.
     frames = (frame for look in evidence.looks for frame in look.frames)
-    starts = any(module in SERVERS and code.co_name != "<module>" for code, _, _, module in frames)
+    starts = entry in SERVERS or any(
+        module in SERVERS and code.co_name != "<module>" for code, _, _, module in frames
+    )
     return "startup" if starts else None

@@ -34,4 +34,10 @@ SERVER = ("uvicorn.server", "uvicorn.config", "app")
     ],
 )
 def test_block_of_a_server_that_does_not_listen_yet_is_start_up(stacks, listening_since, phase):
-    assert phase_of(evidence(*stacks), 100.0, listening_since) == phase
+    assert phase_of(evidence(*stacks), "asyncio.locks", 100.0, listening_since) == phase
+
+
+def test_task_of_a_server_tells_where_nobody_looked():
+    assert phase_of(evidence(), "uvicorn.server", 100.0, 0.0) == "startup"
+    assert phase_of(evidence(), "uvicorn.server", 100.0, 99.0) is None
+    assert phase_of(evidence(), None, 100.0, 0.0) is None
