@@ -10,6 +10,7 @@ from typing import Any
 from otel_loopblock.emit.words import milliseconds
 from otel_loopblock.explain.advice.known import WAITING
 from otel_loopblock.explain.block import Block
+from otel_loopblock.explain.own_code import OwnCode
 from otel_loopblock.explain.stack import render
 from otel_loopblock.testing.detection import ASKED_TO_COLLECT, is_excused
 
@@ -21,6 +22,8 @@ MAX_LISTED = 50
 
 Excuse = Callable[[Block], str | None]
 """Tells why a block fails nothing; ``None`` for one that does."""
+
+_own_code = OwnCode()
 
 _THREAD_START = threading.Thread.start.__code__
 
@@ -57,11 +60,15 @@ def excuse(block: Block) -> str | None:
 
     The garbage collector's time, and that in which the process did not get the CPU, can excuse it
     (:func:`~otel_loopblock.testing.detection.is_excused`); so does waiting for a new thread to be
-    scheduled, as the first work for a thread pool does. A call of ``gc.collect`` counts.
+    scheduled, as the first work for a thread pool does. A call of ``gc.collect`` counts. Where no stack was
+    seen, and the loop was to call nothing of the application's either, no line of it is known to be guilty.
 
     Returns:
-        The cause, ``gc`` or ``descheduled``; ``None`` for a block that counts.
+        The cause, ``gc`` or ``descheduled``, or ``unseen``; ``None`` for a block that counts.
     """
+    file = block.culprit.file if block.culprit is not None else ""
+    if file and not block.stack and not _own_code.owns(file):
+        return "unseen"
     if block.cause == "wait" and any(raw[0] is _THREAD_START for raw in block.stack):
         return "descheduled"
     share = block.evidence.get("event_loop.block.share.descheduled")

@@ -17,6 +17,7 @@ import pytest
 import trio
 
 from otel_loopblock import guard, testing
+from otel_loopblock.explain.stack import Frame
 from otel_loopblock.testing import EventLoopBlocked
 from otel_loopblock.testing.detection import Detection
 from otel_loopblock.testing.words import describe, excuse, headline
@@ -587,6 +588,15 @@ def test_wait_for_a_new_thread_to_be_scheduled_does_not_count(block):
 
     assert excuse(replace(block, stack=(*block.stack, starting))) == "descheduled"
     assert excuse(replace(block, stack=(*block.stack, starting), cause="cpu")) is None
+
+
+@pytest.mark.parametrize(
+    ("file", "expected"), [(asyncio.tasks.__file__, "unseen"), (__file__, None), ("", None)]
+)
+def test_block_of_which_nothing_of_the_application_was_seen_does_not_count(block, file, expected):
+    unseen = replace(block, stack=(), cause="unknown", evidence={}, culprit=Frame("a.b", file, 1))
+
+    assert excuse(unseen) == expected
 
 
 @pytest.mark.parametrize(("collecting_s", "noticed"), [(0.045, []), (0.02, [None])])
