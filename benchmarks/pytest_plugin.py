@@ -378,6 +378,10 @@ def ratio(pairs: list[tuple[Parts, Parts]]) -> float:
     return 1 + sum(added for *_, added in found) / sum(base for _, base, _ in found)
 
 
+FINDING = ("--loopblock", "--loopblock-own-lines=fail", "--loopblock-report=report.json")
+"""What is planted stands in the tests themselves."""
+
+
 def findings(suite: Suite, blocks: int) -> Table:
     """Which planted blocks failed their test, with their own line, and who else failed."""
     table = Table("", "failed", "with its line", "innocent failed", "not counted", title=f"{blocks} planted")
@@ -385,7 +389,7 @@ def findings(suite: Suite, blocks: int) -> Table:
         with tempfile.TemporaryDirectory() as name:
             folder = Path(name)
             lines = write_suite(folder, suite, blocks, seed=2)
-            end(start(folder, "--loopblock", "--loopblock-report=report.json", *options))
+            end(start(folder, *FINDING, *options))
             report = json.loads((folder / "report.json").read_text())
         failed = [block for block in report["blocks"] if block["fails"]]
         guilty = {block["test"] for block in failed} & set(lines)

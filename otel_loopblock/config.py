@@ -159,7 +159,9 @@ class Config:
         "a callback running this long is reported while it lasts, again at each doubling; 0: never",
     )
     log_interval_ms: float = _option(
-        60_000.0, _number(0), "at most one WARNING line per culprit in this time; 0: one per block"
+        60_000.0,
+        _number(0),
+        "at most one line per culprit in this time, WARNING, at start-up INFO; 0: one per block",
     )
     max_functions: int = _option(
         100, _integer(1), "distinct `code.function.name` values in metrics, then `other`"

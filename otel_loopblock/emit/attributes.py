@@ -25,6 +25,8 @@ DURATION: Final = "event_loop.block.duration"
 CAUSE: Final = "event_loop.block.cause"
 CALL: Final = "event_loop.block.call"
 ADVICE: Final = "event_loop.block.advice"
+PHASE: Final = "event_loop.block.phase"
+"""``startup`` for a block of the start-up of a server; absent otherwise."""
 THRESHOLD: Final = "event_loop.block.threshold"
 SAMPLES: Final = "event_loop.block.samples"
 DELAYED_REQUESTS: Final = "event_loop.block.delayed_requests"
@@ -62,6 +64,8 @@ def of_block(block: Block, stacktrace: str | None, delayed_requests: int | None 
         attributes[CODE_LINE_NUMBER] = block.culprit.line
     if block.advice is not None:
         attributes[ADVICE] = block.advice
+    if block.phase is not None:
+        attributes[PHASE] = block.phase
     attributes[THRESHOLD] = block.threshold_s
     attributes[LOOP_TYPE] = block.loop_type
     if block.task_name is not None:
@@ -115,6 +119,8 @@ def of_metric(
     attributes: dict[str, Value] = {LOOP_TYPE: block.loop_type}
     if with_cause:
         attributes[CAUSE] = block.cause
+    if block.phase is not None:
+        attributes[PHASE] = block.phase
     if function is not None:
         attributes[CODE_FUNCTION_NAME] = function
     if route is not None:

@@ -176,8 +176,8 @@ class Reports:
             LogRecord(
                 timestamp=observed.started_unix_ns,
                 context=trace.set_span_in_context(span, context.Context()),
-                severity_number=SeverityNumber.WARN,
-                severity_text="WARN",
+                severity_number=SeverityNumber.WARN if observed.block.phase is None else SeverityNumber.INFO,
+                severity_text="WARN" if observed.block.phase is None else "INFO",
                 event_name=attributes.BLOCKED,
                 body=words.line(observed.block, None),
                 attributes=dict(late.read()),
@@ -192,6 +192,8 @@ class Reports:
         request = route_and_name(span)[1]
         token = context.attach(trace.set_span_in_context(span))  # for handlers that log the trace id
         try:
-            _logger.warning("%s", words.line(block, request))
+            # Nobody waits for a server that starts.
+            level = logging.WARNING if block.phase is None else logging.INFO
+            _logger.log(level, "%s", words.line(block, request))
         finally:
             context.detach(token)

@@ -13,6 +13,7 @@ from typing import Any, TypeAlias
 from otel_loopblock.clocks import perf_counter, time_ns
 from otel_loopblock.explain.advice.known import Kind
 from otel_loopblock.explain.cause import Cause
+from otel_loopblock.explain.phase import Phase
 from otel_loopblock.explain.stack import Frame, frame_of
 from otel_loopblock.frames import module_of
 from otel_loopblock.naming import is_ours, printable
@@ -47,6 +48,8 @@ class Block:
     ongoing: bool = False
     call_kind: Kind | None = None
     """What kind of call ``call`` is, where that is known."""
+    phase: Phase | None = None
+    """``startup`` for one of the start-up of a server."""
 
 
 Named: TypeAlias = "tuple[Frame | None, str | None]"
@@ -79,6 +82,7 @@ class Observed:
         "began",
         "count_delayed",
         "ended",
+        "entry",
         "ongoing",
         "started_unix_ns",
         "task_name",
@@ -105,11 +109,14 @@ class Observed:
         self._explain = explain
         # Now, because its task goes on; and what the application made must not be kept, nor die elsewhere.
         named: Named = (None, None)
+        self.entry: str | None = None
+        """Module of the task's own coroutine, where no stack was seen."""
         for look in reversed(evidence.looks):
             if look.frames and began <= look.at <= ended:
                 break
         else:
             named = _from_target(target)
+            self.entry = module_of(target.task.get_coro()) if target.task is not None else None
         self._left: tuple[Monitor, Evidence, Named] | None = (
             monitor,
             evidence,

@@ -11,6 +11,7 @@ from otel_loopblock.explain.calls import Call
 from otel_loopblock.explain.cause import Judgement, judge
 from otel_loopblock.explain.measurements import held_looks, measure
 from otel_loopblock.explain.own_code import OwnCode
+from otel_loopblock.explain.phase import phase_of
 from otel_loopblock.explain.stack import Frame, Place, Stacks, find
 from otel_loopblock.explain.verdicts import Verdicts
 from otel_loopblock.naming import printable, qualified_name
@@ -97,6 +98,7 @@ class Explainer:
             samples=len(looks),
             ongoing=observed.ongoing,
             call_kind=known.kind if known is not None else None,
+            phase=phase_of(evidence, observed.entry, began, monitor.listening_since),
         )
 
     def _known(self, call: str | None) -> KnownCall | None:

@@ -47,6 +47,10 @@ class OwnCode:
                 self._known[key] = known
         return known
 
+    def owns(self, filename: str) -> bool:
+        """Whether a file of this name, that is not ours, is the application's."""
+        return self._decide(filename)
+
     def _decide(self, filename: str) -> bool:
         if self._paths:
             path = os.path.abspath(filename)

@@ -10,7 +10,7 @@ import asyncio as _asyncio
 from typing import Any
 
 from otel_loopblock import guard
-from otel_loopblock.hooks import asyncio, gc_pauses, heartbeat, run_forever
+from otel_loopblock.hooks import asyncio, gc_pauses, heartbeat, listening, run_forever
 from otel_loopblock.hooks.patches import Patches
 from otel_loopblock.watch.collecting import collecting
 from otel_loopblock.watch.facts import is_loop
@@ -28,7 +28,7 @@ class Hooks:
     def install(self) -> None:
         """Put the hooks in place. One that cannot be is left out, counted and logged."""
         patches = self.patches = Patches()
-        for hook in (asyncio.install, _follow_asyncio, gc_pauses.install, _await_uvloop):
+        for hook in (asyncio.install, _follow_asyncio, listening.install, gc_pauses.install, _await_uvloop):
             guard.call(f"install {hook.__module__}.{hook.__name__}", hook, patches)
 
     def remove(self) -> None:
@@ -76,6 +76,7 @@ def _await_uvloop(patches: Patches) -> None:
 
         uvloop.install(patches, module)
         run_forever.replace_in(patches, module.Loop, uvloop.attach)
+        listening.replace_in(patches, module.Loop, "create_server", "create_unix_server")
 
     patches.when_imported("uvloop", imported)
 

@@ -16,11 +16,12 @@ if TYPE_CHECKING:
         assert_releases_gil,
         measure_parallelism,
     )
-    from otel_loopblock.testing.words import EventLoopBlocked
+    from otel_loopblock.testing.words import EventLoopBlocked, OwnLineBlocked
 
 __all__ = [
     "EventLoopBlocked",
     "OffloadReport",
+    "OwnLineBlocked",
     "ParallelismReport",
     "assert_offloaded",
     "assert_releases_gil",
@@ -32,6 +33,7 @@ __all__ = [
 _MODULES = {
     "EventLoopBlocked": "words",
     "OffloadReport": "threads.offload",
+    "OwnLineBlocked": "words",
     "ParallelismReport": "threads.parallelism",
     "assert_offloaded": "threads.offload",
     "assert_releases_gil": "threads.parallelism",

@@ -6,6 +6,7 @@ import asyncio
 import functools
 import inspect
 import sys
+import warnings
 from collections.abc import Callable, Iterable
 from types import TracebackType
 from typing import Any, ParamSpec, TypeVar, cast
@@ -13,7 +14,8 @@ from typing import Any, ParamSpec, TypeVar, cast
 from otel_loopblock.config import Config
 from otel_loopblock.explain.block import Block
 from otel_loopblock.testing.detection import Detection
-from otel_loopblock.testing.words import EventLoopBlocked, excuse
+from otel_loopblock.testing.own_lines import EXCUSE, OwnLines, checked, is_own
+from otel_loopblock.testing.words import EventLoopBlocked, OwnLineBlocked, excuse, headline
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -45,6 +47,9 @@ class detect_blocking:
             the code itself raised.
         ignore: patterns (``fnmatch``) of functions or calls: a block is left out when its culprit, its call,
             or any function on its stack matches, by its qualified name (``myapp.load``, ``sqlite3.*``).
+        own_lines: under pytest, what becomes of a block whose culprit is a line of a test file, a conftest or
+            a fixture: ``warn`` has it among the blocks and warns (:class:`OwnLineBlocked`), ``fail`` raises
+            as for any other, ``ignore`` leaves it out.
         app_paths: folders of your own code, among which the culprit is looked for; by default whatever is
             neither the standard library nor in a site-packages folder.
 
@@ -58,6 +63,7 @@ class detect_blocking:
         raise_on_block: bool = True,
         ignore: Iterable[str] | str = (),
         *,
+        own_lines: OwnLines = "warn",
         app_paths: Iterable[str] | str = (),
     ) -> None:
         # Not from the environment: a test says the same wherever it runs.
@@ -65,6 +71,7 @@ class detect_blocking:
             {"threshold_ms": threshold_ms, "ignore": ignore, "app_paths": app_paths}, environ={}
         )
         self._raises = bool(raise_on_block)
+        self._own_lines = checked(own_lines)
         self._open: Detection | None = None
         self._blocks: list[Block] = []
 
@@ -84,7 +91,7 @@ class detect_blocking:
         if self._open is not None:
             raise RuntimeError("this detect_blocking is open already; make another one to nest them")
         config = self._config
-        self._open = Detection(config.threshold_s, config.ignore, config.app_paths)
+        self._open = Detection(config.threshold_s, config.ignore, config.app_paths, own_lines=self._own_lines)
         self._open.open()
         return self
 
@@ -101,9 +108,18 @@ class detect_blocking:
             raise RuntimeError("this detect_blocking is not open")
         detection.close()
         self._blocks = detection.blocks
-        if exc is None and self._raises and any(excuse(block) is None for block in self._blocks):
+        if exc is not None or not self._raises:
+            return
+        excuses = [self._excuse(block) for block in self._blocks]
+        if None in excuses:
             detection.settle()
-            raise EventLoopBlocked.of(self._blocks)
+            raise EventLoopBlocked.of(self._blocks, excuse_of=self._excuse)
+        for block, excused in zip(self._blocks, excuses, strict=True):
+            if excused == EXCUSE:
+                warnings.warn(headline(block), OwnLineBlocked, stacklevel=2)
+
+    def _excuse(self, block: Block) -> str | None:
+        return excuse(block) or (EXCUSE if self._own_lines != "fail" and is_own(block) else None)
 
     async def __aenter__(self) -> detect_blocking:
         """Begin to watch; needs a running asyncio or uvloop loop."""
@@ -145,7 +161,8 @@ class detect_blocking:
 
     def _another(self) -> detect_blocking:
         other = detect_blocking.__new__(detect_blocking)
-        other._config, other._raises, other._open, other._blocks = self._config, self._raises, None, []
+        other._config, other._raises, other._own_lines = self._config, self._raises, self._own_lines
+        other._open, other._blocks = None, []
         return other
 
 

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING
 from otel_loopblock.clocks import perf_counter
 from otel_loopblock.naming import is_our_callback
 from otel_loopblock.runtime import runtime
+from otel_loopblock.testing.own_lines import is_own
 from otel_loopblock.watch.evidence import Evidence
 from otel_loopblock.watch.loops import loops
 from otel_loopblock.watch.target import Target
@@ -50,6 +51,7 @@ class Detection:
             watchdog's, while a callback is over the threshold that has not ended.
         collected: called, on the loop's thread, with the seconds of a callback that is no block because of
             the garbage collector (:func:`is_excused`); ``None``: it is kept like any other.
+        own_lines: ``ignore``: blocks in the tests' own lines are left out.
     """
 
     heartbeat_interval_s = 0.0
@@ -63,6 +65,7 @@ class Detection:
         app_paths: tuple[str, ...] = (),
         notice: Callable[[Block | None], None] | None = None,
         collected: Callable[[float], None] | None = None,
+        own_lines: str = "fail",
     ) -> None:
         self.threshold_s = threshold_s
         self.blocks: list[Block] = []
@@ -70,6 +73,7 @@ class Detection:
         """``perf_counter`` from when on what callbacks do is charged."""
         self._notice = notice
         self._collected = collected
+        self._leaves_out_own = own_lines == "ignore"
         self._app_paths = app_paths
         self._builder: Builder | None = None
         self._patterns: tuple[str, ...] = ()
@@ -198,10 +202,13 @@ class Detection:
             for began, until in stretches:
                 block = self._builder.build(monitor, evidence, began, until, target)
                 ignored = self._ignored
-                if ignored is None or not any(map(ignored.match, names_in(block))):
-                    self.blocks.append(block)
-                    if self._notice is not None:
-                        self._notice(block)
+                if ignored is not None and any(map(ignored.match, names_in(block))):
+                    continue
+                if self._leaves_out_own and is_own(block):
+                    continue
+                self.blocks.append(block)
+                if self._notice is not None:
+                    self._notice(block)
 
     # -- called by the runtime ------------------------------------------------------------------
 

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from otel_loopblock.emit.words import milliseconds
 from otel_loopblock.explain.advice.known import WAITING
 from otel_loopblock.explain.block import Block
+from otel_loopblock.explain.own_code import OwnCode
 from otel_loopblock.explain.stack import render
 from otel_loopblock.testing.detection import ASKED_TO_COLLECT, is_excused
 
@@ -18,6 +19,11 @@ STACK_DEPTH = 32
 
 MAX_LISTED = 50
 """Blocks written out in one message; further ones are counted."""
+
+Excuse = Callable[[Block], str | None]
+"""Tells why a block fails nothing; ``None`` for one that does."""
+
+_own_code = OwnCode()
 
 _THREAD_START = threading.Thread.start.__code__
 
@@ -33,9 +39,9 @@ class EventLoopBlocked(AssertionError):
     """The blocks, in the order in which they happened; empty on a copy that has been pickled."""
 
     @classmethod
-    def of(cls, blocks: Sequence[Block], base: str = "") -> EventLoopBlocked:
-        """Make the exception for ``blocks``; files are named relative to ``base``, the current directory."""
-        error = cls(describe(blocks, base))
+    def of(cls, blocks: Sequence[Block], base: str = "", excuse_of: Excuse | None = None) -> EventLoopBlocked:
+        """Make the exception for ``blocks``; the arguments are those of :func:`describe`."""
+        error = cls(describe(blocks, base, excuse_of))
         error.blocks = tuple(blocks)
         return error
 
@@ -45,16 +51,24 @@ class EventLoopBlocked(AssertionError):
         return type(self), self.args
 
 
+class OwnLineBlocked(UserWarning):
+    """A test's own line blocked the event loop: no fault of the application's."""
+
+
 def excuse(block: Block) -> str | None:
     """Why a block is none of the tested code's doing.
 
     The garbage collector's time, and that in which the process did not get the CPU, can excuse it
     (:func:`~otel_loopblock.testing.detection.is_excused`); so does waiting for a new thread to be
-    scheduled, as the first work for a thread pool does. A call of ``gc.collect`` counts.
+    scheduled, as the first work for a thread pool does. A call of ``gc.collect`` counts. Where no stack was
+    seen, and the loop was to call nothing of the application's either, no line of it is known to be guilty.
 
     Returns:
-        The cause, ``gc`` or ``descheduled``; ``None`` for a block that counts.
+        The cause, ``gc`` or ``descheduled``, or ``unseen``; ``None`` for a block that counts.
     """
+    file = block.culprit.file if block.culprit is not None else ""
+    if file and not block.stack and not _own_code.owns(file):
+        return "unseen"
     if block.cause == "wait" and any(raw[0] is _THREAD_START for raw in block.stack):
         return "descheduled"
     share = block.evidence.get("event_loop.block.share.descheduled")
@@ -71,7 +85,7 @@ def excuse(block: Block) -> str | None:
     return "gc" if collecting >= descheduled else "descheduled"
 
 
-EventLoopBlocked.__module__ = "otel_loopblock.testing"  # as it is imported
+EventLoopBlocked.__module__ = OwnLineBlocked.__module__ = "otel_loopblock.testing"  # as they are imported
 
 
 def headline(block: Block, base: str = "") -> str:
@@ -92,12 +106,19 @@ def headline(block: Block, base: str = "") -> str:
     return f"{text}. {block.advice}" if block.advice else text
 
 
-def describe(blocks: Sequence[Block], base: str = "") -> str:
-    """Every block, the longest first, with its stack; those that do not count come last and say so."""
-    ordered = sorted(blocks, key=lambda block: (excuse(block) is not None, -block.duration_s))
+def describe(blocks: Sequence[Block], base: str = "", excuse_of: Excuse | None = None) -> str:
+    """Every block, the longest first, with its stack; those that do not count come last and say so.
+
+    Args:
+        blocks: to be described.
+        base: files are named relative to it, the current directory by default.
+        excuse_of: tells which do not count; :func:`excuse` by default.
+    """
+    excuse_of = excuse_of or excuse
+    ordered = sorted(blocks, key=lambda block: (excuse_of(block) is not None, -block.duration_s))
     lines: list[str] = []
     for block in ordered[:MAX_LISTED]:
-        excused = excuse(block)
+        excused = excuse_of(block)
         lines.append(headline(block, base) + (f" [{excused}: not counted]" if excused else ""))
         stack = render(block.stack, STACK_DEPTH, block.leaf_call).rstrip("\n")
         lines.append(stack or "  (it was over before its stack could be sampled)")

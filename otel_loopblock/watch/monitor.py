@@ -83,6 +83,7 @@ class Monitor(core.Monitor):
         "collections",
         "ended",
         "following",
+        "listening_since",
         "loop_type",
         "native_id",
         "poll",
@@ -107,6 +108,8 @@ class Monitor(core.Monitor):
         self.watch: Watch | None = None
         self.poll: Callable[[Monitor], None] | None = None
         """On a loop that no hook sees: what the watchdog calls at each tick to learn of its callbacks."""
+        self.listening_since = 0.0
+        """``perf_counter`` when the loop was told to listen for connections first; 0.0 where it never was."""
         self.beating = False
         """Whether its heartbeat runs."""
         self.turns = 0

@@ -4,6 +4,7 @@
     python -m tests.compat --python .venv-3.12/bin/python test_tasks test_events
     python -m tests.compat --suites                       # of other projects: suites/table.py
     python -m tests.compat --suites uvloop janus
+    python -m tests.compat --plugin uvicorn               # suites with pytest --loopblock
 
 On is: with a threshold of 1 ms and a heartbeat of 5 ms; the suites also with the defaults. What the package
 reports goes nowhere. A test that comes out differently is run again three times, alone; one that then comes
@@ -12,6 +13,9 @@ out the same once is called flaky.
 CPython's tests: the Python must have this package's dependencies, and ``test.test_asyncio``, which Debian
 ships separately. The suites: each has an environment of its own in ~/.cache/otel-loopblock/suites, made by
 pip of that Python; the compiled core is that in the tree, where it was built for this Python.
+
+With --plugin a test that fails for a block of the project's own code is "explained", and said with its
+culprit; one that fails for a line of a test differs.
 
 Exit code: 0, there is no difference; 1, there is, or something of the package has failed; 2, it could not be
 run.
@@ -27,19 +31,21 @@ from functools import partial
 
 from tests.compat.compare import OFF, Comparison, Missing
 from tests.compat.cpython import compare_module, modules_of
+from tests.compat.suites.plugin import compare_with_plugin
 from tests.compat.suites.run import compare_suite
 from tests.compat.suites.table import SUITES
 
 
 def _comparisons(options: argparse.Namespace) -> list[Callable[[], Comparison]]:
-    if not options.suites:
+    if not (options.suites or options.plugin):
         modules = modules_of(options.python, tuple(options.names))
         return [partial(compare_module, options.python, module) for module in modules]
     suites = {suite.name: suite for suite in SUITES}
     unknown = set(options.names) - suites.keys()
     if unknown:
         raise Missing(f"there is no suite {', '.join(sorted(unknown))}: there are {', '.join(suites)}")
-    return [partial(compare_suite, options.python, suites[name]) for name in options.names or suites]
+    comparing = compare_with_plugin if options.plugin else compare_suite
+    return [partial(comparing, options.python, suites[name]) for name in options.names or suites]
 
 
 def _row(name: str, cells: Iterable[object]) -> None:
@@ -70,6 +76,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     )
     parser.add_argument("--python", default=sys.executable, help="the Python to run them with")
     parser.add_argument("--suites", action="store_true", help="the suites of other projects, not CPython's")
+    parser.add_argument("--plugin", action="store_true", help="the suites, with pytest --loopblock")
     parser.add_argument(
         "names", nargs="*", metavar="NAME", help="such as test_tasks or uvloop; all by default"
     )

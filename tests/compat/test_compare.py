@@ -13,6 +13,7 @@ import pytest
 from tests.compat.__main__ import main
 from tests.compat.compare import Comparison, Difference, Run, compare, differing
 from tests.compat.suites.environment import Environment
+from tests.compat.suites.plugin import explained
 from tests.compat.suites.run import run
 from tests.compat.suites.table import SUITES, Suite
 
@@ -216,6 +217,23 @@ def test_failure_of_the_package_comes_with_its_traceback(compared):
     found = compared(FAILS)
 
     assert "KeyError: 'inside'" in found.faults()[0]
+
+
+@pytest.mark.parametrize(
+    ("why", "kind"),
+    [
+        ("uvicorn/config.py:7: load blocked the event loop for 31 ms in import (cpu).\n  File", "explained"),
+        ("tests/test_main.py:7: client blocked the event loop for 31 ms (cpu). Use it.", "differs"),
+        ("assert 1 == 2", "differs"),
+        ("E   uvicorn is gone\nuvicorn/config.py:7: load blocked the event loop for 31 ms", "differs"),
+    ],
+)
+def test_failure_for_a_line_of_the_project_is_explained_by_its_culprit(why, kind):
+    suite = Suite("uvicorn", "1", ())
+    found = explained(Difference("test", "plugin", ("ok",), ("failed",), why), suite)
+
+    assert found.kind == kind
+    assert (why.partition("\n")[0] == found.reason) == (kind == "explained")
 
 
 def test_suites_that_do_not_run_at_all_are_a_fault(compared):

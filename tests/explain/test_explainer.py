@@ -28,6 +28,7 @@ def test_target_names_a_stretch_in_which_nobody_looked(looked_at, named):
         loop_type="asyncio",
         thread_id=1,
         thread_name="MainThread",
+        listening_since=0.0,
     )
     table = AdviceTable()
     explainer = Explainer(Stacks(OwnCode(), table.lookup), table, 0.01)

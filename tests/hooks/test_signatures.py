@@ -38,7 +38,12 @@ class Protocol(asyncio.Protocol):
 
 
 REPLACED = {
-    "asyncio": [(asyncio.Handle, "_run"), (asyncio.BaseEventLoop, "run_forever")],
+    "asyncio": [
+        (asyncio.Handle, "_run"),
+        (asyncio.BaseEventLoop, "run_forever"),
+        (asyncio.BaseEventLoop, "create_server"),
+        (asyncio.SelectorEventLoop, "create_unix_server"),
+    ],
     "sdk": [(Span, "end"), (Span, "start")],
     "uvloop": [
         (uvloop.Loop, name)
@@ -89,6 +94,7 @@ def instance(loop):
         uvloop.Loop: loop,
         asyncio.Handle: handle,
         asyncio.BaseEventLoop: other,
+        asyncio.SelectorEventLoop: other,
         Span: span,
         Protocol: Protocol(),
     }

@@ -16,8 +16,9 @@ from dataclasses import replace
 import pytest
 import trio
 
-from otel_loopblock import guard
-from otel_loopblock.testing import EventLoopBlocked, detect_blocking
+from otel_loopblock import guard, testing
+from otel_loopblock.explain.stack import Frame
+from otel_loopblock.testing import EventLoopBlocked
 from otel_loopblock.testing.detection import Detection
 from otel_loopblock.testing.words import describe, excuse, headline
 from otel_loopblock.watch.loops import loops
@@ -25,6 +26,11 @@ from otel_loopblock.watch.monitor import listeners
 from otel_loopblock.watch.watchdog import THREAD_NAME
 
 BLOCK_S = 0.04
+
+
+def detect_blocking(*args, **options):
+    """As for an application's code: what blocks here are a test's own lines."""
+    return testing.detect_blocking(*args, **{"own_lines": "fail", **options})
 
 
 def stall(seconds=BLOCK_S):
@@ -584,6 +590,15 @@ def test_wait_for_a_new_thread_to_be_scheduled_does_not_count(block):
     assert excuse(replace(block, stack=(*block.stack, starting), cause="cpu")) is None
 
 
+@pytest.mark.parametrize(
+    ("file", "expected"), [(asyncio.tasks.__file__, "unseen"), (__file__, None), ("", None)]
+)
+def test_block_of_which_nothing_of_the_application_was_seen_does_not_count(block, file, expected):
+    unseen = replace(block, stack=(), cause="unknown", evidence={}, culprit=Frame("a.b", file, 1))
+
+    assert excuse(unseen) == expected
+
+
 @pytest.mark.parametrize(("collecting_s", "noticed"), [(0.045, []), (0.02, [None])])
 def test_callback_that_runs_is_not_noticed_for_the_garbage_collector(run, collecting_s, noticed):
     seen = []
@@ -640,6 +655,7 @@ def test_block_that_does_not_count_is_listed_last_and_says_so(block):
         ({"threshold_ms": "abc"}, "threshold_ms='abc' cannot be used; it must be a finite number above 0"),
         ({"threshold_ms": 0}, "threshold_ms=0 cannot be used"),
         ({"ignore": [1]}, "ignore="),
+        ({"own_lines": "no"}, "own_lines='no' cannot be used; it must be one of fail, warn, ignore"),
     ],
 )
 def test_bad_argument_is_named(arguments, words):

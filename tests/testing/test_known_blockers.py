@@ -512,7 +512,7 @@ def test_call_that_blocks_is_caught_at_its_line(run, function):
     # One that began in the middle of the only look, at the end of a call that keeps the GIL, would outlast
     # the block: it goes through all that the call has made.
     gc.collect()
-    with pytest.raises(EventLoopBlocked) as raised, detect_blocking():
+    with pytest.raises(EventLoopBlocked) as raised, detect_blocking(own_lines="fail"):
         run(main())
 
     block = max(raised.value.blocks, key=lambda block: block.duration_s)

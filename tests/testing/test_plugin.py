@@ -24,6 +24,9 @@ asyncio_default_fixture_loop_scope = function
 THRESHOLD = "loopblock_threshold = 30ms\n"
 """Where a test does not set its own: a machine that stands still for 10 ms would fail innocent ones."""
 
+OWN_LINES = "loopblock_own_lines = fail\n"
+"""Where a test does not set it: what blocks in these suites stands in the file of the tests."""
+
 HEAD = """
 import asyncio, contextlib, time, unittest
 import pytest
@@ -43,6 +46,7 @@ def suite(pytester):
 
     def write(body, ini=""):
         own = ini if "loopblock_threshold" in ini else THRESHOLD + ini
+        own = own if "loopblock_own_lines" in ini else OWN_LINES + own
         pytester.makefile(".ini", pytest=INI + own)
         pytester.makepyfile(test_it=HEAD + body)
 
@@ -96,6 +100,7 @@ def test_inert_plugin_imports_nothing_of_opentelemetry_or_of_the_hooks(pytester)
     assert set(re.findall(r"'([^']+)'", line)) == {
         "otel_loopblock",
         "otel_loopblock.testing",
+        "otel_loopblock.testing.own_lines",
         "otel_loopblock.testing.plugin",
         "otel_loopblock.testing.plugin.settings",
         "otel_loopblock.version",
@@ -687,6 +692,200 @@ def test_github_annotations(suite, pytester, monkeypatch, variable, option, prin
         result.stdout.no_fnmatch_line("::error*")
 
 
+# -- the tests' own lines --------------------------------------------------------------------------------
+
+APPLICATION = "import time\ndef load(): time.sleep(0.08)\n"
+
+OWN = """
+import application, helpers
+from base import Base
+
+async def test_itself():
+    stall()
+
+async def test_conftest(client):
+    client()
+
+async def test_set_up(set_up):
+    pass
+
+async def test_fixture_of_another_file(made):
+    pass
+
+async def test_coroutine_of_the_conftest(async_client):
+    pass
+
+class TestInherited(Base):
+    async def test_own(self):
+        pass
+
+async def test_application():
+    application.load()
+
+async def test_application_below_a_fixture(loaded):
+    pass
+"""
+
+CONFTEST = """
+import time
+import pytest, pytest_asyncio
+import application
+pytest_plugins = ["helpers"]
+
+@pytest.fixture
+def client():
+    return lambda: time.sleep(0.08)
+
+@pytest_asyncio.fixture
+async def set_up():
+    time.sleep(0.08)
+
+@pytest_asyncio.fixture
+async def loaded():
+    application.load()
+"""
+
+HELPERS = """
+import contextlib, time
+import pytest_asyncio
+
+@pytest_asyncio.fixture
+async def made():
+    time.sleep(0.08)
+
+@pytest_asyncio.fixture
+async def async_client():
+    with begun():
+        yield
+
+@contextlib.contextmanager
+def begun():
+    time.sleep(0.08)
+    yield
+"""
+
+BASE = "import time\nclass Base:\n    async def test_base(self):\n        time.sleep(0.08)\n"
+
+APPLICATIONS = ["test_application", "test_application_below_a_fixture"]
+OWN_TESTS = [
+    "TestInherited::test_base",
+    "test_conftest",
+    "test_coroutine_of_the_conftest",
+    "test_fixture_of_another_file",
+    "test_itself",
+    "test_set_up",
+]
+
+
+@pytest.fixture
+def own_lines(suite, pytester):
+    """Runs a suite whose own lines block, and those of an application; its blocks, by test."""
+
+    def run(*options, ini="loopblock_own_lines =\n"):
+        pytester.makeconftest(CONFTEST)
+        pytester.makepyfile(application=APPLICATION, helpers=HELPERS, base=BASE)
+        result = suite(OWN, ini)("--loopblock", "--loopblock-report=report.json", *options)
+        found = {block["test"].partition("::")[2]: block["excuse"] for block in report_of(pytester)["blocks"]}
+        return result, found
+
+    return run
+
+
+def test_own_lines_of_tests_are_listed_and_fail_nothing_and_the_applications_fail(own_lines, pytester):
+    result, found = own_lines()
+
+    result.assert_outcomes(passed=7, failed=2)
+    assert failing(report_of(pytester)) == APPLICATIONS
+    assert sorted(test for test, excuse in found.items() if excuse == "own line") == OWN_TESTS
+    result.stdout.fnmatch_lines(
+        [
+            "*application.load → time.sleep*",
+            "*test_it.stall → time.sleep*test_itself ?not counted: own line?",
+        ]
+    )
+
+
+@pytest.mark.parametrize(
+    ("options", "ini"),
+    [
+        ((), "loopblock_own_lines = fail"),
+        (("--loopblock-own-lines=fail",), "loopblock_own_lines = ignore"),
+        (("-n", "2"), "loopblock_own_lines = fail"),
+    ],
+)
+def test_own_lines_of_tests_fail_them_where_that_is_wanted(own_lines, pytester, options, ini):
+    result, _ = own_lines(*options, ini=ini)
+
+    result.assert_outcomes(passed=1, failed=8)
+    assert failing(report_of(pytester)) == sorted([*APPLICATIONS, *OWN_TESTS])
+
+
+def test_own_lines_of_tests_are_left_out_where_that_is_wanted(own_lines):
+    result, found = own_lines("--loopblock-own-lines=ignore")
+
+    result.assert_outcomes(passed=7, failed=2)
+    assert sorted(found) == APPLICATIONS
+    result.stdout.no_fnmatch_line("*own line*")
+
+
+def test_own_lines_are_told_in_workers_too(own_lines, pytester):
+    result, found = own_lines("-n", "2")
+
+    result.assert_outcomes(passed=7, failed=2)
+    assert sorted(test for test, excuse in found.items() if excuse == "own line") == OWN_TESTS
+
+
+def test_own_lines_are_no_entries_of_a_baseline(own_lines, pytester):
+    result, _ = own_lines("--loopblock-baseline=base.json", "--loopblock-update-baseline")
+
+    result.assert_outcomes(passed=9)
+    entries = json.loads((pytester.path / "base.json").read_text())["blocks"]
+    assert entries == [{"function": "application.load", "call": "time.sleep"}]
+
+
+def test_marker_chooses_what_becomes_of_own_lines(suite, pytester):
+    result = suite(
+        "@pytest.mark.loopblock(own_lines='fail')\nasync def test_fails():\n    stall()\n"
+        "@pytest.mark.loopblock\nasync def test_warns(loopblock):\n    stall()\n    await asyncio.sleep(0)\n"
+        "    assert len(loopblock.blocks) == 1\n"
+        "@pytest.mark.loopblock(own_lines='ignore')\nasync def test_ignores(loopblock):\n    stall()\n"
+        "    await asyncio.sleep(0)\n    assert loopblock.blocks == []\n",
+        "loopblock_own_lines = warn",
+    )("--loopblock-report=report.json")
+
+    result.assert_outcomes(passed=2, failed=1)
+    assert failing(report_of(pytester)) == ["test_fails"]
+
+
+def test_detect_blocking_warns_of_own_lines_and_raises_for_the_applications(suite, pytester):
+    pytester.makepyfile(application=APPLICATION)
+    result = suite(
+        "import application, warnings\n"
+        "from otel_loopblock.testing import EventLoopBlocked, OwnLineBlocked, detect_blocking\n"
+        "def test_default():\n"
+        "    with pytest.warns(OwnLineBlocked, match='stall blocked the event loop'):\n"
+        "        with detect_blocking(30) as found:\n            asyncio.run(blocks(stall))\n"
+        "    assert len(found.blocks) == 1\n"
+        "def test_fail():\n"
+        "    with pytest.raises(EventLoopBlocked):\n"
+        "        with detect_blocking(30, own_lines='fail'):\n            asyncio.run(blocks(stall))\n"
+        "def test_ignore():\n"
+        "    with warnings.catch_warnings():\n"
+        "        warnings.simplefilter('error')\n"
+        "        with detect_blocking(30, own_lines='ignore') as found:\n"
+        "            asyncio.run(blocks(stall))\n"
+        "    assert found.blocks == []\n"
+        "@pytest.mark.parametrize('own_lines', ['fail', 'warn', 'ignore'])\n"
+        "def test_application(own_lines):\n"
+        "    with pytest.raises(EventLoopBlocked, match='application.py'):\n"
+        "        with detect_blocking(30, own_lines=own_lines):\n"
+        "            asyncio.run(blocks(application.load))\n"
+        "async def blocks(function):\n    function()\n"
+    )()
+
+    result.assert_outcomes(passed=6)
+
+
 # -- usage errors --------------------------------------------------------------------------------------------
 
 
@@ -697,6 +896,11 @@ def test_github_annotations(suite, pytester, monkeypatch, variable, option, prin
         (["--loopblock-threshold=10min"], "--loopblock-threshold='10min' cannot be used"),
         (["--loopblock-threshold=0"], "--loopblock-threshold='0' cannot be used"),
         (["-o", "loopblock_threshold=-1ms"], "loopblock_threshold='-1ms' cannot be used"),
+        (
+            ["--loopblock-own-lines=maybe"],
+            "--loopblock-own-lines='maybe' cannot be used; it must be one of fail",
+        ),
+        (["-o", "loopblock_own_lines=x"], "loopblock_own_lines='x' cannot be used; it must be one of fail"),
         (["--loopblock-annotations=maybe"], "--loopblock-annotations='maybe' cannot be used"),
         (["--loopblock-report=no/such/folder.json"], "there is no directory"),
         (["--loopblock-report=."], "it is a directory"),
@@ -726,9 +930,10 @@ def test_bad_value_is_one_line_and_a_usage_error(suite, pytester, options, words
 @pytest.mark.parametrize(
     ("marker", "words"),
     [
-        ("loopblock(threshold=5)", "takes threshold_ms=… and allow=[…], not threshold"),
+        ("loopblock(threshold=5)", "takes threshold_ms=…, allow=[…], own_lines=…, not threshold"),
         ("loopblock(5)", "not 5"),
         ("loopblock(threshold_ms='x')", "threshold_ms='x' cannot be used"),
+        ("loopblock(own_lines='x')", "own_lines='x' cannot be used; it must be one of fail, warn, ignore"),
     ],
 )
 @pytest.mark.parametrize("options", [(), ("-n", "2")], ids=["one process", "workers"])

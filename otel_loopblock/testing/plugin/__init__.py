@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from otel_loopblock.testing import own_lines
 from otel_loopblock.testing.plugin import settings
 
 if TYPE_CHECKING:
@@ -18,12 +19,14 @@ if TYPE_CHECKING:
     from otel_loopblock.testing.plugin.watcher import Watcher
 
 MARKERS = (
-    "loopblock(threshold_ms=…, allow=[…]): watch this test for blocks of the event loop, also without"
-    " --loopblock; allow: patterns of functions or calls that may block",
+    "loopblock(threshold_ms=…, allow=[…], own_lines=…): watch this test for blocks of the event loop, also"
+    " without --loopblock; allow: patterns of functions or calls that may block; own_lines: fail, warn or"
+    " ignore",
     "loopblock_off: do not watch this test for blocks of the event loop",
 )
 
 _settings = pytest.StashKey[settings.Settings]()
+_own_files = pytest.StashKey[own_lines.OwnFiles]()
 _WATCHER = "loopblock-watcher"
 _REPORTER = "loopblock-reporter"
 
@@ -42,6 +45,19 @@ def pytest_configure(config: pytest.Config) -> None:
     if chosen.on:
         _watcher(config)
         _reporter(config)
+
+
+def pytest_sessionstart(session: pytest.Session) -> None:
+    """Let it be asked which lines are the tests' own."""
+    own = session.config.stash[_own_files] = own_lines.OwnFiles(session)
+    own_lines.runs.append(own)
+
+
+def pytest_unconfigure(config: pytest.Config) -> None:
+    """Do not any more."""
+    own = config.stash.get(_own_files, None)
+    if own in own_lines.runs:
+        own_lines.runs.remove(own)
 
 
 @pytest.hookimpl(trylast=True)

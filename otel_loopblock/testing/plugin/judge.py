@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from otel_loopblock.frames import locals_in
+from otel_loopblock.testing import own_lines
 from otel_loopblock.testing.detection import Detection
 from otel_loopblock.testing.plugin.record import ATTRIBUTE, NOT_COVERED, Record
 from otel_loopblock.testing.plugin.settings import Settings, asks
@@ -58,6 +59,7 @@ class Judge:
         self._baseline = baseline
         self._base = str(config.invocation_params.dir)
         self._dismiss = dismiss
+        self._own_lines = settings.own_lines
         self._begin_with(shared, watched=settings.on)
 
     # -- a test -----------------------------------------------------------------------------------
@@ -69,6 +71,7 @@ class Judge:
             item: the test, where it is not like the others.
         """
         self._close()
+        self._own_lines = self._settings.own_lines
         if item is not None and item.get_closest_marker("loopblock_off") is not None:
             self._begin_with(self._shared, watched=False)
         elif item is not None and asks(item):
@@ -97,7 +100,8 @@ class Judge:
         self._fixtures: dict[int, str] = {}
 
     def _own(self, item: pytest.Item) -> Detection:
-        detection = Detection(*options_of(item, self._settings), notice=self.notice)
+        threshold_s, ignored, self._own_lines = options_of(item, self._settings)
+        detection = Detection(threshold_s, ignored, notice=self.notice, own_lines=self._own_lines)
         detection.open()
         self._shared.pause()
         return detection
@@ -192,7 +196,7 @@ class Judge:
         elif blocks and report.failed:
             from otel_loopblock.testing.words import describe
 
-            report.sections.append(("Event loop blocked", describe(blocks, self._base)))
+            report.sections.append(("Event loop blocked", describe(blocks, self._base, self._excuse)))
 
     def _record(self, item: pytest.Item, report: pytest.TestReport, block: Block) -> Record:
         from otel_loopblock.emit import attributes
@@ -223,6 +227,8 @@ class Judge:
         excused = excuse(block)
         if excused is not None:
             return excused
+        if self._own_lines != "fail" and own_lines.is_own(block):
+            return own_lines.EXCUSE
         if self._settings.update_baseline:
             return "baseline"
         function = block.culprit.function if block.culprit is not None else ""
@@ -271,26 +277,27 @@ class LoopBlock:
             inner.settle()
 
 
-def options_of(item: pytest.Item, settings: Settings) -> tuple[float, tuple[str, ...]]:
-    """The threshold of a test, in seconds, and the patterns that it allows.
+def options_of(item: pytest.Item, settings: Settings) -> tuple[float, tuple[str, ...], str]:
+    """The threshold of a test, in seconds, the patterns that it allows, and what becomes of its own lines.
 
     Raises:
         TypeError: for an argument of its markers that there is not.
         ValueError: for one whose value cannot be used.
     """
-    threshold_ms, allow = settings.threshold_ms, list(settings.allow)
+    threshold_ms, allow, chosen = settings.threshold_ms, list(settings.allow), settings.own_lines
     for marker in reversed(list(item.iter_markers("loopblock"))):  # the closest one has the last word
-        unknown = set(marker.kwargs) - {"threshold_ms", "allow"}
+        unknown = set(marker.kwargs) - {"threshold_ms", "allow", "own_lines"}
         if marker.args or unknown:
             wrong = ", ".join([*map(repr, marker.args), *sorted(unknown)])
-            raise TypeError(f"the marker loopblock takes threshold_ms=… and allow=[…], not {wrong}")
+            raise TypeError(f"the marker loopblock takes threshold_ms=…, allow=[…], own_lines=…, not {wrong}")
         threshold_ms = marker.kwargs.get("threshold_ms", threshold_ms)
         allowed = marker.kwargs.get("allow", ())
+        chosen = own_lines.checked(marker.kwargs.get("own_lines", chosen))
         allow += [allowed] if isinstance(allowed, str) else allowed
     from otel_loopblock.config import Config  # here: few tests have options of their own
 
     loaded = Config.load({"threshold_ms": threshold_ms, "ignore": allow}, environ={})
-    return loaded.threshold_s, loaded.ignore
+    return loaded.threshold_s, loaded.ignore, chosen
 
 
 def _runs_trio(item: pytest.Item) -> bool:

@@ -22,7 +22,8 @@ class Record(TypedDict):
     fails: bool
     """Whether it fails the test."""
     excuse: str | None
-    """Why it does not: ``gc``, ``descheduled``, ``baseline``, ``skipped``, or the wider fixture it was in."""
+    """Why it does not: ``gc``, ``descheduled``, ``unseen``, ``own line``, ``baseline``, ``skipped``,
+    or the wider fixture it was in."""
     headline: str
     attributes: dict[str, Any]
     """As of the event ``event_loop.blocked``."""

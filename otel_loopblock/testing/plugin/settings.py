@@ -12,6 +12,8 @@ from pathlib import Path
 
 import pytest
 
+from otel_loopblock.testing import own_lines
+
 UNITS_MS = {"": 1.0, "us": 0.001, "ms": 1.0, "s": 1000.0}
 """Units of a duration, in milliseconds; without one it is in milliseconds already."""
 
@@ -28,6 +30,8 @@ class Settings:
     """Whether every test is watched; otherwise only those that ask by marker or fixture."""
     threshold_ms: float
     allow: tuple[str, ...]
+    own_lines: str
+    """What becomes of a block in the tests' own lines: one of :data:`own_lines.CHOICES`."""
     reports: tuple[Path, ...]
     annotations: bool
     """Whether annotations for GitHub are printed."""
@@ -53,6 +57,12 @@ def add_options(parser: pytest.Parser) -> None:
         metavar="DURATION",
         help="a callback that runs at least this long is a block: 10ms, 0.5s; a bare number is milliseconds"
         " (default: 10ms)",
+    )
+    group.addoption(
+        "--loopblock-own-lines",
+        metavar="WHAT",
+        help="a block whose line is a test's own (of a test file, a conftest, a fixture): fail, warn (list it"
+        " at the end, fail nothing), or ignore (default: warn)",
     )
     group.addoption(
         "--loopblock-report",
@@ -85,6 +95,7 @@ def add_options(parser: pytest.Parser) -> None:
         "patterns of functions or calls that may block, one a line (myapp.legacy.*, sqlite3.*)",
         type="linelist",
     )
+    parser.addini("loopblock_own_lines", "as --loopblock-own-lines", default="")
     parser.addini("loopblock_baseline", "as --loopblock-baseline, relative to the ini file", default="")
 
 
@@ -120,6 +131,7 @@ def read(config: pytest.Config) -> Settings:
         on=bool(on),
         threshold_ms=threshold_ms,
         allow=tuple(config.getini("loopblock_allow")),
+        own_lines=_own_lines(config),
         reports=reports,
         annotations=github,
         baseline=baseline,
@@ -157,6 +169,15 @@ def milliseconds(text: str, name: str) -> float:
             " in us, ms or s, as in 10ms or 0.5s"
         )
     return float(match[1]) * unit
+
+
+def _own_lines(config: pytest.Config) -> str:
+    chosen, name = config.option.loopblock_own_lines, "--loopblock-own-lines"
+    if chosen is None:
+        chosen, name = str(config.getini("loopblock_own_lines")) or own_lines.DEFAULT, "loopblock_own_lines"
+    if chosen not in own_lines.CHOICES:
+        raise pytest.UsageError(f"{name}={chosen!r} cannot be used; it must be {own_lines.ALLOWED}")
+    return str(chosen)
 
 
 def _baseline(config: pytest.Config) -> Path | None:

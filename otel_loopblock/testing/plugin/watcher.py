@@ -91,7 +91,11 @@ class Watcher:
     def _open(self) -> Detection:
         settings = self._settings
         shared = Detection(
-            settings.threshold_ms / 1000, settings.allow, notice=self._notice, collected=self._pauses.add
+            settings.threshold_ms / 1000,
+            settings.allow,
+            notice=self._notice,
+            collected=self._pauses.add,
+            own_lines=settings.own_lines,
         )
         self._shared = shared
         shared.open()

@@ -13,8 +13,10 @@ WAYS = {
     "off": None,
     "1 ms": {"threshold_ms": 1.0, "heartbeat_interval_ms": 5.0, "log_interval_ms": 0},
     "defaults": {},
+    "plugin": None,
 }
-"""By name: what is handed to ``instrument``."""
+"""By name: what is handed to ``instrument``; ``None`` where it is not called. The plugin is switched on by an
+option."""
 
 
 class Nowhere:

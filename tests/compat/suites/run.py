@@ -14,6 +14,11 @@ from tests.compat.suites.table import Suite
 
 WAYS = ("1 ms", "defaults")
 
+PLUGIN_WAYS = ("plugin",)
+
+PLUGIN = ("-p", "otel_loopblock.testing.plugin", "--loopblock")
+"""The plugin of pytest as a project would use it; the package comes by path, so nobody else loads it."""
+
 WORST = ("ok", "skipped", "failed", "error")
 """Outcomes of a test's steps: the last of these counts."""
 
@@ -26,6 +31,8 @@ def run(suite: Suite, made: Environment, way: str, tests: tuple[str, ...]) -> Ru
         file = Path(folder, "outcomes.jsonl")
         command = [str(made.python), "-m", "pytest", "-p", "loopblock_pytest", "-p", "no:cacheprovider"]
         command += ["-o", "addopts=", "-q", *suite.options]
+        if way in PLUGIN_WAYS:
+            command += PLUGIN
         for test in suite.deselected:
             command += ["--deselect", test]
         variables = environment(
