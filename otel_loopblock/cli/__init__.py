@@ -82,8 +82,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     missing = _missing(subcommand)
     if missing:
         print(
-            f"otel-loopblock {args.command}: {', '.join(missing)} not installed; "
-            f"pip install 'otel-loopblock[{subcommand.extra}]', or from a clone pip install '.[{subcommand.extra}]'",
+            f"otel-loopblock {args.command}: {', '.join(missing)} not installed; pip install "
+            f"'otel-loopblock[{subcommand.extra}]', or in a clone pip install '.[{subcommand.extra}]'",
             file=sys.stderr,
         )
         return 2

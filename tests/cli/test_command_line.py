@@ -70,7 +70,7 @@ def test_missing_extra_is_one_line_that_says_what_to_install(greet, capsys):
     assert out == ""
     assert err == (
         "otel-loopblock greet: no_such_module_a, no_such_module_b.inner not installed; "
-        "pip install 'otel-loopblock[demo]', or from a clone pip install '.[demo]'\n"
+        "pip install 'otel-loopblock[demo]', or in a clone pip install '.[demo]'\n"
     )
 
 
