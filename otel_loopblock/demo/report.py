@@ -158,7 +158,7 @@ def _shortened(line: str) -> str:
 
 def _culprits(found: Sequence[Culprit], threshold_s: float) -> RenderableType:
     table = Table(box=None, padding=(0, 2, 0, 0), pad_edge=False, header_style="dim")
-    # Function, line and call in one column: side by side they do not fit into 80 columns without breaking words.
+    # In one column: side by side, function, line and call do not fit into 80 columns without broken words.
     table.add_column("function, and the call in it", overflow="fold")
     table.add_column("cause", overflow="fold")
     counted = any(culprit.delayed_requests for culprit in found)
