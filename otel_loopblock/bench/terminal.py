@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import plotext
@@ -89,6 +90,7 @@ def latency_plot(run: Run, width: int) -> Text:
     figure.clear()
     figure.plot_size(min(width, 90), 16)
     figure.title("p99 in ms against requests in flight")
+    highest = 0.0
     for label, points in (
         ("probe", [(stage.step.concurrency, stage.probe) for stage in run.stages]),
         ("target", [(stage.step.concurrency, stage.target) for stage in run.stages]),
@@ -97,7 +99,21 @@ def latency_plot(run: Run, width: int) -> Text:
         if known:
             x, y = zip(*known, strict=True)
             figure.draw(figure.signal(list(x), list(y), marker="braille").lines().label(f"{label} p99"))
+            highest = max(highest, *y)
+    heights = _round_ticks(highest)
+    levels = [stage.step.concurrency for stage in run.stages]
+    figure.ruler("y", "left").lim(0, heights[-1]).ticks(heights, [f"{height:g}" for height in heights])
+    figure.ruler("x", "lower").lim(0, max(levels)).ticks(levels, [str(level) for level in levels])
     return Text(plotext.uncolorize(str(figure.build())))
+
+
+def _round_ticks(highest: float) -> list[float]:
+    """Four to eight multiples of 1, 2 or 5 times a power of ten, from 0 to at least ``highest``."""
+    if highest <= 0:
+        return [0.0, 1.0]
+    power = 10.0 ** math.floor(math.log10(highest / 4))
+    step = next(power * factor for factor in (1, 2, 5, 10) if highest <= 7 * power * factor)
+    return [round(step * count, 9) for count in range(math.ceil(highest / step) + 1)]
 
 
 def _lag(stage: Stage) -> list[RenderableType]:

@@ -2,7 +2,7 @@
 
 ``add_parser(subparsers)`` adds the subcommand's own parser, with its help and ``set_defaults(run=run)``;
 ``run(args)`` does the work and returns the exit code. The module of a subcommand is imported only when that
-subcommand was asked for: it may import what its extra installs.
+subcommand was asked for. What an extra installs is imported by its ``run``: the help needs no extra.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ class Subcommand:
     """What must be known of a subcommand before its module is imported."""
 
     help: str
-    """One line for ``otel-loopblock --help``."""
+    """One line for ``otel-loopblock --help``, without the extra."""
     extra: str = ""
     """The extra that installs what it needs; empty if the package alone will do."""
     needs: tuple[str, ...] = ()
@@ -72,19 +72,21 @@ def main(argv: Sequence[str] | None = None) -> int:
     subparsers = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     wanted = arguments[0] if arguments else None
     for name, subcommand in SUBCOMMANDS.items():
-        if name != wanted:
-            subparsers.add_parser(name, help=subcommand.help)
-            continue
-        missing = _missing(subcommand)
-        if missing:
-            print(
-                f"otel-loopblock {name}: {', '.join(missing)} not installed; "
-                f"pip install 'otel-loopblock[{subcommand.extra}]'",
-                file=sys.stderr,
-            )
-            return 2
-        import_module(f"{__name__}.{name}").add_parser(subparsers)
+        if name == wanted:
+            import_module(f"{__name__}.{name}").add_parser(subparsers)
+        else:
+            extra = f" (extra: {subcommand.extra})" if subcommand.extra else ""
+            subparsers.add_parser(name, help=subcommand.help + extra)
     args = parser.parse_args(arguments)
+    subcommand = SUBCOMMANDS[args.command]
+    missing = _missing(subcommand)
+    if missing:
+        print(
+            f"otel-loopblock {args.command}: {', '.join(missing)} not installed; pip install "
+            f"'otel-loopblock[{subcommand.extra}]', or in a clone pip install '.[{subcommand.extra}]'",
+            file=sys.stderr,
+        )
+        return 2
     try:
         code: int = args.run(args)
     except KeyboardInterrupt:

@@ -13,14 +13,15 @@ from collections.abc import Callable
 from dataclasses import asdict
 from importlib.util import find_spec
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from rich.console import Console
-from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
-
-from otel_loopblock.bench import cells, html, terminal
-from otel_loopblock.bench.measurement import BadPlan, BenchError, Plan, measure
-from otel_loopblock.bench.results import Run, Step
 from otel_loopblock.local.interruption import interruptible
+
+if TYPE_CHECKING:  # the help needs no extra
+    from rich.console import Console
+
+    from otel_loopblock.bench.measurement import Plan
+    from otel_loopblock.bench.results import Run
 
 FAILED, USAGE = 1, 2
 
@@ -94,6 +95,12 @@ def run(args: argparse.Namespace, usage_error: Callable[[str], object]) -> int:
         usage_error("MODULE:APP and --target are needed, or --example")
     if args.loop != "asyncio" and find_spec("uvloop") is None:
         usage_error(f"--loop {args.loop}: uvloop is not installed")
+    # Imported here, as below: the help needs no extra.
+    from rich.console import Console
+
+    from otel_loopblock.bench import cells, html, terminal
+    from otel_loopblock.bench.measurement import BadPlan, BenchError
+
     loops = ("asyncio", "uvloop") if args.loop == "both" else (args.loop,)
     plan = _plan(args)
     console = Console()
@@ -116,6 +123,10 @@ def run(args: argparse.Namespace, usage_error: Callable[[str], object]) -> int:
 
 
 def _measured(plan: Plan, loop: str, console: Console) -> Run:
+    from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+
+    from otel_loopblock.bench.measurement import measure
+
     columns = (TextColumn("{task.description}", markup=False), BarColumn(), TimeRemainingColumn())
     with Progress(*columns, console=console, transient=True) as bar:
         task = bar.add_task("starting", total=len(plan.steps) * plan.seconds)
@@ -123,6 +134,10 @@ def _measured(plan: Plan, loop: str, console: Console) -> Run:
 
 
 def _plan(args: argparse.Namespace) -> Plan:
+    from otel_loopblock.bench import cells
+    from otel_loopblock.bench.measurement import Plan
+    from otel_loopblock.bench.results import Step
+
     if args.example:
         concurrency = args.concurrency[-1] if args.concurrency else 4
         return cells.plan(seconds=args.seconds, rate=args.rate, concurrency=concurrency, port=args.port)

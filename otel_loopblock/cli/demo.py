@@ -9,12 +9,6 @@ from importlib.util import find_spec
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from rich.console import Console
-
-from otel_loopblock.demo import collector, session
-from otel_loopblock.demo.picture import save_svg
-from otel_loopblock.demo.promises import promises
-from otel_loopblock.demo.report import report
 from otel_loopblock.local.interruption import interruptible
 
 SEEN, NOT_SEEN = 0, 1
@@ -75,6 +69,14 @@ def run(args: argparse.Namespace) -> int:
     Raises:
         KeyboardInterrupt: all processes have been ended.
     """
+    # Imported here: the help needs no extra.
+    from rich.console import Console
+
+    from otel_loopblock.demo import collector, session
+    from otel_loopblock.demo.picture import save_svg
+    from otel_loopblock.demo.promises import promises
+    from otel_loopblock.demo.report import report
+
     console = Console()
     try:
         with interruptible():

@@ -158,18 +158,18 @@ def _shortened(line: str) -> str:
 
 def _culprits(found: Sequence[Culprit], threshold_s: float) -> RenderableType:
     table = Table(box=None, padding=(0, 2, 0, 0), pad_edge=False, header_style="dim")
-    table.add_column("function", overflow="fold")
-    table.add_column("line", overflow="fold")
-    table.add_column("call", overflow="fold")
+    # In one column: side by side, function, line and call do not fit into 80 columns without broken words.
+    table.add_column("function, and the call in it", overflow="fold")
     table.add_column("cause", overflow="fold")
     counted = any(culprit.delayed_requests for culprit in found)
     for name in ("count", "p50", "p99", *(["delayed"] if counted else [])):
         table.add_column(name, justify="right", no_wrap=True)
     for culprit in found[:MAX_CULPRITS]:
         table.add_row(
-            Text(_name(culprit)),
-            Text(_place(culprit)),
-            Text(printable(culprit.call or "(itself)"), "" if culprit.call else "dim"),
+            Text(
+                f"{_name(culprit)} {_place(culprit)}"
+                + (f"\n→ {printable(culprit.call)}" if culprit.call else "")
+            ),
             Text(printable(_causes(culprit))),
             str(len(culprit.blocks)),
             milliseconds(culprit.duration_s(0.5)),

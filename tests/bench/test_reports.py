@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from html.parser import HTMLParser
 
 import pytest
@@ -67,6 +68,22 @@ def test_terminal_shows_latencies_plot_lag_and_culprits():
         assert figure in text
     assert "≤ 1.00 ms ████████████████████████████████████████ 40" in text
     assert "\x1b" not in text
+
+
+@pytest.mark.parametrize(
+    ("highest_s", "ticks"),
+    [
+        (1.83, ["0", "500", "1000", "1500", "2000"]),
+        (0.0049, ["0", "1", "2", "3", "4", "5"]),
+        (0.348, ["0", "50", "100", "150", "200", "250", "300", "350"]),
+        (0.0001, ["0", "0.02", "0.04", "0.06", "0.08", "0.1"]),
+    ],
+)
+def test_plot_has_round_ticks_and_the_stages_below(highest_s, ticks):
+    run = replace(RUN, stages=(stage(0, highest_s / 10), stage(1, highest_s / 2), stage(16, highest_s)))
+    lines = terminal.latency_plot(run, 80).plain.rstrip().splitlines()
+    assert [line.split("┤")[0].strip() for line in reversed(lines) if "┤" in line] == ticks
+    assert lines[-1].split() == ["0", "1", "16"]
 
 
 def test_terminal_says_when_there_is_nothing():

@@ -50,8 +50,8 @@ class Jaeger:
         answer = httpx.get(f"{self.url}/api/v3/traces/{trace_id}", timeout=10)
         return [] if answer.status_code == 404 else _spans(answer.raise_for_status().json())
 
-    def find(self, service: str, operation: str) -> list[Span]:
-        """All spans of the traces that have a span of that name, of the last hour."""
+    def find(self, service: str, operation: str, limit: int = 100) -> list[Span]:
+        """All spans of the traces that have a span of that name, of the last hour; of ``limit`` traces."""
         now = time.time()
         answer = httpx.get(
             f"{self.url}/api/v3/traces",
@@ -60,7 +60,7 @@ class Jaeger:
                 "query.operation_name": operation,
                 "query.start_time_min": _rfc3339(now - 3600),
                 "query.start_time_max": _rfc3339(now + 60),
-                "query.num_traces": "100",
+                "query.num_traces": str(limit),
             },
             timeout=10,
         )

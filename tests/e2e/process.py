@@ -55,6 +55,11 @@ class Program:
         except httpx.HTTPError:
             return False
 
+    @property
+    def pid(self) -> int:
+        assert self._process is not None, f"{self.name} was not started"
+        return self._process.pid
+
     def kill(self) -> None:
         """As a machine does that loses its power."""
         if self._process is not None:

@@ -26,6 +26,9 @@ from tests.service.running import Service, free_port
 SYSTEM = ("prometheus", "promtool")
 """Programs that the system's packages have."""
 
+JAEGER = ("jaeger:4317", "jaeger:4318", "jaeger:8888", "jaeger:16685", "jaeger:16686", "jaeger:13133")
+"""The addresses of Jaeger in the compose file."""
+
 PHASE_S = 6.0
 """How long the innocent path is asked in each phase of the Collector's life."""
 
@@ -89,32 +92,34 @@ class Phase:
         return ordered[min(len(ordered) - 1, math.floor(share * len(ordered)))]
 
 
+def jaeger_program(binaries: Binaries, at: dict[str, str]) -> Program:
+    """Jaeger as the compose file starts it; ``at`` has an address for each of ``JAEGER``."""
+    return Program(
+        "jaeger",
+        [binaries.jaeger, *Deployment(at).arguments("jaeger")],
+        health=f"http://{at['jaeger:13133']}/status",
+        environ={
+            "JAEGER_LISTEN_HOST": "127.0.0.1",
+            "JAEGER_OTLP_GRPC_PORT": _port(at["jaeger:4317"]),
+            "JAEGER_OTLP_HTTP_PORT": _port(at["jaeger:4318"]),
+            "JAEGER_TELEMETRY_PORT": _port(at["jaeger:8888"]),
+            "JAEGER_QUERY_GRPC_PORT": _port(at["jaeger:16685"]),
+            "JAEGER_QUERY_HTTP_PORT": _port(at["jaeger:16686"]),
+            "JAEGER_HEALTH_PORT": _port(at["jaeger:13133"]),
+        },
+    )
+
+
 class Stack:
     """Everything that runs. The Collector can be killed and started again."""
 
     def __init__(self, binaries: Binaries, folder: Path) -> None:
         self.folder = folder
-        names = (
-            "collector:4317", "collector:4318", "collector:8888", "collector:8889", "collector:13133",
-            "jaeger:4317", "jaeger:4318", "jaeger:8888", "jaeger:16685", "jaeger:16686", "jaeger:13133",
-        )  # fmt: skip
-        self.addresses = {name: f"127.0.0.1:{free_port()}" for name in names}
+        names = ("collector:4317", "collector:4318", "collector:8888", "collector:8889", "collector:13133")
+        self.addresses = {name: f"127.0.0.1:{free_port()}" for name in (*names, *JAEGER)}
         at = self.addresses
         self.deployment = Deployment(at)
-        self.jaeger_program = Program(
-            "jaeger",
-            [binaries.jaeger, *self.deployment.arguments("jaeger")],
-            health=f"http://{at['jaeger:13133']}/status",
-            environ={
-                "JAEGER_LISTEN_HOST": "127.0.0.1",
-                "JAEGER_OTLP_GRPC_PORT": _port(at["jaeger:4317"]),
-                "JAEGER_OTLP_HTTP_PORT": _port(at["jaeger:4318"]),
-                "JAEGER_TELEMETRY_PORT": _port(at["jaeger:8888"]),
-                "JAEGER_QUERY_GRPC_PORT": _port(at["jaeger:16685"]),
-                "JAEGER_QUERY_HTTP_PORT": _port(at["jaeger:16686"]),
-                "JAEGER_HEALTH_PORT": _port(at["jaeger:13133"]),
-            },
-        )
+        self.jaeger_program = jaeger_program(binaries, at)
         self.collector = Program(
             "collector",
             [binaries.otelcol, *self.deployment.arguments("collector")],

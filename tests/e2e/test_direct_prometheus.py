@@ -82,7 +82,7 @@ def prometheus(request, binaries, service, tmp_path_factory):
         "event_loop_utilization_ratio",
         "event_loop_block_ongoing_seconds",
         "job:event_loop_lag_seconds:p99_5m > 0",
-        "job_route:event_loop_block:rate5m",
+        "job_route_function:event_loop_blocked:rate5m",
     ],
 )
 def test_prometheus_that_scrapes_the_service_itself_has(prometheus, report, expression):

@@ -56,11 +56,14 @@ class ParallelismReport:
         if self.runs:
             cpu = ", ".join(_time(value) for value in self.thread_cpu_s)
             lines += [
-                f"  one call {_time(self.single_wall_s)}, {self.workers} at once "
-                f"{_time(self.parallel_wall_s)}: speed-up {self.speed_up:.2f}"
-                f" (this machine, without the GIL: {self.capacity:.2f})",
-                f"  GIL held {self.gil_share:.0%} of the time, CPU {self.cpu_share:.0%};"
-                f" CPU time per thread and call: {cpu}",
+                f"  one call takes {_time(self.single_wall_s)}; {self.workers} calls at once, each in a "
+                f"thread of its own, take {_time(self.parallel_wall_s)} together",
+                f"  speed-up {self.speed_up:.2f}: 1 if the threads take turns; code that computes without "
+                f"the GIL reached {self.capacity:.2f} on this machine meanwhile",
+                f"  GIL held {self.gil_share:.0%} of the time that a call takes: so long no other thread "
+                "runs Python, that of an event loop included",
+                f"  CPU used {self.cpu_share:.0%} of that time, the rest is waiting; per call, in each "
+                f"thread: {cpu}",
                 f"  medians of {self.runs} runs of {self.calls} calls per thread",
             ]
         return "\n".join(lines)
