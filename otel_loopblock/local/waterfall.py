@@ -9,9 +9,9 @@ from dataclasses import dataclass
 from rich.table import Table
 from rich.text import Text
 
-from otel_loopblock.demo.findings import BlockSeen, DelaySeen, Row
-from otel_loopblock.demo.wording import milliseconds
+from otel_loopblock.local.findings import BlockSeen, DelaySeen, Row
 from otel_loopblock.local.telemetry import Span
+from otel_loopblock.local.wording import milliseconds
 from otel_loopblock.naming import printable
 
 SPAN, BLOCK, DELAY = "━", "█", "▒"
