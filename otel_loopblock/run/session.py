@@ -150,11 +150,9 @@ def _sum_up(report: Report, console: Console) -> None:
     width = console.width if console.is_terminal or "COLUMNS" in os.environ else WIDTH_OF_FILES
     console.width = width
     trouble = report.trouble()
-    parts: list[RenderableType] = [
-        Text(""),
-        text,
-        *([Text(f"{trouble[0].upper()}{trouble[1:]}.", "yellow")] if trouble else []),
-    ]
+    parts: list[RenderableType] = [Text(""), text]
+    if trouble is not None:
+        parts.append(Text(f"{trouble[0].upper()}{trouble[1:]}.", "yellow"))
     parts.append(view.summary(found, report.worst_spans, report.worst_trace, width))
     for line in view.drawn(console, Group(*parts)):
         print(line.rstrip(), file=sys.stderr)

@@ -111,12 +111,12 @@ def culprits_table(culprits: Sequence[Culprit], width: int, *, live: bool = Fals
         name, place = _name(culprit), _basename(culprit.place)
         cells = [name, place or "?"] if wide else [f"{place} {name}" if place else name]
         cells += [culprit.call or "(itself)"] if medium else []
-        p50 = [_optional(culprit.p50_s)] if medium else []
+        p50 = [optional(culprit.p50_s)] if medium else []
         table.add_row(
-            *(Text(printable(cell)) for cell in (*cells, _causes(culprit))),
+            *(Text(printable(cell)) for cell in (*cells, causes(culprit))),
             str(culprit.count),
             *p50,
-            _optional(culprit.p99_s),
+            optional(culprit.p99_s),
             duration(culprit.taken_s) if culprit.delayed else "",
         )
     return table
@@ -154,10 +154,14 @@ def _title(text: str) -> RenderableType:
 def _advice(culprits: Sequence[Culprit]) -> list[RenderableType]:
     table = Table.grid(padding=(0, 1))
     table.add_column(overflow="fold", ratio=1)
-    told = [culprit for culprit in culprits if culprit.advice]
-    for culprit in told:
-        text = Text(f"{printable(_name(culprit))}: ", "bold")
-        table.add_row(text.append(printable(culprit.advice or "", 1000), "green"))
+    told: dict[str, list[str]] = {}
+    for culprit in culprits:
+        if culprit.advice:
+            told.setdefault(culprit.advice, []).append(printable(_name(culprit)))
+    for advice, functions in told.items():
+        more = f" and {len(functions) - 2} more" if len(functions) > 2 else ""
+        text = Text(f"{', '.join(functions[:2])}{more}: ", "bold")
+        table.add_row(text.append(printable(advice, 1000), "green"))
     return ["", table] if told else []
 
 
@@ -242,16 +246,17 @@ def _basename(place: str | None) -> str | None:
     return None if place is None else os.path.basename(place)
 
 
-def _optional(seconds: float | None) -> str:
+def optional(seconds: float | None) -> str:
+    """Nothing for what is not known."""
     return "" if seconds is None else duration(seconds)
 
 
-def _causes(culprit: Culprit) -> str:
+def causes(culprit: Culprit) -> str:
     """``wait``; where they differ, the commonest with how often."""
-    causes = culprit.causes
-    if len(causes) <= 1:
-        return causes[0][0] if causes else "unknown"
-    return ", ".join(f"{name} {count}" for name, count in causes[:2]) + (", …" if len(causes) > 2 else "")
+    told = culprit.causes
+    if len(told) <= 1:
+        return told[0][0] if told else "unknown"
+    return ", ".join(f"{name} {count}" for name, count in told[:2]) + (", …" if len(told) > 2 else "")
 
 
 def drawn(console: Console, renderable: RenderableType) -> list[str]:
