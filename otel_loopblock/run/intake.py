@@ -57,9 +57,9 @@ class Intake:
         self._recent: deque[tuple[bytes, Any, str]] = deque(maxlen=RECENT)
         self._kept: OrderedDict[bytes, list[Span]] = OrderedDict()
         self._new: deque[Block] = deque(maxlen=NEW_BLOCKS)
-        self._worst_s = 0.0
+        self._worst = (False, 0.0)
         self.worst_trace: str | None = None
-        """The trace of the longest block that lies in one."""
+        """The trace of the longest block; of one that belongs to a request, if there is one."""
 
     def take(self, path: str, body: bytes, sender: str) -> None:
         """Take a message."""
@@ -127,8 +127,9 @@ class Intake:
         for span in telling:
             for block in self._ledger.add_span(span):
                 self._new.append(block)
-                if block.duration_s > self._worst_s and not block.ongoing:
-                    self._worst_s = block.duration_s
+                in_request = span.name != BLOCKED or span.parent_span_id is not None
+                if (in_request, block.duration_s) > self._worst and not block.ongoing:
+                    self._worst = in_request, block.duration_s
                     self._keep_worst(span.trace_id)
         if self.worst_trace is not None and len(self._kept) == 1:
             self._keep_victim(self.worst_trace, telling)
