@@ -90,10 +90,10 @@ class Intake:
         """Nobody makes it forget."""
         raise Refused(404, "no such path: /reset", closes=False)
 
-    def look(self) -> Look:
-        """What is known, and what is going on now."""
+    def look(self, most: int | None = None) -> Look:
+        """What is known, and what is going on now; ``most`` as for :meth:`Ledger.found`."""
         with self._lock:
-            return Look(self._ledger.found(), self._ledger.lag_now(), self._ledger.ongoing_s())
+            return Look(self._ledger.found(most), self._ledger.lag_now(), self._ledger.ongoing_s())
 
     def new_blocks(self) -> list[Block]:
         """The blocks that came since this was asked last, as far as they are kept."""

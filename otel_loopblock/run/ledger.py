@@ -43,6 +43,9 @@ LAG_WINDOW = 7
 HEARD_S = 5.0
 """A process that has said nothing for so long says nothing of now."""
 
+PHASE = "event_loop.block.phase"
+"""Attribute: ``startup`` before the service serves."""
+
 LAG, BLOCK, DELAY = "event_loop.lag", "event_loop.block.duration", "event_loop.delay.duration"
 CULPRIT_TRACES = ("event_loop.delay.culprit.trace_id", names.TRACE_ID)
 """Attributes that name the trace which a request waited for, the first that is there."""
@@ -188,6 +191,8 @@ class Found:
     """``None`` where no loop was seen to run."""
     last: Block | None
     worst: Block | None
+    longest_s: float
+    """Of the blocks that the code is to blame for; 0: there was none."""
     blocks: int
     blocked_s: float
     processes: int
@@ -204,6 +209,7 @@ class _Process:
         self.lag: Histogram | None = None
         self.lags: deque[Histogram] = deque(maxlen=LAG_WINDOW)
         self.ongoing_s = 0.0
+        self.longest_s = 0.0
         self.heard = time.monotonic()
 
 
@@ -221,6 +227,7 @@ class Ledger:
         self._past = _Process()
         self._last: Block | None = None
         self._worst: Block | None = None
+        self._longest_s = 0.0
 
     # -- what comes in ----------------------------------------------------------------------------
 
@@ -294,6 +301,8 @@ class Ledger:
             block.ongoing = block.ongoing and ongoing
             if len(attributes) > len(block.attributes):
                 block.attributes = attributes
+        if _is_to_blame(attributes):
+            self._longest_s = max(self._longest_s, duration_s)
         stack = attributes.get(CODE_STACKTRACE)
         if not block.drawn and not block.ongoing and stack is not None:
             block.drawn = True
@@ -321,6 +330,8 @@ class Ledger:
             function = _text(point.attributes.get(CODE_FUNCTION_NAME))
             cause = str(point.attributes.get(names.CAUSE, "unknown"))
             process.blocks.setdefault((function, cause), Sum()).add(_sum(point))
+            if _is_to_blame(point.attributes):
+                process.longest_s = max(process.longest_s, point.max or 0.0)
         process.delays, process.waits = {}, {}
         for point in by_name.get(DELAY, ())[:MAX_POINTS]:
             function = _text(point.attributes.get(CODE_FUNCTION_NAME))
@@ -343,12 +354,17 @@ class Ledger:
             for name, found in sums.items():
                 if name in past or len(past) < MAX_POINTS:
                     past.setdefault(name, Sum()).add(found)
+        self._past.longest_s = max(self._past.longest_s, process.longest_s)
         self._past.lag = _added(self._past.lag, process.lag)
 
     # -- what is known ----------------------------------------------------------------------------
 
-    def found(self) -> Found:
-        """All that is known now."""
+    def found(self, most: int | None = None) -> Found:
+        """All that is known now.
+
+        Args:
+            most: culprits whose quantiles are worked out; ``None``: all.
+        """
         counted: dict[str | None, Sum] = {}
         causes: dict[str | None, Counter[str]] = {}
         delays: Sums = {}
@@ -362,20 +378,35 @@ class Ledger:
                 for name, found in part.items():
                     total.setdefault(name, Sum()).add(found)
             lag = _added(lag, process.lag)
+        nothing = Sum()
+        ranked = sorted(
+            dict.fromkeys((*self._told, *counted)),
+            key=lambda function: -self._booked(function, counted.get(function, nothing)).total_s,
+        )
         culprits = [
-            self._culprit(function, counted.get(function), causes.get(function), delays.get(function))
-            for function in dict.fromkeys((*self._told, *counted))
+            self._culprit(
+                function,
+                counted.get(function, nothing),
+                causes.get(function, Counter()),
+                delays.get(function, nothing),
+                with_quantiles=most is None or rank < most,
+            )
+            for rank, function in enumerate(ranked)
         ]
         routes = [
             Route(route=route, delayed=sum.count, waited_s=sum.total_s, max_s=sum.max_s)
             for route, sum in waits.items()
         ]
         return Found(
-            culprits=tuple(sorted(culprits, key=lambda culprit: -culprit.total_s)),
+            culprits=tuple(culprits),
             routes=tuple(sorted(routes, key=lambda route: -route.waited_s)),
             lag=lag,
             last=self._last,
             worst=self._worst,
+            longest_s=max(
+                self._longest_s,
+                *(process.longest_s for process in (self._past, *self._processes.values())),
+            ),
             blocks=sum(culprit.count for culprit in culprits),
             blocked_s=sum(culprit.total_s for culprit in culprits),
             processes=len(self._seen_processes),
@@ -410,21 +441,32 @@ class Ledger:
             default=0.0,
         )
 
+    def _booked(self, function: str | None, counted: Sum) -> Sum:
+        """What metrics say of a culprit, or what reports say where those are ahead."""
+        told = self._told.get(function)
+        if told is None or counted.count >= told.count:
+            return counted
+        return Sum(told.count, told.total_s, told.max_s)
+
     def _culprit(
-        self, function: str | None, counted: Sum | None, causes: Counter[str] | None, delays: Sum | None
+        self,
+        function: str | None,
+        counted: Sum,
+        causes: Counter[str],
+        delays: Sum,
+        *,
+        with_quantiles: bool,
     ) -> Culprit:
         told = self._told.get(function) or Told()
-        counted = counted or Sum()
-        delays = delays or Sum()
-        by_metrics = counted.count >= told.count
-        durations = list(told.durations_s)
+        booked = self._booked(function, counted)
+        durations = list(told.durations_s) if with_quantiles else []
         return Culprit(
             function=function,
             place=_commonest(told.places),
             call=_commonest(told.calls),
-            causes=tuple((causes if by_metrics and causes else told.causes).most_common()),
-            count=counted.count if by_metrics else told.count,
-            total_s=counted.total_s if by_metrics else told.total_s,
+            causes=tuple((causes if booked is counted else told.causes).most_common()),
+            count=booked.count,
+            total_s=booked.total_s,
             p50_s=quantile(durations, 0.5) if durations else None,
             p99_s=quantile(durations, 0.99) if durations else None,
             max_s=max(counted.max_s, told.max_s),
@@ -432,6 +474,11 @@ class Ledger:
             taken_s=delays.total_s,
             advice=_commonest(told.advice),
         )
+
+
+def _is_to_blame(attributes: Attributes) -> bool:
+    """Whether the code blocked the loop while it served: not the machine, nor what is done at start-up."""
+    return attributes.get(names.CAUSE) != "descheduled" and attributes.get(PHASE) != "startup"
 
 
 def _commonest(counter: Counter[str]) -> str | None:

@@ -7,6 +7,7 @@ the first meter provider, where nobody is to be exported to, is set only when th
 
 from __future__ import annotations
 
+import os
 import threading
 from collections.abc import Callable
 from typing import Any
@@ -119,15 +120,21 @@ class _LateMeterProvider:
         if self._set is None:
             self._set = wrapped
             self._first = args[0] if args else kwargs["meter_provider"]
-            timer = threading.Timer(SETTLED_S, self.settle)
-            timer.daemon = True
-            timer.start()
+            self._wait()
+            os.register_at_fork(after_in_child=self._wait)
             return
         with self._lock:
             first, self._first = self._first, None
             wrapped(*args, **kwargs)  # refused, with a warning, where the first one is set by now
         if first is not None:
             first.shutdown()
+
+    def _wait(self) -> None:
+        if self._first is not None:
+            self._lock = threading.Lock()
+            timer = threading.Timer(SETTLED_S, self.settle)
+            timer.daemon = True
+            timer.start()
 
     def settle(self) -> None:
         """Set the first one, unless the application has set its own."""

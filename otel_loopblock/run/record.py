@@ -66,6 +66,7 @@ def as_json(report: Report) -> Mapping[str, Any]:
         "processes": found.processes,
         "blocks": found.blocks,
         "blocked_s": found.blocked_s,
+        "longest_to_blame_s": found.longest_s,
         "longest": _block(found.worst),
         "culprits": [{**asdict(culprit), "causes": dict(culprit.causes)} for culprit in found.culprits],
         "routes": [asdict(route) for route in found.routes],

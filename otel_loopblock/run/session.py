@@ -10,7 +10,7 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -69,8 +69,9 @@ def run(plan: Plan) -> int:
     environ = environment(server.server_address[1], threshold_ms=plan.threshold_ms)
     began = time.time()
     shows = _Panel(intake, screen, console) if screen is not None else _Lines(intake)
+    looks = _Guarded(shows.show)
     try:
-        code = Child(command, environ, screen).run(serving.start, shows.show)
+        code = Child(command, environ, screen).run(serving.start, looks.look)
     finally:
         if serving.is_alive():
             server.shutdown()
@@ -88,16 +89,34 @@ def run(plan: Plan) -> int:
         worst_spans=tuple(intake.worst_spans()),
     )
     if screen is None:
-        shows.show()
+        looks.look()
+    if looks.error is not None:
+        _say(f"nothing more was shown after {looks.error!r}: please report it")
     _sum_up(report, console)
     _write(plan, report)
-    longest = look.found.worst
-    if plan.fail_over_s is not None and longest is not None and longest.duration_s > plan.fail_over_s:
-        _say(f"a block of {view.duration(longest.duration_s)} is longer than --fail-over allows")
+    longest_s = look.found.longest_s
+    if plan.fail_over_s is not None and longest_s > plan.fail_over_s:
+        _say(f"a block of {view.duration(longest_s)} is longer than --fail-over allows")
         return TOO_LONG
     if code < 0:
         _end_by(-code)
     return code
+
+
+class _Guarded:
+    """What is shown, until it fails: the service goes on."""
+
+    def __init__(self, show: Callable[[], None]) -> None:
+        self._show = show
+        self.error: Exception | None = None
+
+    def look(self) -> None:
+        """Show it."""
+        if self.error is None:
+            try:
+                self._show()
+            except Exception as error:
+                self.error = error
 
 
 class _Panel:
@@ -111,7 +130,7 @@ class _Panel:
     def show(self) -> None:
         """Draw it again."""
         self._console.width = self._screen.columns
-        panel = view.panel(self._intake.look(), self._screen.columns, self._screen.panel)
+        panel = view.panel(self._intake.look(self._screen.panel), self._screen.columns, self._screen.panel)
         self._screen.draw(view.drawn(self._console, panel))
 
 

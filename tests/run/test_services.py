@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import signal
 import socket
 import subprocess
@@ -59,7 +60,7 @@ def test_reload(loop_kind, tmp_path):
         load(run.port)
         (folder / "new.py").write_text("")
         before = get(run.port, "/stock")
-        deadline = time.monotonic() + 60
+        deadline = time.monotonic() + 120
         while True:
             try:
                 if get(run.port, "/stock") != before:
