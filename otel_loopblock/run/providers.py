@@ -7,19 +7,24 @@ the first meter provider, where nobody is to be exported to, is set only when th
 
 from __future__ import annotations
 
+import contextlib
 import os
+import signal
 import threading
 from collections.abc import Callable
 from typing import Any
 
 import wrapt
 from opentelemetry import trace
+from opentelemetry.sdk.trace.export import BatchSpanProcessor
 from opentelemetry.trace import SpanKind
 
 from otel_loopblock.run.sending import Line, Reader, batches
 
 SETTLED_S = 3.0
 """After so long an application that has not set a meter provider sets none."""
+LAST_MS = 1000
+"""What is sent at last may take so long."""
 
 
 def share(line: Line, *, alone: bool) -> None:
@@ -30,19 +35,34 @@ def share(line: Line, *, alone: bool) -> None:
         alone: whether the environment names nobody else to export to.
     """
 
+    ours: list[BatchSpanProcessor | Reader] = []
+
     def add_processor(init: Any, provider: Any, args: Any, kwargs: Any) -> None:
         init(*args, **kwargs)
-        provider.add_span_processor(batches(line))
+        processor = batches(line)
+        provider.add_span_processor(processor)
+        ours.append(processor)
 
     def add_reader(init: Any, provider: Any, args: Any, kwargs: Any) -> None:
+        reader = Reader(line)
         if args:
-            init((*args[0], Reader(line)), *args[1:], **kwargs)
+            init((*args[0], reader), *args[1:], **kwargs)
         else:
-            kwargs["metric_readers"] = (*kwargs.get("metric_readers", ()), Reader(line))
+            kwargs["metric_readers"] = (*kwargs.get("metric_readers", ()), reader)
             init(**kwargs)
+        ours.append(reader)
+
+    def send_before(wrapped: Any, instance: Any, args: Any, kwargs: Any) -> None:
+        if signal.getsignal(args[0]) is signal.SIG_DFL:
+            for each in ours:
+                with contextlib.suppress(Exception):
+                    each.force_flush(LAST_MS)
+        wrapped(*args, **kwargs)
 
     wrapt.wrap_function_wrapper("opentelemetry.sdk.trace", "TracerProvider.__init__", add_processor)
     wrapt.wrap_function_wrapper("opentelemetry.sdk.metrics", "MeterProvider.__init__", add_reader)
+    # uvicorn ends by the signal that it was told to end by: nothing is done at the end of such a process.
+    wrapt.wrap_function_wrapper("signal", "raise_signal", send_before)
     late = _LateMeterProvider() if alone else None
     wrapt.wrap_function_wrapper("opentelemetry.trace", "set_tracer_provider", _exchanging(late))
     if late is not None:

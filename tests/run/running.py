@@ -52,8 +52,9 @@ def load(port: int, payments: int = 3) -> set[str]:
     def look() -> None:
         while not done.is_set():
             answers.add(get(port, "/stock"))
+            time.sleep(0.02)
 
-    lookers = [threading.Thread(target=look) for _ in range(4)]
+    lookers = [threading.Thread(target=look) for _ in range(3)]
     for thread in lookers:
         thread.start()
     try:
