@@ -63,8 +63,8 @@ class Block:
     attributes: Attributes = field(repr=False)
     told_by: str = ""
     """``span`` or ``event``."""
-    drawn: bool = False
-    """Whether it is in the flame graph."""
+    drawn_s: float = 0.0
+    """What of it is in the flame graph."""
 
     @property
     def cause(self) -> str:
@@ -266,6 +266,7 @@ class Ledger:
         function = attributes.get(CODE_FUNCTION_NAME)
         if names.THRESHOLD in attributes:
             self.threshold_s = float(attributes[names.THRESHOLD])
+        without_stack = {name: value for name, value in attributes.items() if name != CODE_STACKTRACE}
         siblings = self._blocks.setdefault(carrier, [])
         self._blocks.move_to_end(carrier)
         block = next(
@@ -283,7 +284,7 @@ class Ledger:
                 started_unix_ns=started_unix_ns,
                 duration_s=duration_s,
                 ongoing=ongoing,
-                attributes=attributes,
+                attributes=without_stack,
                 told_by=told_by,
             )
             siblings.append(block)
@@ -299,14 +300,14 @@ class Ledger:
                 self._told[block.function].longer(block.duration_s, duration_s)
                 block.duration_s = duration_s
             block.ongoing = block.ongoing and ongoing
-            if len(attributes) > len(block.attributes):
-                block.attributes = attributes
+            if len(without_stack) > len(block.attributes):
+                block.attributes = without_stack
         if _is_to_blame(attributes):
             self._longest_s = max(self._longest_s, duration_s)
         stack = attributes.get(CODE_STACKTRACE)
-        if not block.drawn and not block.ongoing and stack is not None:
-            block.drawn = True
-            self.flame.add(str(stack), block.duration_s)
+        if stack is not None and block.duration_s > block.drawn_s:
+            self.flame.add(str(stack), block.duration_s - block.drawn_s)
+            block.drawn_s = block.duration_s
         if self._worst is None or block.duration_s > self._worst.duration_s:
             self._worst = block
         return block

@@ -10,7 +10,9 @@ from __future__ import annotations
 import contextlib
 import os
 import signal
+import sys
 import threading
+import time
 from collections.abc import Callable
 from typing import Any
 
@@ -21,8 +23,8 @@ from opentelemetry.trace import SpanKind
 
 from otel_loopblock.run.sending import Line, Reader, batches
 
-SETTLED_S = 3.0
-"""After so long an application that has not set a meter provider sets none."""
+SETTLED_S = 4.0
+"""An application that has imported nothing for so long has set up what it will."""
 LAST_MS = 1000
 """What is sent at last may take so long."""
 
@@ -152,9 +154,13 @@ class _LateMeterProvider:
     def _wait(self) -> None:
         if self._first is not None:
             self._lock = threading.Lock()
-            timer = threading.Timer(SETTLED_S, self.settle)
-            timer.daemon = True
-            timer.start()
+            threading.Thread(target=self._settle_in_time, name="otel-loopblock run", daemon=True).start()
+
+    def _settle_in_time(self) -> None:
+        modules = 0
+        while self._first is not None and modules != (modules := len(sys.modules)):
+            time.sleep(SETTLED_S)
+        self.settle()
 
     def settle(self) -> None:
         """Set the first one, unless the application has set its own."""

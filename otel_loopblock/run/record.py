@@ -12,9 +12,6 @@ from otel_loopblock.run.flame import Flame, Node
 from otel_loopblock.run.ledger import Block, Found
 from otel_loopblock.version import __version__
 
-SOON_S = 10.0
-"""A service that ends by itself within so little did not start."""
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Report:
@@ -39,9 +36,11 @@ class Report:
                 "no Python process of the service has reported: otel-loopblock[run] must be installed in the "
                 "environment that the command runs in"
             )
-        ended = f"exit code {self.exit_code}" if self.exit_code >= 0 else f"signal {-self.exit_code}"
-        if found.lag is None and self.exit_code and self.seconds < SOON_S:
-            return f"the service ended by itself after {self.seconds:.1f} s, {ended}; its own output says why"
+        if found.lag is None and not found.blocks and self.exit_code > 0:
+            return (
+                f"the service ended by itself after {self.seconds:.1f} s, exit code {self.exit_code}, before "
+                "an event loop ran; its own output says why"
+            )
         if found.lag is None and not found.blocks:
             return (
                 "no asyncio or uvloop event loop ran in the service: there is nothing that could be blocked "
