@@ -4,7 +4,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help test test-pure test-debug lint sanitize demo bench bench-cost check-cost e2e clean
+.PHONY: help test test-pure test-debug lint sanitize demo run bench bench-cost check-cost e2e clean
 
 help: ## what can be done here
 	@grep -E '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 12
@@ -55,6 +55,21 @@ $(VENV)/.ready-demo: $(BUILT_FROM)
 
 demo: $(or $(wildcard $(VENV)/.ready),$(VENV)/.ready-demo) ## a real FastAPI service that blocks, and what its traces say
 	$(BIN)/otel-loopblock demo $(DEMO_ARGS)
+
+# An application of one's own: make run APP=shop.main:app DIR=../shop REQUIREMENTS=../shop/requirements.txt
+# What it needs is installed beside what the command needs; RUN_ARGS are the command's options.
+DIR ?= .
+RUN_ARGS ?=
+UVICORN_ARGS ?= --reload
+$(VENV)/.ready-run: $(BUILT_FROM) $(REQUIREMENTS)
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --editable '.[demo,run]' $(addprefix --requirement ,$(REQUIREMENTS))
+	$(BIN)/python -m compileall -q otel_loopblock
+	touch $@
+
+run: $(or $(if $(REQUIREMENTS),,$(wildcard $(VENV)/.ready)),$(VENV)/.ready-run) ## what blocks a service of your own: make run APP=module:app
+	@test -n "$(APP)" || { echo "which one? make run APP=module:app, DIR=its folder" >&2; exit 2; }
+	cd $(DIR) && $(abspath $(BIN))/otel-loopblock run $(RUN_ARGS) -- uvicorn $(APP) $(UVICORN_ARGS)
 
 # Collector, Jaeger and Prometheus are built once per pinned version and kept outside the tree; the system's own
 # prometheus, promtool and chromium are used as well.

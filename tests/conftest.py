@@ -48,6 +48,8 @@ ONCE = (
     "emit/test_executors.py",
     "faults",
     "local",
+    "run/test_services.py",
+    "run/test_terminal.py",
     "soak",
     "storms",
     "test_exits.py",

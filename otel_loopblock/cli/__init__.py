@@ -48,6 +48,11 @@ SUBCOMMANDS: dict[str, Subcommand] = {
         extra="bench",
         needs=("fastapi", "httpx", "opentelemetry.sdk", "plotext", "rich", "uvicorn"),
     ),
+    "run": Subcommand(
+        help="a service of your own, and what blocks its event loops, live",
+        extra="run",
+        needs=("opentelemetry.distro", "opentelemetry.exporter.otlp.proto.common", "rich"),
+    ),
     "gil": Subcommand(help="measure whether a function releases the GIL, holds it, or waits"),
 }
 """By name, which is also the name of the module next to this one."""

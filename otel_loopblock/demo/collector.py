@@ -13,8 +13,8 @@ from otel_loopblock.demo.endpoints import ENDPOINTS, INNOCENT
 from otel_loopblock.demo.load import Load
 from otel_loopblock.demo.promises import Promise, answered
 from otel_loopblock.demo.report import verdict
-from otel_loopblock.demo.wording import short
 from otel_loopblock.local.environment import collector_settings
+from otel_loopblock.local.wording import short
 
 PROTOCOL = "OTEL_EXPORTER_OTLP_PROTOCOL"
 HEADERS = "OTEL_EXPORTER_OTLP_HEADERS"

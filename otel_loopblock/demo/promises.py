@@ -7,11 +7,11 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from otel_loopblock.demo.endpoints import ENDPOINTS, INNOCENT, Endpoint
-from otel_loopblock.demo.findings import BlockSeen, Findings
 from otel_loopblock.demo.load import Load
-from otel_loopblock.demo.wording import milliseconds, short
+from otel_loopblock.local.findings import BlockSeen, Findings
 from otel_loopblock.local.statistics import Histogram
 from otel_loopblock.local.telemetry import Metric
+from otel_loopblock.local.wording import milliseconds, short
 
 LAG = "event_loop.lag"
 BLOCK_DURATION = "event_loop.block.duration"

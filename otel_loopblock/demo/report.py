@@ -13,11 +13,11 @@ from rich.table import Table
 from rich.text import Text
 
 from otel_loopblock.demo.endpoints import ENDPOINTS, INNOCENT
-from otel_loopblock.demo.findings import BlockSeen, Culprit, DelaySeen, culprits
 from otel_loopblock.demo.promises import Promise, Run
-from otel_loopblock.demo.waterfall import waterfall
-from otel_loopblock.demo.wording import milliseconds, short
+from otel_loopblock.local.findings import BlockSeen, Culprit, DelaySeen, culprits
 from otel_loopblock.local.statistics import Histogram, quantile
+from otel_loopblock.local.waterfall import waterfall
+from otel_loopblock.local.wording import milliseconds, short
 from otel_loopblock.naming import printable
 
 LATE_S = 0.010

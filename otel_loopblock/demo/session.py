@@ -10,12 +10,12 @@ from rich.console import Console
 
 from otel_loopblock.demo import load
 from otel_loopblock.demo.endpoints import ENDPOINTS, INNOCENT
-from otel_loopblock.demo.findings import Findings
 from otel_loopblock.demo.load import Load
 from otel_loopblock.demo.promises import LAG, Run
 from otel_loopblock.demo.steps import step
 from otel_loopblock.local import interruption
 from otel_loopblock.local.environment import collector_settings, service_environment
+from otel_loopblock.local.findings import Findings
 from otel_loopblock.local.receiver import ReceiverProcess
 from otel_loopblock.local.service import ServiceProcess
 from otel_loopblock.local.statistics import histogram_between

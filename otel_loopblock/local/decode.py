@@ -32,48 +32,59 @@ def decode_traces(body: bytes) -> list[Span]:
     """The spans of an ``ExportTraceServiceRequest``."""
     request = ExportTraceServiceRequest.FromString(body)
     return [
-        Span(
-            trace_id=span.trace_id.hex(),
-            span_id=span.span_id.hex(),
-            parent_span_id=span.parent_span_id.hex() or None,
-            name=span.name,
-            kind=_named(_KINDS, span.kind),
-            start_unix_ns=span.start_time_unix_nano,
-            end_unix_ns=span.end_time_unix_nano,
-            attributes=_attributes(span.attributes),
-            events=tuple(
-                Event(
-                    name=event.name,
-                    time_unix_ns=event.time_unix_nano,
-                    attributes=_attributes(event.attributes),
-                )
-                for event in span.events
-            ),
-            links=tuple(
-                Link(
-                    trace_id=link.trace_id.hex(),
-                    span_id=link.span_id.hex(),
-                    attributes=_attributes(link.attributes),
-                )
-                for link in span.links
-            ),
-            status=_named(_STATUSES, span.status.code),
-            status_message=span.status.message,
-            dropped_events=span.dropped_events_count,
-            scope=scope.scope.name,
-            resource=_attributes(resource.resource.attributes),
-        )
+        decode_span(span, scope.scope.name, _attributes(resource.resource.attributes))
         for resource in request.resource_spans
         for scope in resource.scope_spans
         for span in scope.spans
     ]
 
 
+def decode_span(span: Any, scope: str, resource: Attributes) -> Span:
+    """One span of a message.
+
+    Args:
+        span: as protobuf has it.
+        scope: name of its instrumentation scope.
+        resource: attributes of its resource.
+    """
+    return Span(
+        trace_id=span.trace_id.hex(),
+        span_id=span.span_id.hex(),
+        parent_span_id=span.parent_span_id.hex() or None,
+        name=span.name,
+        kind=_named(_KINDS, span.kind),
+        start_unix_ns=span.start_time_unix_nano,
+        end_unix_ns=span.end_time_unix_nano,
+        attributes=_attributes(span.attributes),
+        events=tuple(
+            Event(
+                name=event.name,
+                time_unix_ns=event.time_unix_nano,
+                attributes=_attributes(event.attributes),
+            )
+            for event in span.events
+        ),
+        links=tuple(
+            Link(
+                trace_id=link.trace_id.hex(),
+                span_id=link.span_id.hex(),
+                attributes=_attributes(link.attributes),
+            )
+            for link in span.links
+        ),
+        status=_named(_STATUSES, span.status.code),
+        status_message=span.status.message,
+        dropped_events=span.dropped_events_count,
+        scope=scope,
+        resource=resource,
+    )
+
+
 def decode_metrics(body: bytes) -> list[Metric]:
     """The metrics of an ``ExportMetricsServiceRequest``."""
     request = ExportMetricsServiceRequest.FromString(body)
     return [
-        _metric(metric, scope.scope.name, _attributes(resource.resource.attributes))
+        decode_metric(metric, scope.scope.name, _attributes(resource.resource.attributes))
         for resource in request.resource_metrics
         for scope in resource.scope_metrics
         for metric in scope.metrics
@@ -103,7 +114,8 @@ def decode_logs(body: bytes) -> list[LogRecord]:
     ]
 
 
-def _metric(metric: Any, scope: str, resource: Attributes) -> Metric:
+def decode_metric(metric: Any, scope: str, resource: Attributes) -> Metric:
+    """One metric of a message, which has points; as :func:`decode_span`."""
     kind = metric.WhichOneof("data")
     data = getattr(metric, kind)
     return Metric(

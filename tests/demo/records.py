@@ -5,9 +5,9 @@ from __future__ import annotations
 from itertools import count
 
 from otel_loopblock.demo.endpoints import ENDPOINTS, INNOCENT
-from otel_loopblock.demo.findings import Findings
 from otel_loopblock.demo.load import Answer, Load
 from otel_loopblock.demo.promises import BLOCK_DURATION, LAG, Run
+from otel_loopblock.local.findings import Findings
 from otel_loopblock.local.statistics import histogram_between
 from otel_loopblock.local.telemetry import Event, Exemplar, Link, Metric, Point, Span
 

@@ -10,12 +10,12 @@ import pytest
 from rich.console import Console
 
 from otel_loopblock.demo.endpoints import ENDPOINTS
-from otel_loopblock.demo.findings import Findings
 from otel_loopblock.demo.picture import save_svg
 from otel_loopblock.demo.promises import promises
 from otel_loopblock.demo.report import report
-from otel_loopblock.demo.waterfall import Axis, waterfall
-from otel_loopblock.demo.wording import milliseconds
+from otel_loopblock.local.findings import Findings
+from otel_loopblock.local.waterfall import Axis, waterfall
+from otel_loopblock.local.wording import milliseconds
 from otel_loopblock.naming import printable
 from tests.demo.records import (
     MS,

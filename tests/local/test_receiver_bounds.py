@@ -19,8 +19,8 @@ from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import ExportLogsSer
 from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import ExportMetricsServiceRequest
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 
-from otel_loopblock.local import decode, receiver
-from otel_loopblock.local.receiver import MAX_BODY_BYTES
+from otel_loopblock.local import decode, otlp_server, receiver
+from otel_loopblock.local.otlp_server import MAX_BODY_BYTES
 from otel_loopblock.local.service import ServiceProcess
 
 PROTOBUF = {"Content-Type": "application/x-protobuf"}
@@ -28,16 +28,14 @@ PATHS = ("/v1/traces", "/v1/metrics", "/v1/logs")
 
 
 @pytest.fixture
-def server(monkeypatch) -> Iterator[receiver._Server]:
+def server() -> Iterator[otlp_server.OtlpServer]:
     """One in this process, so that its bounds can be made narrow."""
-    monkeypatch.setattr(receiver._Handler, "store", receiver._Store(), raising=False)
     decoders = {
         "/v1/traces": ("spans", decode.decode_traces),
         "/v1/metrics": ("metrics", decode.decode_metrics),
         "/v1/logs": ("logs", decode.decode_logs),
     }
-    monkeypatch.setattr(receiver._Handler, "decoders", decoders, raising=False)
-    running = receiver._Server(0)
+    running = otlp_server.OtlpServer(0, receiver._Store(decoders))
     thread = threading.Thread(target=running.serve_forever, args=(0.02,), daemon=True)
     thread.start()
     yield running
@@ -122,7 +120,7 @@ def test_nothing_else_in_the_package_listens():
         for path in package.rglob("*.py")
         if any(word in path.read_text("utf-8") for word in ("HTTPServer", "socketserver", ".listen("))
     }
-    assert listening == {"local/receiver.py"} | {
+    assert listening == {"local/otlp_server.py"} | {
         # Says "wsgiref.simple_server" and the like in advice, or hooks what an application listens with.
         name
         for name in listening
@@ -148,7 +146,7 @@ def test_web_page_is_not_served(server, method, path, headers):
     assert answer.status == 403
     assert b'"s"' not in answer.read()
     connection.close()
-    assert server.RequestHandlerClass.store.counts()["spans"] == 1
+    assert server.intake.ask("counts")["spans"] == 1
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "127.0.0.1:4318", "localhost", "LocalHost:4318"])
@@ -165,7 +163,7 @@ def test_compression_bomb_is_refused_before_it_is_unpacked(server, encoding, mon
     packed = gzip.compress(bomb, 1) if encoding == "gzip" else zlib.compress(bomb, 1)
     assert len(packed) < MAX_BODY_BYTES
     decoded = []
-    monkeypatch.setitem(receiver._Handler.decoders, "/v1/traces", ("spans", decoded.append))
+    monkeypatch.setitem(server.intake.paths, "/v1/traces", ("spans", decoded.append))
     assert post(server, packed, Content_Encoding=encoding) == 413
     assert not decoded
 
@@ -202,7 +200,7 @@ def test_body_that_ends_early_is_refused(server):
         )
         connection.shutdown(socket.SHUT_WR)
         assert connection.recv(65536).split()[1] == b"400"
-    assert server.RequestHandlerClass.store.counts()["spans"] == 0
+    assert server.intake.ask("counts")["spans"] == 0
 
 
 def test_body_in_chunks_is_refused_and_not_taken_for_another_request(server):
@@ -240,7 +238,7 @@ def test_refusal_does_not_quote_at_length(server):
     path = "/v1/" + "a" * 60_000
     connection = http.client.HTTPConnection(*server.server_address, timeout=20)
     connection.request("GET", path)
-    assert len(connection.getresponse().read()) <= receiver.MAX_REASON_BYTES
+    assert len(connection.getresponse().read()) <= otlp_server.MAX_REASON_BYTES
     connection.close()
 
 
@@ -248,29 +246,29 @@ def test_more_records_than_are_kept_are_refused(server, monkeypatch):
     monkeypatch.setattr(receiver, "KEPT", 10)
     assert post(server, spans(10)) == 200
     assert post(server, spans(11)) == 413
-    assert server.RequestHandlerClass.store.counts()["spans"] == 10
+    assert server.intake.ask("counts")["spans"] == 10
 
 
 def test_what_is_kept_is_bounded_in_number_and_in_size(server, monkeypatch):
-    store = server.RequestHandlerClass.store
+    store = server.intake
     monkeypatch.setattr(receiver, "KEPT", 10)
     for name in "abc":
         assert post(server, spans(4, name)) == 200
-    assert [span["name"] for span in store.get("spans")] == ["b"] * 4 + ["c"] * 4
+    assert [span["name"] for span in store.ask("spans")] == ["b"] * 4 + ["c"] * 4
     monkeypatch.setattr(receiver, "KEPT_BYTES", 25_000)
     for name in "de":
         assert post(server, spans(1, name * 10_000)) == 200
-    assert [span["name"][0] for span in store.get("spans")] == ["b"] * 4 + ["c"] * 4 + ["d", "e"]
+    assert [span["name"][0] for span in store.ask("spans")] == ["b"] * 4 + ["c"] * 4 + ["d", "e"]
     assert post(server, spans(1, "f" * 10_000)) == 200
-    assert [span["name"][0] for span in store.get("spans")] == ["e", "f"]
-    assert store.counts()["spans"] == 15
+    assert [span["name"][0] for span in store.ask("spans")] == ["e", "f"]
+    assert store.ask("counts")["spans"] == 15
 
 
 # -- time and connections --------------------------------------------------------------------------
 
 
 def test_client_that_sends_slowly_is_cut_off(server, monkeypatch):
-    monkeypatch.setattr(receiver, "REQUEST_S", 0.5)
+    monkeypatch.setattr(otlp_server, "REQUEST_S", 0.5)
     began = time.monotonic()
     with connect(server) as connection:
         connection.sendall(b"POST /v1/traces HTTP/1.1\r\nContent-Length: 100000\r\n\r\n")
@@ -283,7 +281,7 @@ def test_client_that_sends_slowly_is_cut_off(server, monkeypatch):
 
 
 def test_client_that_sends_headers_slowly_is_cut_off(server, monkeypatch):
-    monkeypatch.setattr(receiver, "REQUEST_S", 0.5)
+    monkeypatch.setattr(otlp_server, "REQUEST_S", 0.5)
     began = time.monotonic()
     with connect(server) as connection:
         connection.sendall(b"GET /counts HTTP/1.1\r\n")
@@ -295,13 +293,13 @@ def test_client_that_sends_headers_slowly_is_cut_off(server, monkeypatch):
 
 
 def test_client_that_sends_nothing_is_cut_off(server, monkeypatch):
-    monkeypatch.setattr(receiver, "IDLE_S", 0.3)
+    monkeypatch.setattr(otlp_server, "IDLE_S", 0.3)
     with connect(server) as connection:
         assert connection.recv(1) == b""
 
 
 def test_connection_may_rest_between_requests(server, monkeypatch):
-    monkeypatch.setattr(receiver, "REQUEST_S", 0.2)
+    monkeypatch.setattr(otlp_server, "REQUEST_S", 0.2)
     connection = http.client.HTTPConnection(*server.server_address, timeout=20)
     for _ in range(3):
         connection.request("GET", "/counts")
@@ -313,7 +311,7 @@ def test_connection_may_rest_between_requests(server, monkeypatch):
 
 
 def test_number_of_connections_is_bounded(server, monkeypatch):
-    monkeypatch.setattr(receiver, "MAX_CONNECTIONS", 5)
+    monkeypatch.setattr(otlp_server, "MAX_CONNECTIONS", 5)
     before = threading.active_count()
     held = [connect(server) for _ in range(30)]
     assert post_or_none(server) is None  # closed at once, which is no answer
@@ -384,7 +382,7 @@ def nested(depth: int) -> bytes:
 def test_messages_that_the_others_are_made_of_are_taken(server):
     for path, body in samples().items():
         assert post(server, body, path) == 200
-    assert server.RequestHandlerClass.store.counts() == {"spans": 1, "metrics": 5, "logs": 1}
+    assert server.intake.ask("counts") == {"spans": 1, "metrics": 5, "logs": 1}
     assert post(server, nested(10)) == 200
 
 

@@ -11,4 +11,4 @@ def milliseconds(seconds: float) -> str:
 
 def short(function: str | None) -> str:
     """A function without its packages: ``shop.charge_card``."""
-    return ".".join((function or "an unknown function").split(".")[-2:])
+    return ".".join((function or "an unknown function").replace(".<locals>", "").split(".")[-2:])

@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from otel_loopblock.demo.findings import Findings, culprits
+from otel_loopblock.local.findings import Findings, culprits
 from tests.demo.records import blocked, delayed, link_to, make_span, request
 
 

@@ -9,9 +9,9 @@ from dataclasses import dataclass
 from rich.table import Table
 from rich.text import Text
 
-from otel_loopblock.demo.findings import BlockSeen, DelaySeen, Row
-from otel_loopblock.demo.wording import milliseconds
+from otel_loopblock.local.findings import BlockSeen, DelaySeen, Row
 from otel_loopblock.local.telemetry import Span
+from otel_loopblock.local.wording import milliseconds
 from otel_loopblock.naming import printable
 
 SPAN, BLOCK, DELAY = "━", "█", "▒"
@@ -88,13 +88,13 @@ def waterfall(
             if delay.span.span_id == row.span.span_id:
                 table.add_row(
                     Text("  " * row.depth + "  event_loop.delayed", DELAY_STYLE),
-                    axis.bar(*_wait(delay, blocks), DELAY, DELAY_STYLE),
+                    axis.bar(*waited(delay, blocks), DELAY, DELAY_STYLE),
                     Text(f"≤ {milliseconds(delay.delay_s)}", DELAY_STYLE),
                 )
     return table
 
 
-def _wait(delay: DelaySeen, blocks: Sequence[BlockSeen]) -> tuple[int, int]:
+def waited(delay: DelaySeen, blocks: Sequence[BlockSeen]) -> tuple[int, int]:
     """From when to when somebody waited for one of the blocks; for others there is only a moment."""
     began, length = delay.event.time_unix_ns, int(delay.delay_s * 1e9)
     ends = [block.ended_unix_ns for block in blocks if block.span.trace_id == delay.culprit_trace_id]
