@@ -118,7 +118,7 @@ _MORE_LIBRARIES = {
     "acouchbase", "aioboto3", "aiobotocore", "aiodocker", "aioftp", "aioimaplib", "aiokafka", "aiohttp",
     "aiomqtt", "aiomysql", "aio_pika", "aiosmtplib", "aiosqlite", "anyio", "asyncmy", "asyncpg", "asyncssh",
     "asynch", "authlib", "bonsai", "gcloud", "httpx2", "kubernetes_asyncio", "serial_asyncio", "telnetlib3",
-    "uvicorn", "heapq", "datetime",
+    "uvicorn", "heapq", "httplib2", "datetime",
 }  # fmt: skip
 
 

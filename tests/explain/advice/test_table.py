@@ -90,7 +90,8 @@ def test_a_pattern_of_what_is_asynchronous_is_spelled_out_on_purpose():
         ("celery.result.AsyncResult.get", "return its id"),
         ("multiprocessing.pool.AsyncResult.get", "run_in_executor"),
         ("concurrent.futures._base.Executor.map.<locals>.result_iterator", "instead of pool.map"),
-        ("sqlalchemy.orm.strategies.LazyLoader._load_for_state", "selectinload"),
+        ("sqlalchemy.orm.strategies.LazyLoader._load_for_state", "selectinload"),  # 2.0
+        ("sqlalchemy.orm.strategies._LazyLoader._load_for_state", "selectinload"),  # 2.1
         ("google.genai.models.Models.generate_content", "client.aio"),
         ("langchain_core.runnables.base.RunnableSequence.invoke", "ainvoke"),
         ("azure.storage.queue.QueueClient.send_message", ".aio"),

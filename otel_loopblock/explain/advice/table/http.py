@@ -79,11 +79,18 @@ ENTRIES: tuple[KnownCall, ...] = (
         "2026-11",
     ),
     *known_calls(
-        "websockets.extensions.permessage_deflate.* wsproto.extensions.PerMessageDeflate.*",
+        "websockets.extensions.permessage_deflate.*",
         "compute",
-        "Turn compression off: uvicorn.run(app, ws_per_message_deflate=False), websockets connect(uri, "
-        "compression=None).",
+        "Turn compression off: uvicorn.run(app, ws_per_message_deflate=False), or serve and connect by "
+        "compression=None.",
         "https://websockets.readthedocs.io/en/stable/topics/compression.html",
+        "2026-11",
+    ),
+    *known_calls(
+        "wsproto.extensions.PerMessageDeflate.*",
+        "compute",
+        "Turn compression off: uvicorn.run(app, ws_per_message_deflate=False).",
+        "https://www.uvicorn.org/settings/",
         "2026-11",
     ),
     *known_calls(

@@ -35,7 +35,7 @@ ENTRIES: tuple[KnownCall, ...] = (
     ),
     *known_calls(
         "pymongo.MongoClient.* pymongo.synchronous.* pymongo.mongo_client.* pymongo.database.* "
-        "pymongo.collection.* pymongo.cursor.* pymongo.command_cursor.* pymongo.pool.* pymongo.network.* "
+        "pymongo.collection.* pymongo.cursor.* pymongo.command_cursor.* pymongo.pool.* "
         "mongoengine.* gridfs.synchronous.*",
         "driver",
         "Use pymongo.AsyncMongoClient(uri).",
@@ -123,7 +123,7 @@ ENTRIES: tuple[KnownCall, ...] = (
     *known_calls(
         "supabase.* postgrest.* storage3.* supabase_auth.*",
         "driver",
-        "Use await supabase.acreate_client(url, key), and await what execute() returns.",
+        "Use await supabase.acreate_client(url, key), and await its queries.",
         "https://supabase.com/docs/reference/python/introduction",
         "2026-11",
     ),

@@ -22,7 +22,7 @@ ENTRIES: tuple[KnownCall, ...] = (
     ),
     *known_calls(
         "psycopg.connect psycopg.Connection.* psycopg.connection.* psycopg.Cursor.* psycopg.cursor.* "
-        "psycopg.ServerCursor.* psycopg.server_cursor.* psycopg.Pipeline.*",
+        "psycopg.ServerCursor.* psycopg._server_cursor.* psycopg.Pipeline.*",
         "driver",
         "Use psycopg.AsyncConnection: await connection.execute(query).",
         _PSYCOPG,
@@ -123,7 +123,7 @@ ENTRIES: tuple[KnownCall, ...] = (
         "2026-11",
     ),
     *known_calls(
-        "sqlalchemy.orm.strategies.LazyLoader.* sqlalchemy.orm.attributes.*",
+        "sqlalchemy.orm.strategies.*LazyLoader.* sqlalchemy.orm.attributes.*",
         "driver",
         "Load it with the query: select(Model).options(sqlalchemy.orm.selectinload(Model.items)).",
         "https://docs.sqlalchemy.org/en/20/orm/queryguide/relationships.html",
