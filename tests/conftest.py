@@ -106,6 +106,7 @@ class Telemetry:
     def instrument(self, **options):
         options.setdefault("heartbeat_interval_ms", 0)
         options.setdefault("log_interval_ms", 0)
+        options.setdefault("report", "event")  # alone it says all; test_forms.py has the default
         LoopBlockInstrumentor().instrument(
             tracer_provider=self.tracer_provider, meter_provider=self.meter_provider, **options
         )

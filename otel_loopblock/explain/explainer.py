@@ -30,6 +30,12 @@ class Explainer:
         self._table = table
         self._threshold_s = threshold_s
 
+    def prepare(self, look: Look) -> None:
+        """Read a look ahead, on the watchdog's thread: to explain the block takes little time then."""
+        call = self._stacks.read(look).call
+        if call is not None:
+            self._table.lookup(call)
+
     def explain(
         self,
         observed: Observed,

@@ -48,9 +48,14 @@ class OwnCode:
             return any(path == own or path.startswith(own.rstrip(os.sep) + os.sep) for own in self._paths)
         if filename.startswith("<"):
             return filename in {"<stdin>", "<console>"} or filename.startswith("<ipython")
-        return not os.path.abspath(filename).startswith(_foreign_folders()) and not any(
-            part in filename for part in (f"{os.sep}site-packages{os.sep}", f"{os.sep}dist-packages{os.sep}")
-        )
+        return not in_library(filename)
+
+
+def in_library(file: str) -> bool:
+    """Whether a file lies where the standard library or installed packages are."""
+    return os.path.abspath(file).startswith(_foreign_folders()) or any(
+        part in file for part in (f"{os.sep}site-packages{os.sep}", f"{os.sep}dist-packages{os.sep}")
+    )
 
 
 @lru_cache(maxsize=1)

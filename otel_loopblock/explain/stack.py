@@ -1,4 +1,4 @@
-"""From sampled stacks to words: the culprit, the call under it, the stack as a traceback prints it.
+"""From sampled stacks to words: the culprit, the call under it, the stack as text.
 
 Pure functions over :class:`otel_loopblock.watch.evidence.Look`; no file is opened, the source is never read.
 """
@@ -10,16 +10,15 @@ import sys
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
 from types import CodeType
 from typing import Any, NamedTuple
 
 from otel_loopblock.explain.own_code import OwnCode
+from otel_loopblock.explain.stacktrace import fold, render
 from otel_loopblock.naming import (
     display_name,
     is_hook,
     is_ours,
-    printable,
     printable_path,
     qualified_name,
 )
@@ -29,9 +28,6 @@ TRANSPARENT = frozenset(
     {"opentelemetry", "wrapt", "functools", "contextlib", "otel_loopblock", "tenacity", "backoff"}
 )
 """Packages whose frames only pass a call on; the call is named by what stands below them."""
-
-MAX_STACKTRACE_CHARS = 16_384
-"""An attribute value has no length limit by default: ours has."""
 
 _TESTING = "otel_loopblock.testing."
 """What the application's tests call passes their functions on, as hooks do."""
@@ -78,13 +74,17 @@ class Stacks:
     Args:
         is_own: tells the application's own code.
         is_known: tells whether a call is one that there is advice for; such a name is preferred.
-        depth: innermost frames to show.
+        depth: innermost lines to show.
+        full: whether all frames are shown, those of frameworks as well.
     """
 
-    def __init__(self, is_own: OwnCode, is_known: Callable[[str], object], depth: int = 32) -> None:
+    def __init__(
+        self, is_own: OwnCode, is_known: Callable[[str], object], depth: int = 32, *, full: bool = False
+    ) -> None:
         self.is_own = is_own
         self._is_known = is_known
         self._depth = depth
+        self._full = full
         # By identity: to hash a stack costs more than to read it, a code object hashes all its instructions.
         self._seen: OrderedDict[int, Seen] = OrderedDict()
         self._texts: OrderedDict[int, tuple[tuple[RawFrame, ...], str | None, str]] = OrderedDict()
@@ -104,10 +104,18 @@ class Stacks:
         return seen
 
     def text(self, frames: tuple[RawFrame, ...], call: str | None) -> str:
-        """:func:`render` of a stack."""
+        """A stack as text, as :mod:`~otel_loopblock.explain.stacktrace` renders it."""
         known = self._texts.get(id(frames))
         if known is None or known[0] is not frames or known[1] != call:
-            known = (frames, call, render(frames, self._depth, call))
+            if self._full:
+                text = render(frames, self._depth, call)
+            else:
+                kept = {i for i, (code, *_) in enumerate(frames) if self.is_own(code)}
+                culprit = _culprit_index(frames, self.is_own)
+                if culprit is not None:  # and the call that it was in
+                    kept |= {culprit, culprit + 1}
+                text = fold(frames, kept, self._depth, call)
+            known = (frames, call, text)
             _keep(self._texts, id(frames), known)
         return known[2]
 
@@ -214,27 +222,3 @@ def to_frame(raw: RawFrame) -> Frame:
 def frame_of(code: CodeType, line: int, module: str | None) -> Frame:
     """Name a line of a function."""
     return Frame(qualified_name(code, module), printable_path(code.co_filename), line)
-
-
-def render(stack: Sequence[RawFrame], depth: int, call: str | None = None) -> str:
-    """The stack as a traceback prints it, outermost first, without source lines.
-
-    Args:
-        stack: outermost first.
-        depth: innermost frames to keep.
-        call: C call that the innermost frame is in; it has no line of its own.
-    """
-    left_out = len(stack) - depth
-    lines = [f"  [{left_out} outer frames omitted]\n"] if left_out > 0 else []
-    lines += [_line(code, line) for code, _, line, _ in stack[-depth:]]
-    if call is not None:
-        lines.append(f"  [in {call}]\n")
-    text = "".join(lines)
-    if len(text) > MAX_STACKTRACE_CHARS:
-        text = "  [...]\n" + text[-MAX_STACKTRACE_CHARS:].partition("\n")[2]
-    return text
-
-
-@lru_cache(maxsize=4096)
-def _line(code: CodeType, line: int) -> str:
-    return f'  File "{printable_path(code.co_filename)}", line {line}, in {printable(code.co_name)}\n'

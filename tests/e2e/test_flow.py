@@ -57,10 +57,10 @@ def test_jaeger_leads_from_a_request_that_had_to_wait_to_the_one_that_made_it_wa
 
     victim = wait_for(waited, "event_loop.delayed in Jaeger")
     delayed = victim.event("event_loop.delayed")
-    culprit = wait_for_blocked(stack, delayed["event_loop.block.trace_id"])
+    culprit = wait_for_blocked(stack, delayed["event_loop.delay.culprit.trace_id"])
     blocked = culprit.event("event_loop.blocked")
     assert culprit.name == f"GET {delayed['http.route']}"
-    assert culprit.span_id == delayed["event_loop.block.span_id"]
+    assert culprit.span_id == delayed["event_loop.delay.culprit.span_id"]
     assert (culprit.trace_id, culprit.span_id) in victim.links
     assert culprit.started_unix_ns < victim.ended_unix_ns
     assert victim.started_unix_ns < culprit.ended_unix_ns + 1e9, "what came during the block begins after it"
