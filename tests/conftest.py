@@ -50,6 +50,7 @@ ONCE = (
     "soak",
     "storms",
     "test_exits.py",
+    "test_killed_workers.py",
     "test_many_blocks.py",
     "test_readme.py",
     "test_scenarios.py",
