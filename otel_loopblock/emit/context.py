@@ -83,35 +83,32 @@ def start_unix_ns(span: Any) -> int | None:
 class Place(NamedTuple):
     """Where a span of our own belongs."""
 
-    parent: Context
-    """An empty one for a span without a parent."""
+    above: Span
+    """Its parent; an invalid one for none."""
     started_unix_ns: int
     ended_unix_ns: int
     """Both within the parent's, as far as these are known: else tools doubt the clock and move the span."""
 
 
-def place_under(span: Span, began_unix_ns: int, ended_unix_ns: int, threshold_s: float) -> Place:
+def place_under(span: Span, began_unix_ns: int, ended_unix_ns: int, at_least_ns: float) -> Place:
     """The place of a span of our own over a stretch of time.
 
     Args:
         span: the one that the stretch is charged to, or that was current; an invalid one where none was.
         began_unix_ns: when the stretch began.
         ended_unix_ns: when it ended.
-        threshold_s: how much of the stretch a parent must cover. Of a span that covers less, because it
-            began late, the parent was the active one.
+        at_least_ns: how much of the stretch a parent must cover. Of a span that covers less because it began
+            late, the parent was the active one; one that had ended by then has none of it.
     """
-    if not is_valid(span):
-        return Place(Context(), began_unix_ns, ended_unix_ns)
     started, ended = start_unix_ns(span), getattr(span, "end_time", None)
-    if started is not None and started > began_unix_ns and ended_unix_ns - started < threshold_s * 1e9:
-        parent: SpanContext | None = getattr(span, "parent", None)
-        above = trace.set_span_in_context(NonRecordingSpan(parent), Context()) if parent else Context()
-        return Place(above, began_unix_ns, ended_unix_ns)
-    if started is not None:
-        began_unix_ns = max(began_unix_ns, started)
-    if isinstance(ended, int) and ended > began_unix_ns:
-        ended_unix_ns = min(ended_unix_ns, ended)
-    return Place(trace.set_span_in_context(span, Context()), began_unix_ns, ended_unix_ns)
+    began_within_ns = began_unix_ns if started is None else max(began_unix_ns, started)
+    ended_within_ns = min(ended_unix_ns, ended) if isinstance(ended, int) else ended_unix_ns
+    if is_valid(span) and ended_within_ns - began_within_ns >= at_least_ns:
+        return Place(span, began_within_ns, ended_within_ns)
+    parent: SpanContext | None = getattr(span, "parent", None)
+    if parent is not None and began_within_ns > began_unix_ns:
+        return Place(NonRecordingSpan(parent), began_unix_ns, ended_unix_ns)
+    return Place(trace.INVALID_SPAN, began_unix_ns, ended_unix_ns)
 
 
 def route_and_name(span: Span) -> tuple[str | None, str | None]:

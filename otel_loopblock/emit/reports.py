@@ -14,13 +14,13 @@ from typing import Any
 
 from opentelemetry import context, trace
 from opentelemetry._logs import LoggerProvider, LogRecord, SeverityNumber
-from opentelemetry.trace import Span, SpanContext, Tracer
+from opentelemetry.trace import Link, Span, SpanContext, Tracer
 
 from otel_loopblock.clocks import perf_counter
 from otel_loopblock.config import Config
 from otel_loopblock.emit import attributes, scope, words
 from otel_loopblock.emit.attributes import Value
-from otel_loopblock.emit.context import is_valid, place_under, route_and_name
+from otel_loopblock.emit.context import Place, is_valid, place_under, route_and_name
 from otel_loopblock.emit.flush import Flush
 from otel_loopblock.emit.limits import Distinct, Interval, Rate
 from otel_loopblock.emit.marks import mark_blocked
@@ -96,7 +96,10 @@ class Reports:
         """
         if self.is_ignored(observed):
             return None
-        mark_blocked(span, observed.duration_s)
+        at_least_ns = 0.0 if takes_event else self._threshold_s * 1e9
+        place = place_under(span, observed.started_unix_ns, observed.ended_unix_ns, at_least_ns)
+        if place.above is span:
+            mark_blocked(span, observed.duration_s)
         if not self._may_report():
             return None
         if self._as_event and takes_event:
@@ -109,14 +112,12 @@ class Reports:
                 self._instruments.suppressed.add(1)
         own_span = self._as_span or (self._as_event and not takes_event)
         # Without a trace there is nothing else that the requests which waited could be linked to.
-        opened = self._open_alone(observed) if own_span and not is_valid(span) else None
+        opened = self._open(place, span) if own_span and not is_valid(place.above) else None
 
         def later() -> None:
             details = self._in_full(observed) if own_span or self._as_log_event else {}
-            if opened is not None:
-                _end(opened, details, observed.ended_unix_ns)
-            elif own_span:
-                self._emit_span(observed, span, details)
+            if own_span:
+                _end(opened or self._open(place, span), details, place)
             if self._as_log_event:
                 self._emit_log_event(observed, span, details)
             self._write_line(observed.block, span)
@@ -143,7 +144,9 @@ class Reports:
             details = self._in_full(observed)
             # Its span will not end before the block does, if ever: only what is sent on its own is seen now.
             if self._as_event or self._as_span:
-                self._emit_span(observed, span, details)
+                started_unix_ns, ended_unix_ns = observed.started_unix_ns, observed.ended_unix_ns
+                place = place_under(span, started_unix_ns, ended_unix_ns, self._threshold_s * 1e9)
+                _end(self._open(place, span), details, place)
             if self._as_log_event:
                 self._emit_log_event(observed, span, details)
             self._write_line(block, span)
@@ -169,17 +172,15 @@ class Reports:
         text = self._stacks.text(block.stack, block.leaf_call) if block.stack else None
         return attributes.of_block(block, text, _delayed(observed))
 
-    def _open_alone(self, observed: Observed) -> Span:
+    def _open(self, place: Place, span: Span) -> Span:
+        """Start a span at its place; one that is not below ``span``, and has no parent, has a link to it."""
+        alone = not is_valid(place.above)
         return self._tracer.start_span(
-            attributes.BLOCKED, context=context.Context(), start_time=observed.started_unix_ns
+            attributes.BLOCKED,
+            context=trace.set_span_in_context(place.above, context.Context()),
+            links=[Link(span.get_span_context())] if alone and is_valid(span) else None,
+            start_time=place.started_unix_ns,
         )
-
-    def _emit_span(self, observed: Observed, under: Span, details: dict[str, Value]) -> None:
-        parent, started_unix_ns, ended_unix_ns = place_under(
-            under, observed.started_unix_ns, observed.ended_unix_ns, self._threshold_s
-        )
-        opened = self._tracer.start_span(attributes.BLOCKED, context=parent, start_time=started_unix_ns)
-        _end(opened, details, ended_unix_ns)
 
     def _emit_log_event(self, observed: Observed, span: Span, details: dict[str, Value]) -> None:
         scope.logger(self._logger_provider).emit(
@@ -207,9 +208,9 @@ class Reports:
             context.detach(token)
 
 
-def _end(span: Span, details: dict[str, Value], ended_unix_ns: int) -> None:
+def _end(span: Span, details: dict[str, Value], place: Place) -> None:
     span.set_attributes({attributes.BLOCKED: True, **details})
-    span.end(ended_unix_ns)
+    span.end(place.ended_unix_ns)
 
 
 def _in_short(observed: Observed) -> dict[str, Value]:

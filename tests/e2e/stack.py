@@ -113,6 +113,7 @@ class Stack:
                 "JAEGER_QUERY_GRPC_PORT": _port(at["jaeger:16685"]),
                 "JAEGER_QUERY_HTTP_PORT": _port(at["jaeger:16686"]),
                 "JAEGER_HEALTH_PORT": _port(at["jaeger:13133"]),
+                "JAEGER_UI_CONFIG": str(ROOT / "deploy/jaeger/ui.json"),
             },
         )
         self.collector = Program(

@@ -225,3 +225,28 @@ def test_task_is_named_only_where_the_application_did(telemetry, run, name, show
     (server,) = telemetry.spans("GET /x")
     (child,) = children(telemetry, server)
     assert child.attributes.get("asyncio.task.name") == shown
+
+
+def test_block_after_its_request_has_a_trace_of_its_own_and_a_link(telemetry, run):
+    """A task that goes on in the context of a request which has ended."""
+    telemetry.instrument(report=DEFAULT, threshold_ms=THRESHOLD_MS)
+
+    async def clean_up():
+        await asyncio.sleep(0.02)
+        stall()
+
+    async def main():
+        with telemetry.tracer.start_as_current_span("GET /x"):
+            task = asyncio.create_task(clean_up())
+        await task
+
+    run(main())
+
+    (server,) = telemetry.spans("GET /x")
+    own = [
+        span
+        for span in telemetry.spans("event_loop.blocked")
+        if span.attributes.get("code.function.name") == f"{__name__}.stall"
+    ]
+    assert [(span.parent, [link.context for link in span.links]) for span in own] == [(None, [server.context])]
+    assert not server.attributes
