@@ -20,11 +20,12 @@ class Search:
     Its methods get the loop's monitor. They do not keep it, because it keeps this.
     """
 
-    __slots__ = ("_queue", "_sought", "foreseen")
+    __slots__ = ("_queue", "foreseen", "has_begun")
 
     def __init__(self) -> None:
         self._queue: Queue | None = None
-        self._sought = False
+        self.has_begun = False
+        """Whether it is known how the loop keeps what waits: from the first block on."""
         self.foreseen: Foreseen | None = None
         """What was found last for the running callback."""
 
@@ -38,7 +39,7 @@ class Search:
         Returns:
             ``None`` where what waited for it cannot be seen.
         """
-        queue = self._queue if self._sought else self._find_queue(monitor)
+        queue = self._queue if self.has_begun else self._find_queue(monitor)
         return Aftermath(queue, started) if queue is not None else None
 
     def foresee(self, monitor: Monitor, started: float, now: float) -> Foreseen | None:
@@ -73,7 +74,7 @@ class Search:
         self.foreseen = None
 
     def _find_queue(self, monitor: Monitor) -> Queue | None:
-        self._sought = True
+        self.has_begun = True
         loop = monitor.get_loop()
         try:
             if isinstance(loop, asyncio.BaseEventLoop):

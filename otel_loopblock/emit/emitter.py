@@ -272,11 +272,7 @@ class Emitter:
         """
         running = self._running(monitor)
         if now - started >= self.threshold_s:  # it will have made others wait, and these be looked for
-            foreseen = running.search.foresee(monitor, started, now)
-            if foreseen is not None:
-                running.prefetched = started, prefetch(foreseen.timers)
-                if monitor.is_over(started):  # nobody asks for it any more
-                    running.prefetched = _NOTHING_PREFETCHED
+            self._foresee(running, monitor, started, now)
         if running.seen_callback != started:
             running.seen_callback, running.seen, running.hang_due = started, [], self._hang_after_s
         seen = running.seen  # this list, not the one that takes its place when the callback is over
@@ -301,6 +297,14 @@ class Emitter:
         observed = Observed(monitor, evidence, *stretch, target, self._explainer.explain, ongoing=True)
         self._reports.add_ongoing(monitor, span, observed)
 
+    @staticmethod
+    def _foresee(running: _Running, monitor: Monitor, started: float, now: float) -> None:
+        foreseen = running.search.foresee(monitor, started, now)
+        if foreseen is not None:
+            running.prefetched = started, prefetch(foreseen.timers)
+            if monitor.is_over(started):  # nobody asks for it any more
+                running.prefetched = _NOTHING_PREFETCHED
+
     def _prepare(self, monitor: Monitor, started: float) -> None:
         """Read what was seen last of a callback that is still running: at its end there is little time."""
         watch = monitor.watch
@@ -318,14 +322,18 @@ class Emitter:
         sought = running.sought
         if sought is not None and now - sought.at < SHORTEST_S:
             return sought
-        aftermath = running.search.begin(monitor, started)
+        search = running.search
+        is_first = not search.has_begun
+        aftermath = search.begin(monitor, started)
         if aftermath is None:
             return None
+        if is_first:  # the watchdog could not do it yet
+            self._foresee(running, monitor, started, now)
         callback, prefetched = running.prefetched
         victims = self._delays.new_victims(started, now, prefetched if callback == started else None)
         if victims is None:
             return None
-        victims.look(aftermath.waiting(perf_counter(), running.search.foreseen))
+        victims.look(aftermath.waiting(perf_counter(), search.foreseen))
         running.sought = sought = _Sought(now, aftermath, victims)
         return sought
 

@@ -248,5 +248,7 @@ def test_block_after_its_request_has_a_trace_of_its_own_and_a_link(telemetry, ru
         for span in telemetry.spans("event_loop.blocked")
         if span.attributes.get("code.function.name") == f"{__name__}.stall"
     ]
-    assert [(span.parent, [link.context for link in span.links]) for span in own] == [(None, [server.context])]
+    assert [(span.parent, [link.context for link in span.links]) for span in own] == [
+        (None, [server.context])
+    ]
     assert not server.attributes
