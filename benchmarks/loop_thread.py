@@ -3,9 +3,9 @@
 Blocks of 12, 50 and 200 ms, with 0, 20 and 1,000 requests that wait for each. CPU time of all that the
 instrumentation does on that thread for one block: the short event on the span that ends, the search for those
 who waited, their events, links and attributes. The budget is 2 % of the block (300 us where that is more),
-and 5 % with those who waited (1 ms where that is more). Two columns say how much of it the median and the 95th
-percentile use. The block is a sleep below a stack as deep as that of a FastAPI handler; after it the CPU's
-caches are cold.
+and 5 % with those who waited (1 ms where that is more). Two columns say how much of it the median and the
+95th percentile use. The block is a sleep below a stack as deep as that of a FastAPI handler; after it the
+CPU's caches are cold.
 """
 
 from __future__ import annotations
