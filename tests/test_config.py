@@ -148,5 +148,5 @@ def test_report_is_a_list_of_forms(given, forms):
 
 @pytest.mark.parametrize("given", ["", ",", "event,email", ["event", 3], 7, []])
 def test_report_of_another_form_is_refused(given):
-    with pytest.raises(ValueError, match="report=.*event, span, log, or all"):
+    with pytest.raises(ValueError, match=r"report=.*event, span, log, or all"):
         Config.load({"report": given}, environ={})
