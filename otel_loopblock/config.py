@@ -20,7 +20,10 @@ _logger = logging.getLogger("otel_loopblock")
 
 ENVIRONMENT_PREFIX = "OTEL_PYTHON_LOOPBLOCK_"
 
-Report = Literal["event", "span", "log", "all"]
+FORMS = ("event", "span", "log")
+"""What a block can become."""
+
+Stack = Literal["folded", "full"]
 
 
 class _Rejected(Exception):
@@ -71,17 +74,27 @@ def _boolean(value: object) -> bool:
     raise _Rejected("true or false")
 
 
-def _report(value: object) -> Report:
+def _report(value: object) -> tuple[str, ...]:
+    """The forms of a report, in the order of :data:`FORMS`; ``all`` stands for all of them."""
+    allowed = f"a comma-separated list of {', '.join(FORMS)}, or all"
+    given = value.lower().split(",") if isinstance(value, str) else value
+    if not isinstance(given, Iterable):
+        raise _Rejected(allowed)
+    forms = {form.strip() if isinstance(form, str) else form for form in given}
+    if "all" in forms:
+        forms = {*forms - {"all"}, *FORMS}
+    if not forms or not forms <= set(FORMS):
+        raise _Rejected(allowed)
+    return tuple(form for form in FORMS if form in forms)
+
+
+def _stack(value: object) -> Stack:
     match value.strip().lower() if isinstance(value, str) else value:
-        case "event":
-            return "event"
-        case "span":
-            return "span"
-        case "log":
-            return "log"
-        case "all":
-            return "all"
-    raise _Rejected("one of event, span, log, all")
+        case "folded":
+            return "folded"
+        case "full":
+            return "full"
+    raise _Rejected("folded or full")
 
 
 def _patterns(value: object) -> tuple[str, ...]:
@@ -135,6 +148,9 @@ class Config:
         "sample the stack of a blocked loop from a thread; without it no culprit is known (and no thread is "
         "there before the first block, for programs that fork)",
     )
+    stack: Stack = _option(
+        "folded", _stack, "`folded`: frames of frameworks are summed up in a line; `full`: all are shown"
+    )
     stack_depth: int = _option(32, _integer(1), "innermost frames kept in `code.stacktrace`")
     max_samples: int = _option(32, _integer(2), "stack samples kept per block")
     max_events_per_second: float = _option(
@@ -143,7 +159,11 @@ class Config:
     max_events_per_span: int = _option(
         16, _integer(1), "events on one span (a span keeps 128 and drops the oldest, yours included)"
     )
-    report: Report = _option("event", _report, "what a block becomes: `event`, `span`, `log` or `all`")
+    report: tuple[str, ...] = _option(
+        ("event", "span"),
+        _report,
+        "what a block becomes: a comma-separated list of `event`, `span`, `log`, or `all`",
+    )
     ignore: tuple[str, ...] = _option(
         (), _patterns, "patterns of functions (`app.legacy.*`) whose blocks are metrics only"
     )
@@ -154,7 +174,7 @@ class Config:
         "not in site-packages and not import machinery",
     )
     hang_after_ms: float = _option(
-        5000.0,
+        2000.0,
         _number(0),
         "a callback running this long is reported while it lasts, again at each doubling; 0: never",
     )
@@ -225,7 +245,7 @@ class Config:
                         variable,
                         environ[variable],
                         error,
-                        default,
+                        _as_written(default),
                     )
         return cls(**values)
 
@@ -234,6 +254,15 @@ def option_help() -> list[tuple[str, str, object, str]]:
     """Name, environment variable, default and meaning of every option, as the README lists them."""
     defaults = Config()
     return [
-        (f.name, ENVIRONMENT_PREFIX + f.name.upper(), getattr(defaults, f.name), f.metadata["text"])
+        (
+            f.name,
+            ENVIRONMENT_PREFIX + f.name.upper(),
+            _as_written(getattr(defaults, f.name)),
+            f.metadata["text"],
+        )
         for f in dataclasses.fields(Config)
     ]
+
+
+def _as_written(value: object) -> object:
+    return ",".join(value) if isinstance(value, tuple) else value

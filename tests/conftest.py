@@ -53,6 +53,7 @@ ONCE = (
     "soak",
     "storms",
     "test_exits.py",
+    "test_killed_workers.py",
     "test_many_blocks.py",
     "test_readme.py",
     "test_scenarios.py",
@@ -110,6 +111,7 @@ class Telemetry:
     def instrument(self, **options):
         options.setdefault("heartbeat_interval_ms", 0)
         options.setdefault("log_interval_ms", 0)
+        options.setdefault("report", "event")  # alone it says all; test_forms.py has the default
         LoopBlockInstrumentor().instrument(
             tracer_provider=self.tracer_provider, meter_provider=self.meter_provider, **options
         )

@@ -130,3 +130,23 @@ def test_advice_from_the_environment_that_cannot_be_used_does_not_stop_instrumen
 
     (record,) = [record for record in caplog.records if record.name == "otel_loopblock"]
     assert "not a name" in record.getMessage()
+
+
+@pytest.mark.parametrize(
+    ("given", "forms"),
+    [
+        ("event", ("event",)),
+        (" Span , event ", ("event", "span")),
+        ("all", ("event", "span", "log")),
+        (["log", "span"], ("span", "log")),
+        (("event", "span"), ("event", "span")),
+    ],
+)
+def test_report_is_a_list_of_forms(given, forms):
+    assert Config.load({"report": given}, environ={}).report == forms
+
+
+@pytest.mark.parametrize("given", ["", ",", "event,email", ["event", 3], 7, []])
+def test_report_of_another_form_is_refused(given):
+    with pytest.raises(ValueError, match=r"report=.*event, span, log, or all"):
+        Config.load({"report": given}, environ={})

@@ -68,20 +68,29 @@ def observed(request):
 
 
 def _reports(spans):
-    """``(name of the span it is on or under, form, record)`` for each reported block."""
+    """``(name of the span it is on or under, form, record)`` for each reported block.
+
+    The form is ``span`` where no event tells of it as well.
+    """
     names = {span.span_id: span.name for span in spans}
-    found = [
-        (span.name, "event", event.attributes)
-        for span in spans
-        for event in span.events
-        if event.name == "event_loop.blocked"
-    ]
+    events = _events(spans)
+    found = [(span.name, "event", event.attributes) for span, event in events.values()]
     found += [
         (names.get(span.parent_span_id), "span", span.attributes)
         for span in spans
-        if span.name == "event_loop.blocked"
+        if span.name == "event_loop.blocked" and (span.parent_span_id, span.start_unix_ns) not in events
     ]
     return found
+
+
+def _events(spans):
+    """The events by the id of their span and their time, with their span."""
+    return {
+        (span.span_id, event.time_unix_ns): (span, event)
+        for span in spans
+        for event in span.events
+        if event.name == "event_loop.blocked"
+    }
 
 
 def _own_reports(spans):
@@ -108,6 +117,19 @@ def test_block_is_reported_exactly_where_it_belongs(observed, path):
         assert exact[0]["event_loop.block.call"] == "time.sleep"
         assert exact[0]["code.file.path"].endswith("scenarios.py")
         assert LINES[exact[0]["code.line.number"] - 1].strip().startswith("time.sleep(")
+
+
+def test_each_event_has_a_span_that_says_more_within_its_own(observed):
+    _, spans, _, _, _ = observed
+    own = {(s.parent_span_id, s.start_unix_ns): s for s in spans if s.name == "event_loop.blocked"}
+    events = _events(spans)
+
+    assert events
+    for key, (span, event) in events.items():
+        assert event.attributes.items() <= own[key].attributes.items()
+        assert "code.stacktrace" not in event.attributes
+        assert span.start_unix_ns <= own[key].start_unix_ns < own[key].end_unix_ns <= span.end_unix_ns
+        assert span.attributes["event_loop.blocked"] is True
 
 
 def test_nothing_else_is_reported(observed):

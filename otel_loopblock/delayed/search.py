@@ -20,12 +20,14 @@ class Search:
     Its methods get the loop's monitor. They do not keep it, because it keeps this.
     """
 
-    __slots__ = ("_foreseen", "_queue", "_sought")
+    __slots__ = ("_queue", "foreseen", "has_begun")
 
     def __init__(self) -> None:
         self._queue: Queue | None = None
-        self._sought = False
-        self._foreseen: Foreseen | None = None
+        self.has_begun = False
+        """Whether it is known how the loop keeps what waits: from the first block on."""
+        self.foreseen: Foreseen | None = None
+        """What was found last for the running callback."""
 
     def begin(self, monitor: Monitor, started: float) -> Aftermath | None:
         """Begin to find who waits for the running callback; on the loop's thread, when it ends.
@@ -37,9 +39,7 @@ class Search:
         Returns:
             ``None`` where what waited for it cannot be seen.
         """
-        if monitor.turns == 0:
-            return None
-        queue = self._queue if self._sought else self._find_queue(monitor)
+        queue = self._queue if self.has_begun else self._find_queue(monitor)
         return Aftermath(queue, started) if queue is not None else None
 
     def foresee(self, monitor: Monitor, started: float, now: float) -> Foreseen | None:
@@ -57,25 +57,24 @@ class Search:
         Returns:
             What was found now; ``None`` where nothing had to be looked for.
         """
-        queue, foreseen, lasted = self._queue, self._foreseen, now - started
+        queue, foreseen, lasted = self._queue, self.foreseen, now - started
         if queue is None or (
             foreseen is not None and foreseen.started == started and foreseen.until >= now + lasted
         ):
             return None
         until = now + 3 * lasted  # found again each time that it has lasted twice as long
-        foreseen = self._foreseen = Foreseen(started, until, queue.upcoming(until))
+        foreseen = self.foreseen = Foreseen(started, until, queue.upcoming(until))
         if monitor.is_over(started):  # nobody asks for it any more: it must not be kept until the next block
-            self._foreseen = None
+            self.foreseen = None
             return None
         return foreseen
 
-    def take_foreseen(self) -> Foreseen | None:
-        """What was found last, which is not kept any longer."""
-        foreseen, self._foreseen = self._foreseen, None
-        return foreseen
+    def forget(self) -> None:
+        """Keep what was foreseen no longer: the callback has ended."""
+        self.foreseen = None
 
     def _find_queue(self, monitor: Monitor) -> Queue | None:
-        self._sought = True
+        self.has_begun = True
         loop = monitor.get_loop()
         try:
             if isinstance(loop, asyncio.BaseEventLoop):

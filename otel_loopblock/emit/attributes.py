@@ -1,7 +1,8 @@
-"""A block as OpenTelemetry attributes, in the order in which Jaeger shows them: it previews four."""
+"""A block as OpenTelemetry attributes: in short, in full, as it is to those who waited, and for metrics."""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import Final
 
@@ -31,8 +32,18 @@ THRESHOLD: Final = "event_loop.block.threshold"
 SAMPLES: Final = "event_loop.block.samples"
 DELAYED_REQUESTS: Final = "event_loop.block.delayed_requests"
 DELAY_MAX: Final = "event_loop.delay.max"
-TRACE_ID: Final = "event_loop.block.trace_id"
-SPAN_ID: Final = "event_loop.block.span_id"
+BEFORE_START: Final = "event_loop.delay.before_start"
+"""True where the request waited before its span began: it cannot be seen in the span's own time."""
+CULPRIT_FUNCTION: Final = "event_loop.delay.culprit.function"
+CULPRIT_CAUSE: Final = "event_loop.delay.culprit.cause"
+CULPRIT_ROUTE: Final = "event_loop.delay.culprit.route"
+CULPRIT_TRACE_ID: Final = "event_loop.delay.culprit.trace_id"
+CULPRIT_SPAN_ID: Final = "event_loop.delay.culprit.span_id"
+# On spans themselves, because a search finds attributes of spans. `event_loop.blocked` and
+# `event_loop.delayed` are true there.
+BLOCK_COUNT: Final = "event_loop.block.count"
+BLOCKED_TIME: Final = "event_loop.blocked_time"
+DELAYED_TIME: Final = "event_loop.delayed_time"
 ONGOING: Final = "event_loop.block.ongoing"
 LOOP_TYPE: Final = "event_loop.type"
 EXECUTOR_TYPE: Final = "event_loop.executor.type"
@@ -46,15 +57,23 @@ HTTP_ROUTE: Final = "http.route"
 Value = str | int | float | bool
 
 
-def of_block(block: Block, stacktrace: str | None, delayed_requests: int | None = None) -> dict[str, Value]:
-    """The attributes of ``event_loop.blocked``.
+_DEFAULT_TASK_NAME: Final = re.compile(r"Task-\d+")
+"""What asyncio calls a task that the application has given no name."""
+
+
+def seconds(value: float) -> float:
+    """A duration, to a microsecond: what stands behind that is noise, and hard to read."""
+    return round(value, 6)
+
+
+def in_short(block: Block, delayed_requests: int | None = None) -> dict[str, Value]:
+    """What a person wants to know first: the attributes of an event that is not alone.
 
     Args:
         block: the record.
-        stacktrace: its stack as text; left out for ``None``.
-        delayed_requests: how many it is known to have made wait; likewise.
+        delayed_requests: how many it is known to have made wait; left out for ``None``.
     """
-    attributes: dict[str, Value] = {DURATION: block.duration_s, CAUSE: block.cause}
+    attributes: dict[str, Value] = {DURATION: seconds(block.duration_s), CAUSE: block.cause}
     if block.culprit is not None:
         attributes[CODE_FUNCTION_NAME] = block.culprit.function
     if block.call is not None:
@@ -64,20 +83,32 @@ def of_block(block: Block, stacktrace: str | None, delayed_requests: int | None 
         attributes[CODE_LINE_NUMBER] = block.culprit.line
     if block.advice is not None:
         attributes[ADVICE] = block.advice
+    if delayed_requests is not None:
+        attributes[DELAYED_REQUESTS] = delayed_requests
+    return attributes
+
+
+def of_block(block: Block, stacktrace: str | None, delayed_requests: int | None = None) -> dict[str, Value]:
+    """All that is known of a block, what :func:`in_short` says first.
+
+    Args:
+        block: the record.
+        stacktrace: its stack as text; left out for ``None``.
+        delayed_requests: how many it is known to have made wait; likewise.
+    """
+    attributes = in_short(block, delayed_requests)
     if block.phase is not None:
         attributes[PHASE] = block.phase
-    attributes[THRESHOLD] = block.threshold_s
+    attributes[THRESHOLD] = seconds(block.threshold_s)
     attributes[LOOP_TYPE] = block.loop_type
-    if block.task_name is not None:
+    if block.task_name is not None and not _DEFAULT_TASK_NAME.fullmatch(block.task_name):
         attributes[TASK_NAME] = block.task_name
     attributes[THREAD_ID] = block.thread_id
     attributes[THREAD_NAME] = block.thread_name
     attributes[SAMPLES] = block.samples
-    if delayed_requests is not None:
-        attributes[DELAYED_REQUESTS] = delayed_requests
     if block.ongoing:
         attributes[ONGOING] = True
-    attributes.update(block.evidence)
+    attributes.update((name, seconds(value)) for name, value in block.evidence.items())
     if stacktrace is not None:
         attributes[CODE_STACKTRACE] = stacktrace
     return attributes
@@ -86,7 +117,8 @@ def of_block(block: Block, stacktrace: str | None, delayed_requests: int | None 
 def of_delay(
     block: Block, carrier: SpanContext | None, route: str | None, delay_s: float
 ) -> dict[str, Value]:
-    """The attributes of ``event_loop.delayed``.
+    """The attributes of ``event_loop.delayed``. Those of the culprit have names of their own, so that a
+    search for a culprit finds no victim.
 
     Args:
         block: what made the request wait.
@@ -94,14 +126,14 @@ def of_delay(
         route: ``http.route`` of the request that blocked.
         delay_s: how long the other one waited at most.
     """
-    attributes: dict[str, Value] = {DELAY_MAX: delay_s, CAUSE: block.cause}
+    attributes: dict[str, Value] = {DELAY_MAX: seconds(delay_s), CULPRIT_CAUSE: block.cause}
     if block.culprit is not None:
-        attributes[CODE_FUNCTION_NAME] = block.culprit.function
+        attributes[CULPRIT_FUNCTION] = block.culprit.function
     if route is not None:
-        attributes[HTTP_ROUTE] = route
+        attributes[CULPRIT_ROUTE] = route
     if carrier is not None and carrier.is_valid:
-        attributes[TRACE_ID] = trace.format_trace_id(carrier.trace_id)
-        attributes[SPAN_ID] = trace.format_span_id(carrier.span_id)
+        attributes[CULPRIT_TRACE_ID] = trace.format_trace_id(carrier.trace_id)
+        attributes[CULPRIT_SPAN_ID] = trace.format_span_id(carrier.span_id)
     return attributes
 
 

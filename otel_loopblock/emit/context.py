@@ -6,9 +6,10 @@ import asyncio
 import contextvars
 import gc
 from contextvars import ContextVar
-from typing import Any
+from functools import cache
+from typing import Any, NamedTuple
 
-import opentelemetry.context
+from opentelemetry import context as api
 from opentelemetry import trace
 from opentelemetry.context import Context
 from opentelemetry.trace import NonRecordingSpan, Span, SpanContext
@@ -25,21 +26,6 @@ def local_root(span: Any) -> Any:
     return getattr(span, ROOT, span)
 
 
-_KEY = getattr(trace.propagation, "_SPAN_KEY", None)
-"""The key of the current span, a private name of the API."""
-
-
-def span_in(carried: Context) -> Any:
-    """The span that is current in one of OpenTelemetry's contexts, or an invalid one.
-
-    The same as the API's own function, which is called for each request that waited, without its detours.
-    """
-    if _KEY is None:
-        return trace.get_current_span(carried)
-    span = carried.get(_KEY)
-    return span if isinstance(span, Span) else trace.INVALID_SPAN
-
-
 def current_span(context: contextvars.Context | None) -> Span:
     """The span that is current in ``context``; in the running one for ``None``. On the loop's thread."""
     if context is None:
@@ -51,15 +37,20 @@ def current_span(context: contextvars.Context | None) -> Span:
         return span_read_from(context)
 
 
+@cache
 def variable() -> ContextVar[Context] | None:
-    """What OpenTelemetry's context is kept in.
+    """What OpenTelemetry's context is kept in; ``None`` where that is no variable.
 
-    A context that another thread may be running in cannot be entered, but its variables can be read. This one
-    is a private name of the API's default runtime context: ``None`` where there is another one.
+    A context that another thread may be running in cannot be entered, but its variables can be read.
     """
-    runtime = getattr(opentelemetry.context, "_RUNTIME_CONTEXT", None)
-    found = getattr(runtime, "_current_context", None)
-    return found if isinstance(found, ContextVar) else None
+    return contextvars.Context().run(_the_one_attached_to)
+
+
+def _the_one_attached_to() -> ContextVar[Context] | None:
+    # The API does not say which one it is: the one that holds what was attached.
+    attached = Context()
+    api.attach(attached)
+    return next((found for found, value in contextvars.copy_context().items() if value is attached), None)
 
 
 def span_read_from(context: contextvars.Context | None) -> Span:
@@ -89,18 +80,35 @@ def start_unix_ns(span: Any) -> int | None:
     return started if isinstance(started, int) else None
 
 
-def parent_for(span: Span, began_unix_ns: int) -> Context | None:
-    """The context for a span of our own over a stretch during which ``span`` was current at the end.
+class Place(NamedTuple):
+    """Where a span of our own belongs."""
 
-    A span that started after the stretch began was not the active one then: its parent was.
+    above: Span
+    """Its parent; an invalid one for none."""
+    started_unix_ns: int
+    ended_unix_ns: int
+    """Both within the parent's, as far as these are known: else tools doubt the clock and move the span."""
+
+
+def place_under(span: Span, began_unix_ns: int, ended_unix_ns: int, at_least_ns: float) -> Place:
+    """The place of a span of our own over a stretch of time.
+
+    Args:
+        span: the one that the stretch is charged to, or that was current; an invalid one where none was.
+        began_unix_ns: when the stretch began.
+        ended_unix_ns: when it ended.
+        at_least_ns: how much of the stretch a parent must cover. Of a span that covers less because it began
+            late, the parent was the active one; one that had ended by then has none of it.
     """
-    if not is_valid(span):
-        return None
-    started = start_unix_ns(span)
+    started, ended = start_unix_ns(span), getattr(span, "end_time", None)
+    began_within_ns = began_unix_ns if started is None else max(began_unix_ns, started)
+    ended_within_ns = min(ended_unix_ns, ended) if isinstance(ended, int) else ended_unix_ns
+    if is_valid(span) and ended_within_ns - began_within_ns >= at_least_ns:
+        return Place(span, began_within_ns, ended_within_ns)
     parent: SpanContext | None = getattr(span, "parent", None)
-    if started is not None and started > began_unix_ns:
-        return trace.set_span_in_context(NonRecordingSpan(parent), Context()) if parent is not None else None
-    return trace.set_span_in_context(span, Context())
+    if parent is not None and began_within_ns > began_unix_ns:
+        return Place(NonRecordingSpan(parent), began_unix_ns, ended_unix_ns)
+    return Place(trace.INVALID_SPAN, began_unix_ns, ended_unix_ns)
 
 
 def route_and_name(span: Span) -> tuple[str | None, str | None]:

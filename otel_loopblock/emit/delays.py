@@ -12,19 +12,20 @@ from opentelemetry.trace import Link, Tracer
 
 from otel_loopblock.config import Config
 from otel_loopblock.emit import attributes, scope
-from otel_loopblock.emit.annotations import Annotations
+from otel_loopblock.emit.annotations import Annotations, Delay
 from otel_loopblock.emit.context import route_and_name, start_unix_ns
-from otel_loopblock.emit.events import add_event, add_link, add_to_many
-from otel_loopblock.emit.late import LateAttributes
 from otel_loopblock.emit.limits import Allowance, Distinct
+from otel_loopblock.emit.marks import mark_delayed
 from otel_loopblock.emit.metrics import Instruments
 from otel_loopblock.emit.victims import Culprit, Prefetched, Record, Victim, Victims
 from otel_loopblock.emit.worker import Worker
 
 BUDGET_S: Final = 0.0005
-"""CPU seconds of the loop's thread that a block may cost it for those who waited, or"""
+"""CPU seconds of the loop's thread that may go into finding and telling those who waited for a block, and as
+much again into setting the rest aside; or"""
 BUDGET_SHARE: Final = 0.025
-"""this share of a longer block: what is done about it stays small beside it."""
+"""this share of a longer block, each: what is done about it stays small beside it. What the block's own
+report has cost is part of it."""
 
 SHARE: Final = 0.01
 """Of a loop's time that may go there, however many blocks there are."""
@@ -63,6 +64,10 @@ class Delays:
         logger_provider: LoggerProvider | None,
     ) -> None:
         self._config = config
+        self._as_event = "event" in config.report
+        self._as_span = "span" in config.report and not self._as_event
+        """Of a request that waited an event says it all."""
+        self._as_log_event = "log" in config.report
         self._worker = worker
         self._instruments = instruments
         self._functions = functions
@@ -105,57 +110,48 @@ class Delays:
             self._worker.defer(record_all)
 
     def _annotate(self, annotations: Annotations, culprit: Culprit, victims: list[Victim]) -> None:
-        report, most = self._config.report, self._config.max_events_per_span
-        if report == "event":
-            victims, suppressed = add_to_many(victims, annotations, most)
-            if suppressed:
-                self._instruments.suppressed.add(suppressed)
         for victim in victims:
-            span = victim[0]
+            span, root, due, _ = victim
             count = getattr(span, DELAYS_ON_SPAN, 0)
-            if count >= most:
+            delay = annotations.of(due, start_unix_ns(span))
+            mark_delayed(span, root, delay.delay_s)
+            if count >= self._config.max_events_per_span:
                 self._instruments.suppressed.add(1)
                 continue
             setattr(span, DELAYS_ON_SPAN, count + 1)
-            late, began_unix_ns = annotations.of(victim[2], start_unix_ns(span))
-            if report == "event":
-                add_event(span, attributes.DELAYED, late, began_unix_ns)
-                _link(victim, annotations.link)
-                continue
             # A span of our own cannot show the wait of a request whose own span begins after it.
-            as_span = report in ("span", "all") and began_unix_ns < culprit.unix_ns(culprit.ended_s)
-            if report == "all" or (report == "span" and not as_span):
-                add_event(span, attributes.DELAYED, late, began_unix_ns)
-            if report != "log":
-                _link(victim, annotations.link)
-            if as_span or report in ("log", "all"):
-                self._worker.defer(self._later(victim, culprit, late, began_unix_ns, as_span))
+            as_span = self._as_span and delay.began_unix_ns < culprit.unix_ns(culprit.ended_s)
+            if self._as_event or (self._as_span and not as_span):
+                span.add_event(attributes.DELAYED, delay.attributes, delay.began_unix_ns)
+            if annotations.link is not None and (self._as_event or self._as_span):
+                (root if root.is_recording() else span).add_link(annotations.link)
+            if as_span or self._as_log_event:
+                self._worker.defer(partial(self._emit, span, culprit, delay, as_span))
 
-    def _later(
-        self, victim: Victim, culprit: Culprit, late: LateAttributes, began_unix_ns: int, as_span: bool
-    ) -> Callable[[], None]:
-        def later() -> None:
-            of = trace.set_span_in_context(victim[0], context.Context())
-            details = dict(late.read())
-            if as_span:
-                target = culprit.carrier
-                links = [Link(target)] if target is not None and target.is_valid else []
-                self._tracer.start_span(
-                    attributes.DELAYED, of, attributes=details, links=links, start_time=began_unix_ns
-                ).end(culprit.unix_ns(culprit.ended_s))
-            if self._config.report in ("log", "all"):
-                scope.logger(self._logger_provider).emit(
-                    LogRecord(
-                        timestamp=began_unix_ns,
-                        context=of,
-                        severity_number=SeverityNumber.WARN,
-                        severity_text="WARN",
-                        event_name=attributes.DELAYED,
-                        attributes=details,
-                    )
+    def _emit(self, span: Any, culprit: Culprit, delay: Delay, as_span: bool) -> None:
+        of = trace.set_span_in_context(span, context.Context())
+        if as_span:
+            target = culprit.carrier
+            links = [Link(target)] if target is not None and target.is_valid else []
+            ended_unix_ns = culprit.unix_ns(culprit.ended_s)
+            self._tracer.start_span(
+                attributes.DELAYED,
+                of,
+                attributes=delay.attributes,
+                links=links,
+                start_time=delay.began_unix_ns,
+            ).end(ended_unix_ns)
+        if self._as_log_event:
+            scope.logger(self._logger_provider).emit(
+                LogRecord(
+                    timestamp=delay.began_unix_ns,
+                    context=of,
+                    severity_number=SeverityNumber.WARN,
+                    severity_text="WARN",
+                    event_name=attributes.DELAYED,
+                    attributes=delay.attributes,
                 )
-
-        return later
+            )
 
     def _recorder(self, culprit: Culprit) -> Record:
         block = culprit.observed.block
@@ -172,10 +168,3 @@ class Delays:
             histogram.record(delay_s, shared, trace.set_span_in_context(root, context.Context()))
 
         return record
-
-
-def _link(victim: Victim, link: Link | None) -> None:
-    """Link the request's span to the culprit's, where that one is exported."""
-    if link is not None:
-        span, root, _, _ = victim
-        add_link(root if root.is_recording() else span, link)

@@ -1,22 +1,24 @@
 """The listener that makes telemetry: an event, span or log event per stretch, metrics per callback.
 
-On the loop's thread it is only noted what was blocked, and for whom; all that takes time is handed to a
-thread of its own (:mod:`~otel_loopblock.emit.worker`).
+On the loop's thread happens what cannot wait: the short event on a span that ends, and those who waited are
+told. The watchdog has read ahead what that takes. All else is handed to a thread of its own
+(:mod:`~otel_loopblock.emit.worker`).
 """
 
 from __future__ import annotations
 
 from contextvars import Context as PythonContext
-from typing import Any
+from typing import Any, NamedTuple
 
 from opentelemetry import context, trace
-from opentelemetry._logs import LoggerProvider
-from opentelemetry.metrics import MeterProvider
+from opentelemetry._logs import LoggerProvider, get_logger_provider
+from opentelemetry.metrics import MeterProvider, get_meter_provider
 from opentelemetry.trace import Span, SpanContext, TracerProvider
 
-from otel_loopblock.clocks import perf_counter, time_ns
+from otel_loopblock.clocks import perf_counter, thread_time, time_ns
 from otel_loopblock.config import Config
 from otel_loopblock.delayed.aftermath import Aftermath
+from otel_loopblock.delayed.queue import SHORTEST_S
 from otel_loopblock.delayed.search import Search
 from otel_loopblock.emit import attributes, scope, span_hooks
 from otel_loopblock.emit.context import (
@@ -28,6 +30,7 @@ from otel_loopblock.emit.context import (
     start_unix_ns,
 )
 from otel_loopblock.emit.delays import Delays
+from otel_loopblock.emit.flush import Flush
 from otel_loopblock.emit.limits import Distinct
 from otel_loopblock.emit.metrics import Monitors, instruments
 from otel_loopblock.emit.reports import Reports
@@ -54,24 +57,37 @@ MAX_SEEN = 32
 _NOTHING_PREFETCHED: tuple[float, Prefetched] = 0.0, {}
 
 
+class _Sought(NamedTuple):
+    """Those who wait for the running callback, as found at a certain moment."""
+
+    at: float
+    aftermath: Aftermath
+    victims: Victims
+
+
 class _Running:
     """What the emitter keeps of one loop."""
 
     __slots__ = (
         "callback",
         "charges",
+        "cost_s",
         "hang_due",
         "prefetched",
         "reported",
         "search",
         "seen",
         "seen_callback",
+        "sought",
     )
 
     def __init__(self) -> None:
         self.charges = Charges()
         self.search = Search()
         self.callback = 0.0
+        self.cost_s = 0.0
+        """CPU seconds that the running callback's reports have taken on the loop's thread."""
+        self.sought: _Sought | None = None
         self.reported: list[tuple[Span, Observed, SpanContext | None]] = []
         # Written on the watchdog's thread: the spans that were current, and when.
         self.seen_callback = 0.0
@@ -83,6 +99,8 @@ class _Running:
     def begin(self, callback: float) -> None:
         if self.callback != callback:
             self.callback = callback
+            self.cost_s = 0.0
+            self.sought = None
             self.reported = []
 
     def active_in(self, stretch: Stretch, callback: float) -> Span | None:
@@ -127,7 +145,9 @@ class Emitter:
         self._unknown = unknown
         self.patches = Patches()
         """The hooks on spans."""
-        stacks = Stacks(OwnCode(config.app_paths), table.lookup, config.stack_depth)
+        stacks = Stacks(
+            OwnCode(config.app_paths), table.lookup, config.stack_depth, full=config.stack == "full"
+        )
         self._explainer = Explainer(stacks, table, config.threshold_s)
         tracer = scope.tracer(tracer_provider)
         self._instruments = instruments(meter_provider)
@@ -139,6 +159,14 @@ class Emitter:
             self.worker.defer,
             stacks=stacks,
             instruments=self._instruments,
+            functions=self._functions,
+            flush=Flush(
+                lambda: (
+                    tracer_provider or trace.get_tracer_provider(),
+                    logger_provider or get_logger_provider(),
+                    meter_provider or get_meter_provider(),
+                )
+            ),
             tracer=tracer,
             logger_provider=logger_provider,
         )
@@ -193,7 +221,12 @@ class Emitter:
         stretches = running.charges.take(monitor.started, ended - age, ended, self.threshold_s)
         if stretches:
             running.begin(monitor.started)
-            self._take(running, monitor, stretches, running_target(monitor), span)
+            sought = self._seek(running, monitor, monitor.started, ended)
+            if sought is not None:  # the event tells how many
+                self._expect(running, sought.victims, monitor.started, ended, span)
+            self._take(
+                running, monitor, stretches, running_target(monitor), span, within=(started_ns, wall_ns)
+            )
 
     def callback_blocked(
         self,
@@ -207,17 +240,23 @@ class Emitter:
         running = self._running(monitor)
         running.begin(started)
         # Before anything of the loop goes on.
-        aftermath = running.search.begin(monitor, started)
-        victims = self._look_for_victims(aftermath, running, started, ended) if aftermath else None
+        sought = self._seek(running, monitor, started, ended) if monitor.turns else None
         if not (running.reported and running.charges.cover(started, ended, self.threshold_s)):
-            self._report_rest(running, monitor, Stretch(started, ended), target, current_span(python_context))
+            current = current_span(python_context)
+            if sought is not None:
+                self._expect(running, sought.victims, started, ended, current)
+            self._report_rest(running, monitor, Stretch(started, ended), target, current)
         running.seen = []  # it holds spans
+        running.prefetched, running.sought = _NOTHING_PREFETCHED, None
+        running.search.forget()
         reported, running.reported = running.reported, []
         charged, observed, carrier = reported[0]
         for each in reported:
             if each[1].duration_s > observed.duration_s:
                 charged, observed, carrier = each
-        if aftermath is not None and victims is not None:
+        if sought is not None:
+            _, aftermath, victims = sought
+            victims.charge(running.cost_s)
             traces = {charged.get_span_context().trace_id}
             for each in reported:
                 each[1].count_delayed = victims.count
@@ -233,11 +272,7 @@ class Emitter:
         """
         running = self._running(monitor)
         if now - started >= self.threshold_s:  # it will have made others wait, and these be looked for
-            foreseen = running.search.foresee(monitor, started, now)
-            if foreseen is not None:
-                running.prefetched = started, prefetch(foreseen.timers)
-                if monitor.is_over(started):  # nobody asks for it any more
-                    running.prefetched = _NOTHING_PREFETCHED
+            self._foresee(running, monitor, started, now)
         if running.seen_callback != started:
             running.seen_callback, running.seen, running.hang_due = started, [], self._hang_after_s
         seen = running.seen  # this list, not the one that takes its place when the callback is over
@@ -252,6 +287,7 @@ class Emitter:
             return
         if is_valid(span) and len(seen) < MAX_SEEN:
             seen.append((now, span))
+        self._prepare(monitor, started)
         if not hangs or is_our_callback(target.callback):
             return
         while running.hang_due <= now - started:
@@ -259,7 +295,21 @@ class Emitter:
         evidence = monitor.evidence_so_far(now)
         stretch = Stretch(started, now)
         observed = Observed(monitor, evidence, *stretch, target, self._explainer.explain, ongoing=True)
-        self._reports.add_ongoing(span, observed)
+        self._reports.add_ongoing(monitor, span, observed)
+
+    @staticmethod
+    def _foresee(running: _Running, monitor: Monitor, started: float, now: float) -> None:
+        foreseen = running.search.foresee(monitor, started, now)
+        if foreseen is not None:
+            running.prefetched = started, prefetch(foreseen.timers)
+            if monitor.is_over(started):  # nobody asks for it any more
+                running.prefetched = _NOTHING_PREFETCHED
+
+    def _prepare(self, monitor: Monitor, started: float) -> None:
+        """Read what was seen last of a callback that is still running: at its end there is little time."""
+        watch = monitor.watch
+        if watch is not None and watch.started == started and watch.looks:
+            self._explainer.prepare(watch.looks[-1])
 
     def lag_measured(self, monitor: Monitor, lag_s: float) -> None:
         """Record how late a heartbeat ran."""
@@ -267,15 +317,31 @@ class Emitter:
 
     # -- who had to wait ----------------------------------------------------------------------------
 
-    def _look_for_victims(
-        self, aftermath: Aftermath, running: _Running, started: float, ended: float
-    ) -> Victims | None:
-        (callback, prefetched), running.prefetched = running.prefetched, _NOTHING_PREFETCHED
-        foreseen = running.search.take_foreseen()
-        victims = self._delays.new_victims(started, ended, prefetched if callback == started else None)
-        if victims is not None:
-            victims.look(aftermath.waiting(perf_counter(), foreseen))
-        return victims
+    def _seek(self, running: _Running, monitor: Monitor, started: float, now: float) -> _Sought | None:
+        """Find who waits for the running callback by now; those found less than a moment ago will do."""
+        sought = running.sought
+        if sought is not None and now - sought.at < SHORTEST_S:
+            return sought
+        search = running.search
+        is_first = not search.has_begun
+        aftermath = search.begin(monitor, started)
+        if aftermath is None:
+            return None
+        if is_first:  # the watchdog could not do it yet
+            self._foresee(running, monitor, started, now)
+        callback, prefetched = running.prefetched
+        victims = self._delays.new_victims(started, now, prefetched if callback == started else None)
+        if victims is None:
+            return None
+        victims.look(aftermath.waiting(perf_counter(), search.foreseen))
+        running.sought = sought = _Sought(now, aftermath, victims)
+        return sought
+
+    @staticmethod
+    def _expect(running: _Running, victims: Victims, started: float, ended: float, span: Span) -> None:
+        foreseen = running.search.foreseen
+        timers = foreseen.timers if foreseen is not None and foreseen.started == started else []
+        victims.expect((started, ended, {span.get_span_context().trace_id}), timers)
 
     # -- a stretch --------------------------------------------------------------------------------
 
@@ -293,17 +359,27 @@ class Emitter:
         target: Target,
         span: Any,
         current: Span = trace.INVALID_SPAN,
+        within: tuple[int, int] | None = None,
     ) -> None:
-        """Report stretches that end now: on ``span``; with none that can take them, as under ``current``."""
+        """Report stretches that end now: on ``span``; with none that can take them, as under ``current``.
+
+        ``within`` is, on the wall clock, when ``span`` began and when the stretches had ended.
+        """
+        began_s = thread_time()
         evidence = monitor.evidence(perf_counter())
         for stretch in stretches:
             observed = self._observed(monitor, evidence, stretch, target)
+            if within is not None:
+                observed.keep_within(*within)
+            if running.sought is not None:
+                observed.count_delayed = running.sought.victims.count
             over = span
             if span is None:
                 # A request that blocked, left its span's scope and returned has no current span any more.
                 over = running.active_in(stretch, monitor.started) or current
             carrier = self._reports.add(observed, over, takes_event=span is not None)
             running.reported.append((over, observed, carrier))
+        running.cost_s += thread_time() - began_s
 
     def _report_rest(
         self, running: _Running, monitor: Monitor, callback: Stretch, target: Target, span: Span
@@ -313,10 +389,11 @@ class Emitter:
         if span.is_recording():
             started_ns = start_unix_ns(span)
             if started_ns is not None:
-                age = (time_ns() - started_ns) / 1e9 - (perf_counter() - ended)
+                wall_ns = time_ns()
+                age = (wall_ns - started_ns) / 1e9 - (perf_counter() - ended)
                 taken = running.charges.take(started, ended - age, ended, self.threshold_s)
                 if taken:
-                    self._take(running, monitor, taken, target, span)
+                    self._take(running, monitor, taken, target, span, within=(started_ns, wall_ns))
         left = running.charges.rest(started, ended, self.threshold_s)
         if left:
             self._take(running, monitor, left, target, None, span)

@@ -7,12 +7,13 @@ and warns about an instrument made twice. The callbacks ask for the emitter that
 from __future__ import annotations
 
 import weakref
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from functools import partial
 from typing import TYPE_CHECKING
 
 from opentelemetry import metrics
 from opentelemetry.metrics import CallbackOptions, Observation
+from opentelemetry.semconv.attributes.code_attributes import CODE_FUNCTION_NAME
 
 from otel_loopblock import guard
 from otel_loopblock.clocks import perf_counter
@@ -39,6 +40,8 @@ class Instruments:
         """Where the gauges look; nothing is observed while nobody is instrumented."""
         self.threshold_s = 0.0
         """From when on a callback is a block, in seconds."""
+        self._hanging: weakref.WeakKeyDictionary[Monitor, tuple[float, str]] = weakref.WeakKeyDictionary()
+        self._hung: set[tuple[str, str]] = set()
         self._busy: weakref.WeakKeyDictionary[Monitor, tuple[float, float]] = weakref.WeakKeyDictionary()
         self.lag = meter.create_histogram(
             "event_loop.lag",
@@ -94,6 +97,17 @@ class Instruments:
             description="Busy threads per threads that the pool may have; the busiest pool.",
         )
 
+    def hangs(self, monitor: Monitor, started: float, function: str) -> None:
+        """Have the ongoing block of a loop show its culprit as well: it may never end.
+
+        Args:
+            monitor: of the loop.
+            started: ``perf_counter`` at the start of the callback that hangs.
+            function: the culprit, bounded by the caller.
+        """
+        self._hanging[monitor] = started, function
+        self._hung.add((monitor.loop_type, function))
+
     def _observe_utilization(self, options: CallbackOptions) -> Iterable[Observation]:
         now = perf_counter()
         highest: dict[str, float] = {}
@@ -115,7 +129,21 @@ class Instruments:
             age = now - started if started != 0.0 else 0.0
             ongoing = age if age >= self.threshold_s else 0.0
             longest[monitor.loop_type] = max(ongoing, longest.get(monitor.loop_type, 0.0))
-        return [Observation(age, {LOOP_TYPE: kind}) for kind, age in longest.items()]
+        return [
+            *(Observation(age, {LOOP_TYPE: kind}) for kind, age in longest.items()),
+            *self._observe_hanging(now),
+        ]
+
+    def _observe_hanging(self, now: float) -> Iterator[Observation]:
+        # 0 for what hung before: a backend would go on showing the last value for minutes.
+        ages = dict.fromkeys(self._hung, 0.0)
+        alive = set(self.monitors())
+        for monitor, (started, function) in list(self._hanging.items()):
+            if monitor in alive and monitor.started == started:
+                key = monitor.loop_type, function
+                ages[key] = max(ages[key], now - started)
+        for (loop_type, function), age in ages.items():
+            yield Observation(age, {LOOP_TYPE: loop_type, CODE_FUNCTION_NAME: function})
 
     def _observe_executor_threads(self, options: CallbackOptions) -> Iterable[Observation]:
         return _observations(self._pools(), lambda pools: sum(pool.threads for pool in pools))

@@ -1,7 +1,7 @@
 """Puts a block where the user will find it: an event on a span, a span, a log event, a line in the log.
 
-On the loop's thread happens only what cannot wait: the event on a span that is about to end, as yet without
-attributes. All else is deferred, to the thread on which the block is explained, too.
+On the loop's thread happens only what cannot wait: the event on a span that is about to end, which is short
+where another form says the rest, and the attributes of that span. All else is deferred.
 """
 
 from __future__ import annotations
@@ -14,19 +14,20 @@ from typing import Any
 
 from opentelemetry import context, trace
 from opentelemetry._logs import LoggerProvider, LogRecord, SeverityNumber
-from opentelemetry.trace import Span, SpanContext, Tracer
+from opentelemetry.trace import Link, Span, SpanContext, Tracer
 
 from otel_loopblock.clocks import perf_counter
 from otel_loopblock.config import Config
 from otel_loopblock.emit import attributes, scope, words
 from otel_loopblock.emit.attributes import Value
-from otel_loopblock.emit.context import is_valid, parent_for, route_and_name
-from otel_loopblock.emit.events import add_event
-from otel_loopblock.emit.late import LateAttributes
-from otel_loopblock.emit.limits import Interval, Rate
+from otel_loopblock.emit.context import Place, is_valid, place_under, route_and_name
+from otel_loopblock.emit.flush import Flush
+from otel_loopblock.emit.limits import Distinct, Interval, Rate
+from otel_loopblock.emit.marks import mark_blocked
 from otel_loopblock.emit.metrics import Instruments
 from otel_loopblock.explain.block import Block, Observed
 from otel_loopblock.explain.stack import Stacks
+from otel_loopblock.watch.monitor import Monitor
 
 _logger = logging.getLogger("otel_loopblock")
 
@@ -41,7 +42,9 @@ class Reports:
         config: the options.
         defer: has work done on another thread than the loop's.
         stacks: renders stacks.
-        instruments: counts what is left out.
+        instruments: counts what is left out, and shows what hangs.
+        functions: bounds the culprits' names in metrics.
+        flush: has what is reported of a hang exported at once.
         tracer: for spans of our own.
         logger_provider: for log events.
     """
@@ -53,18 +56,24 @@ class Reports:
         *,
         stacks: Stacks,
         instruments: Instruments,
+        functions: Distinct,
+        flush: Flush,
         tracer: Tracer,
         logger_provider: LoggerProvider | None,
     ) -> None:
         self._defer = defer
         self._stacks = stacks
         self._instruments = instruments
+        self._functions = functions
+        self._flush = flush
+        self._threshold_s = config.threshold_s
         self._tracer = tracer
         self._logger_provider = logger_provider
         self._max_events_per_span = config.max_events_per_span
-        self._as_event = config.report in ("event", "all")
-        self._as_span = config.report in ("span", "all")
-        self._as_log_event = config.report in ("log", "all")
+        self._as_event = "event" in config.report
+        self._as_span = "span" in config.report
+        self._as_log_event = "log" in config.report
+        self.event_says_all = config.report == ("event",)
         self._ignored = (
             re.compile("|".join(fnmatch.translate(pattern) for pattern in config.ignore))
             if config.ignore
@@ -85,56 +94,63 @@ class Reports:
             The span that leads to the block, which may be one of its own, or an invalid one where there is
             none; ``None`` when it is not reported.
         """
-        if self.is_ignored(observed) or not self._may_report():
+        if self.is_ignored(observed):
             return None
-        late = self._attributes(observed)
+        at_least_ns = 0.0 if takes_event else self._threshold_s * 1e9
+        place = place_under(span, observed.started_unix_ns, observed.ended_unix_ns, at_least_ns)
+        if place.above is span:
+            mark_blocked(span, observed.duration_s)
+        if not self._may_report():
+            return None
         if self._as_event and takes_event:
             count = getattr(span, EVENTS_ON_SPAN, 0)
             if count < self._max_events_per_span:
-                add_event(span, attributes.BLOCKED, late, observed.started_unix_ns)
+                details = self._in_full(observed) if self.event_says_all else _in_short(observed)
+                span.add_event(attributes.BLOCKED, details, observed.started_unix_ns)
                 setattr(span, EVENTS_ON_SPAN, count + 1)
             else:
                 self._instruments.suppressed.add(1)
         own_span = self._as_span or (self._as_event and not takes_event)
         # Without a trace there is nothing else that the requests which waited could be linked to.
-        opened = self._start_span(observed, None) if own_span and not is_valid(span) else None
+        opened = self._open(place, span) if own_span and not is_valid(place.above) else None
 
         def later() -> None:
-            if opened is not None:
-                self._end_span(opened, observed, late)
-            elif own_span:
-                parent = (
-                    trace.set_span_in_context(span, context.Context())
-                    if takes_event
-                    else parent_for(span, observed.started_unix_ns)
-                )
-                self._end_span(self._start_span(observed, parent), observed, late)
+            details = self._in_full(observed) if own_span or self._as_log_event else {}
+            if own_span:
+                _end(opened or self._open(place, span), details, place)
             if self._as_log_event:
-                self._emit_log_event(observed, span, late)
+                self._emit_log_event(observed, span, details)
             self._write_line(observed.block, span)
 
         self._defer(later)
         return opened.get_span_context() if opened is not None else span.get_span_context()
 
-    def add_ongoing(self, span: Span, observed: Observed) -> None:
+    def add_ongoing(self, monitor: Monitor, span: Span, observed: Observed) -> None:
         """Report a callback that still runs; on the watchdog's thread, which must not export.
 
         Args:
+            monitor: of its loop.
             span: the one that was seen to be current, or an invalid one.
             observed: the callback up to now.
         """
-        if self.is_ignored(observed) or not self._may_report():
-            return
-        late = self._attributes(observed)
 
         def later() -> None:
+            block = observed.block
+            if block.culprit is not None:
+                function = self._functions(block.culprit.function)
+                self._instruments.hangs(monitor, observed.began, function)
+            if self.is_ignored(observed) or not self._may_report():
+                return
+            details = self._in_full(observed)
             # Its span will not end before the block does, if ever: only what is sent on its own is seen now.
             if self._as_event or self._as_span:
-                parent = parent_for(span, observed.started_unix_ns)
-                self._end_span(self._start_span(observed, parent), observed, late)
+                started_unix_ns, ended_unix_ns = observed.started_unix_ns, observed.ended_unix_ns
+                place = place_under(span, started_unix_ns, ended_unix_ns, self._threshold_s * 1e9)
+                _end(self._open(place, span), details, place)
             if self._as_log_event:
-                self._emit_log_event(observed, span, late)
-            self._write_line(observed.block, span)
+                self._emit_log_event(observed, span, details)
+            self._write_line(block, span)
+            self._flush()
 
         self._defer(later)
 
@@ -151,27 +167,22 @@ class Reports:
         self._instruments.suppressed.add(1)
         return False
 
-    def _attributes(self, observed: Observed) -> LateAttributes:
-        def work() -> dict[str, Value]:
-            block = observed.block
-            text = self._stacks.text(block.stack, block.leaf_call) if block.stack else None
-            count = observed.count_delayed
-            return attributes.of_block(block, text, (count() or None) if count is not None else None)
+    def _in_full(self, observed: Observed) -> dict[str, Value]:
+        block = observed.block
+        text = self._stacks.text(block.stack, block.leaf_call) if block.stack else None
+        return attributes.of_block(block, text, _delayed(observed))
 
-        return LateAttributes(work)
-
-    def _start_span(self, observed: Observed, parent: context.Context | None) -> Span:
+    def _open(self, place: Place, span: Span) -> Span:
+        """Start a span at its place; one that is not below ``span``, and has no parent, has a link to it."""
+        alone = not is_valid(place.above)
         return self._tracer.start_span(
             attributes.BLOCKED,
-            context=parent if parent is not None else context.Context(),
-            start_time=observed.started_unix_ns,
+            context=trace.set_span_in_context(place.above, context.Context()),
+            links=[Link(span.get_span_context())] if alone and is_valid(span) else None,
+            start_time=place.started_unix_ns,
         )
 
-    def _end_span(self, span: Span, observed: Observed, late: LateAttributes) -> None:
-        span.set_attributes(late.read())
-        span.end(observed.ended_unix_ns)
-
-    def _emit_log_event(self, observed: Observed, span: Span, late: LateAttributes) -> None:
+    def _emit_log_event(self, observed: Observed, span: Span, details: dict[str, Value]) -> None:
         scope.logger(self._logger_provider).emit(
             LogRecord(
                 timestamp=observed.started_unix_ns,
@@ -180,7 +191,7 @@ class Reports:
                 severity_text="WARN" if observed.block.phase is None else "INFO",
                 event_name=attributes.BLOCKED,
                 body=words.line(observed.block, None),
-                attributes=dict(late.read()),
+                attributes=details,
             )
         )
 
@@ -197,3 +208,18 @@ class Reports:
             _logger.log(level, "%s", words.line(block, request))
         finally:
             context.detach(token)
+
+
+def _end(span: Span, details: dict[str, Value], place: Place) -> None:
+    span.set_attributes({attributes.BLOCKED: True, **details})
+    span.end(place.ended_unix_ns)
+
+
+def _in_short(observed: Observed) -> dict[str, Value]:
+    return attributes.in_short(observed.block, _delayed(observed))
+
+
+def _delayed(observed: Observed) -> int | None:
+    """How many requests it is known to have made wait by now; ``None`` for none."""
+    count = observed.count_delayed
+    return (count() or None) if count is not None else None

@@ -14,11 +14,11 @@ from itertools import islice
 from typing import Any, Final, NamedTuple, TypeAlias
 
 from opentelemetry.context import Context
-from opentelemetry.trace import SpanContext, SpanKind
+from opentelemetry.trace import SpanContext, SpanKind, get_current_span
 
 from otel_loopblock.clocks import thread_time
 from otel_loopblock.delayed.queue import SHORTEST_S, Upcoming, Waiting
-from otel_loopblock.emit.context import local_root, span_in, variable
+from otel_loopblock.emit.context import local_root, variable
 from otel_loopblock.explain.block import Observed
 
 MAX_LOOKS: Final = 250
@@ -95,7 +95,7 @@ def prefetch(timers: Iterable[Upcoming]) -> Prefetched:
         return prefetched
     for _, context, _, _ in islice(timers, MAX_LOOKS):
         carried = context.get(carrier)
-        span = span_in(carried) if carried is not None else None
+        span = get_current_span(carried) if carried is not None else None
         if span is not None and span.is_recording():
             trace_id = span.get_span_context().trace_id
             prefetched[id(context)] = context, carried, span, local_root(span), trace_id
@@ -124,6 +124,7 @@ class Victims:
         "_carrier",
         "_culprit",
         "_finish",
+        "_foreseen",
         "_found",
         "_known",
         "_left",
@@ -157,6 +158,8 @@ class Victims:
         self._finish = finish
         self._make_record = record
         self._found: dict[int, Victim] = {}
+        self._foreseen: dict[int, tuple[Any, int]] = {}
+        """Roots and traces of requests whose timers are due, but not yet where :meth:`look` looks."""
         self._carrier = variable()
         self._known: dict[int, object] = {}
         self._rest: list[tuple[PythonContext, float | None]] = []
@@ -220,8 +223,31 @@ class Victims:
 
     def count(self) -> int:
         """How many are known by now. On any thread."""
-        when, found = self._when, list(self._found.values())
-        return len(_who_waited_for(when, found)) if when is not None else 0
+        when, found, foreseen = self._when, list(self._found.values()), list(self._foreseen.items())
+        if when is None:
+            return 0
+        roots = {id(victim[1]) for victim in _who_waited_for(when, found)}
+        roots.update(root for root, (_, trace_id) in foreseen if trace_id not in when[2])
+        return len(roots)
+
+    def expect(self, when: When, timers: Iterable[Upcoming]) -> None:
+        """Have :meth:`count` tell of those known so far, before the block has its record.
+
+        Args:
+            when: start, end so far, and traces of the culprit.
+            timers: those that were foreseen.
+        """
+        self._when = when
+        latest = when[1] - SHORTEST_S
+        for _, context, due, _ in islice(timers, MAX_LOOKS):
+            read = self._prefetched.get(id(context)) if due <= latest else None
+            if read is not None and read[2].is_recording():
+                self._foreseen[id(read[3])] = read[3], read[4]
+
+    def charge(self, seconds: float) -> None:
+        """Take CPU seconds that the block itself has cost the loop's thread from what there is for them."""
+        self._budget_s -= seconds
+        self._spend(seconds)
 
     def blame(self, culprit: Culprit) -> None:
         """Annotate those found so far: the block has ended, and this is its record."""
@@ -322,7 +348,7 @@ def _who_waited_for(when: When, found: list[Victim]) -> list[Victim]:
 
 def _recording(carried: Context, since_unix_ns: int | None = None) -> Any:
     """The innermost span of a context that records, or has ended since then only; ``None`` without one."""
-    span = span_in(carried)
+    span = get_current_span(carried)
     if span.is_recording():
         return span
     for each in (span, local_root(span)):

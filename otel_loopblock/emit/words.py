@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 
 from otel_loopblock.explain.block import Block
+from otel_loopblock.explain.own_code import in_library
 
 
 def milliseconds(seconds: float) -> str:
@@ -40,5 +41,7 @@ def place(block: Block) -> str:
         return f"→ {block.call}" if block.call else "no stack was seen"
     text = culprit.function
     if culprit.file:
-        text = f"{os.path.basename(culprit.file)}:{culprit.line} {text.rpartition('.')[2]}"
+        # The name of a library's file says little: whose it is, the module does.
+        name = text if in_library(culprit.file) else text.rpartition(".")[2]
+        text = f"{os.path.basename(culprit.file)}:{culprit.line} {name}"
     return f"{text} → {block.call}" if block.call and block.call != culprit.function else text

@@ -16,7 +16,7 @@ from otel_loopblock.explain.cause import Cause
 from otel_loopblock.explain.phase import Phase
 from otel_loopblock.explain.stack import Frame, frame_of
 from otel_loopblock.frames import module_of
-from otel_loopblock.naming import is_ours, printable
+from otel_loopblock.naming import is_ours, module_in, printable
 from otel_loopblock.watch.evidence import Evidence, RawFrame
 from otel_loopblock.watch.monitor import Monitor
 from otel_loopblock.watch.target import Target
@@ -82,6 +82,7 @@ class Observed:
         "began",
         "count_delayed",
         "ended",
+        "ended_unix_ns",
         "entry",
         "ongoing",
         "started_unix_ns",
@@ -102,6 +103,9 @@ class Observed:
         self.began = began
         self.ended = ended
         self.started_unix_ns = time_ns() - int((perf_counter() - began) * 1e9)
+        """Its start on the wall clock."""
+        self.ended_unix_ns = self.started_unix_ns + int((ended - began) * 1e9)
+        """Its end."""
         self.task_name = _task_name(target.task)
         self.ongoing = ongoing
         self.count_delayed: Callable[[], int] | None = None
@@ -129,10 +133,10 @@ class Observed:
         """How long it was."""
         return self.ended - self.began
 
-    @property
-    def ended_unix_ns(self) -> int:
-        """Its end on the wall clock."""
-        return self.started_unix_ns + int(self.duration_s * 1e9)
+    def keep_within(self, started_unix_ns: int, ended_unix_ns: int) -> None:
+        """Correct the times on the wall clock, which are worked out, by two that the stretch lies between."""
+        self.started_unix_ns = max(self.started_unix_ns, started_unix_ns)
+        self.ended_unix_ns = max(self.started_unix_ns, min(self.ended_unix_ns, ended_unix_ns))
 
     @property
     def block(self) -> Block:
@@ -166,7 +170,9 @@ def _from_target(target: Target) -> Named:
         code = getattr(inner, "cr_code", None) or getattr(inner, "gi_code", None)
         if code is None or is_ours(code):
             return None, None
-        return frame_of(code, code.co_firstlineno, module_of(inner)), None
+        # A coroutine that has ended tells no module; by its file it gets the same name as while it ran.
+        module = module_of(inner) or module_in(code.co_filename)
+        return frame_of(code, code.co_firstlineno, module), None
     callback = target.callback
     for _ in range(10):
         inner = getattr(callback, "func", None) if type(callback).__name__ == "partial" else None

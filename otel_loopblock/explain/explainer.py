@@ -36,6 +36,12 @@ class Explainer:
         self._threshold_s = threshold_s
         self._verdicts = Verdicts()
 
+    def prepare(self, look: Look) -> None:
+        """Read a look ahead, on the watchdog's thread: to explain the block takes little time then."""
+        call = self._stacks.read(look, held=False).call
+        self._known(call.name)
+        self._known(call.inner)
+
     def explain(
         self,
         observed: Observed,

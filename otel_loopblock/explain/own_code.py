@@ -55,9 +55,14 @@ class OwnCode:
         if self._paths:
             path = os.path.abspath(filename)
             return any(path == own or path.startswith(own.rstrip(os.sep) + os.sep) for own in self._paths)
-        return not os.path.abspath(filename).startswith(_foreign_folders()) and not any(
-            part in filename for part in (f"{os.sep}site-packages{os.sep}", f"{os.sep}dist-packages{os.sep}")
-        )
+        return not in_library(filename)
+
+
+def in_library(file: str) -> bool:
+    """Whether a file lies where the standard library or installed packages are."""
+    return os.path.abspath(file).startswith(_foreign_folders()) or any(
+        part in file for part in (f"{os.sep}site-packages{os.sep}", f"{os.sep}dist-packages{os.sep}")
+    )
 
 
 _SOURCES = (".py", ".pyw", ".pyc")

@@ -1,4 +1,4 @@
-"""From sampled stacks to words: the culprit, the call under it, the stack as a traceback prints it.
+"""From sampled stacks to words: the culprit, the call under it, the stack as text.
 
 Pure functions over :class:`otel_loopblock.watch.evidence.Look`; no file is opened, the source is never read.
 """
@@ -9,7 +9,6 @@ import contextlib
 from collections import OrderedDict
 from collections.abc import Container, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
 from types import CodeType
 from typing import Any, NamedTuple
 
@@ -17,11 +16,9 @@ from otel_loopblock.explain.advice.known import WAITING
 from otel_loopblock.explain.calls import IMPORT, Call, IsKnown, call_below, is_import
 from otel_loopblock.explain.own_code import OwnCode
 from otel_loopblock.explain.shared import Sample, blame
-from otel_loopblock.naming import has_just_begun, is_ours, printable, printable_path, qualified_name
+from otel_loopblock.explain.stacktrace import fold, render
+from otel_loopblock.naming import has_just_begun, is_ours, printable_path, qualified_name
 from otel_loopblock.watch.evidence import Look, RawFrame
-
-MAX_STACKTRACE_CHARS = 16_384
-"""An attribute value has no length limit by default: ours has."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,13 +67,15 @@ class Stacks:
     Args:
         is_own: tells the application's own code.
         is_known: finds what is known of a call.
-        depth: innermost frames to show.
+        depth: innermost lines to show.
+        full: whether all frames are shown, those of frameworks as well.
     """
 
-    def __init__(self, is_own: OwnCode, is_known: IsKnown, depth: int = 32) -> None:
+    def __init__(self, is_own: OwnCode, is_known: IsKnown, depth: int = 32, *, full: bool = False) -> None:
         self.is_own = is_own
         self.is_known = is_known
         self._depth = depth
+        self._full = full
         # By identity: to hash a stack costs more than to read it, a code object hashes all its instructions.
         self._seen: OrderedDict[int, Seen] = OrderedDict()
         self._texts: OrderedDict[int, tuple[tuple[RawFrame, ...], str | None, str]] = OrderedDict()
@@ -103,13 +102,26 @@ class Stacks:
         return Seen(look, held, frames[index], call, Sample(frames, leaf, look.endpoint, 0.0))
 
     def text(self, frames: tuple[RawFrame, ...], call: str | None) -> str:
-        """:func:`render` of a stack."""
+        """A stack as text, as :mod:`~otel_loopblock.explain.stacktrace` renders it."""
         known = self._texts.get(id(frames))
         if known is None or known[0] is not frames or known[1] != call:
-            known = (frames, call, render(frames, self._depth, call))
+            if self._full:
+                text = render(frames, self._depth, call)
+            else:
+                kept = {at for at, (code, _, _, module) in enumerate(frames) if self.is_own(code, module)}
+                culprit = own_index(frames, self.is_own)
+                if culprit is not None:  # and the call that it was in
+                    kept.add(culprit + 1)
+                else:
+                    kept.update(range(len(frames) - SHOWN_OF_OTHERS, len(frames)))
+                text = fold(frames, kept, self._depth, call)
+            known = (frames, call, text)
             _keep(self._texts, id(frames), known)
         return known[2]
 
+
+SHOWN_OF_OTHERS = 8
+"""Innermost frames that are shown of a stack that has none of the application's."""
 
 MAX_REMEMBERED = 128
 """Stacks that are remembered."""
@@ -235,27 +247,3 @@ def to_frame(raw: RawFrame) -> Frame:
 def frame_of(code: CodeType, line: int, module: str | None) -> Frame:
     """Name a line of a function."""
     return Frame(qualified_name(code, module), printable_path(code.co_filename), line)
-
-
-def render(stack: Sequence[RawFrame], depth: int, call: str | None = None) -> str:
-    """The stack as a traceback prints it, outermost first, without source lines.
-
-    Args:
-        stack: outermost first.
-        depth: innermost frames to keep.
-        call: C call that the innermost frame is in; it has no line of its own.
-    """
-    left_out = len(stack) - depth
-    lines = [f"  [{left_out} outer frames omitted]\n"] if left_out > 0 else []
-    lines += [_line(code, line) for code, _, line, _ in stack[-depth:]]
-    if call is not None:
-        lines.append(f"  [in {call}]\n")
-    text = "".join(lines)
-    if len(text) > MAX_STACKTRACE_CHARS:
-        text = "  [...]\n" + text[-MAX_STACKTRACE_CHARS:].partition("\n")[2]
-    return text
-
-
-@lru_cache(maxsize=4096)
-def _line(code: CodeType, line: int) -> str:
-    return f'  File "{printable_path(code.co_filename)}", line {line}, in {printable(code.co_name)}\n'

@@ -21,10 +21,6 @@ from otel_loopblock.emit import attributes as names
 from otel_loopblock.local.statistics import quantile
 from otel_loopblock.local.telemetry import Attributes, Event, Span
 
-DELAY = "event_loop.delay.max"
-CULPRIT_TRACE_ID = "event_loop.block.trace_id"
-CULPRIT_SPAN_ID = "event_loop.block.span_id"
-
 
 @dataclass(frozen=True, slots=True)
 class BlockSeen:
@@ -97,17 +93,17 @@ class DelaySeen:
     @property
     def delay_s(self) -> float:
         """How long at most, in seconds."""
-        return float(self.event.attributes[DELAY])
+        return float(self.event.attributes[names.DELAY_MAX])
 
     @property
     def culprit_trace_id(self) -> str | None:
         """The trace that made it wait."""
-        return self.event.attributes.get(CULPRIT_TRACE_ID)
+        return self.event.attributes.get(names.CULPRIT_TRACE_ID)
 
     @property
     def culprit_span_id(self) -> str | None:
         """The span that made it wait."""
-        return self.event.attributes.get(CULPRIT_SPAN_ID)
+        return self.event.attributes.get(names.CULPRIT_SPAN_ID)
 
 
 @dataclass(frozen=True, slots=True)
@@ -177,17 +173,42 @@ class Findings:
     @cached_property
     def blocks(self) -> list[BlockSeen]:
         """All blocks, by time."""
+        details = self._details
         found = [
-            BlockSeen(span, event.time_unix_ns, event.attributes)
+            BlockSeen(
+                span, event.time_unix_ns, details[key].attributes if key in details else event.attributes
+            )
             for span in self.spans
             for event in span.events_named(names.BLOCKED)
+            for key in ((span.trace_id, span.span_id, event.time_unix_ns),)
         ]
         found += [
             BlockSeen(span, span.start_unix_ns, span.attributes)
             for span in self.spans
-            if span.name == names.BLOCKED and names.DURATION in span.attributes
+            if _is_own(span) and not self._is_told_by_event(span)
         ]
         return sorted(found, key=lambda block: block.started_unix_ns)
+
+    @cached_property
+    def _details(self) -> dict[tuple[str, str | None, int], Span]:
+        """The spans that blocks became, by the span that blocked and the start."""
+        return {
+            (span.trace_id, span.parent_span_id, span.start_unix_ns): span
+            for span in self.spans
+            if _is_own(span)
+        }
+
+    @cached_property
+    def _events(self) -> set[tuple[str, str | None, int]]:
+        return {
+            (span.trace_id, span.span_id, event.time_unix_ns)
+            for span in self.spans
+            for event in span.events_named(names.BLOCKED)
+        }
+
+    def _is_told_by_event(self, span: Span) -> bool:
+        """Whether a span of ours says in full what an event on its parent says in short."""
+        return _is_own(span) and (span.trace_id, span.parent_span_id, span.start_unix_ns) in self._events
 
     @cached_property
     def delays(self) -> list[DelaySeen]:
@@ -202,8 +223,14 @@ class Findings:
         return dict(traces)
 
     def trace(self, trace_id: str) -> list[Row]:
-        """The spans of a trace, each below its parent, siblings by time; empty if there is none such."""
-        spans = sorted(self._traces.get(trace_id, ()), key=lambda span: span.start_unix_ns)
+        """The spans of a trace, each below its parent, siblings by time; empty if there is none such.
+
+        Those that blocks became are left out where an event tells of the block.
+        """
+        spans = sorted(
+            (span for span in self._traces.get(trace_id, ()) if not self._is_told_by_event(span)),
+            key=lambda span: span.start_unix_ns,
+        )
         ids = {span.span_id for span in spans}
         children: defaultdict[str | None, list[Span]] = defaultdict(list)
         for span in spans:
@@ -242,6 +269,10 @@ class Findings:
             for span in self._traces.get(delay.span.trace_id, ())
             for link in span.links
         )
+
+
+def _is_own(span: Span) -> bool:
+    return span.name == names.BLOCKED and names.DURATION in span.attributes
 
 
 def culprits(blocks: Iterable[BlockSeen]) -> list[Culprit]:

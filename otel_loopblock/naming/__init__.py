@@ -5,6 +5,7 @@ Pure lookups in what is loaded already: no file is opened, no code of the applic
 
 from otel_loopblock.naming.callsite import called_name, has_just_begun, imported_module, spelled_name
 from otel_loopblock.naming.lines import line_before
+from otel_loopblock.naming.modules import module_in
 from otel_loopblock.naming.ours import is_hook, is_our_callback, is_ours
 from otel_loopblock.naming.public import display_name
 from otel_loopblock.naming.qualname import qualified_name
@@ -19,6 +20,7 @@ __all__ = [
     "is_our_callback",
     "is_ours",
     "line_before",
+    "module_in",
     "printable",
     "printable_path",
     "qualified_name",

@@ -43,12 +43,7 @@ LAG_WINDOW = 7
 HEARD_S = 5.0
 """A process that has said nothing for so long says nothing of now."""
 
-PHASE = "event_loop.block.phase"
-"""Attribute: ``startup`` before the service serves."""
-
 LAG, BLOCK, DELAY = "event_loop.lag", "event_loop.block.duration", "event_loop.delay.duration"
-CULPRIT_TRACES = ("event_loop.delay.culprit.trace_id", names.TRACE_ID)
-"""Attributes that name the trace which a request waited for, the first that is there."""
 
 
 @dataclass(slots=True)
@@ -254,9 +249,9 @@ class Ledger:
     def delays_of(self, span: Span) -> Iterator[tuple[float, str | None]]:
         """How long a span waited, and for which trace."""
         for event in span.events_named(names.DELAYED):
-            told = (event.attributes.get(name) for name in CULPRIT_TRACES)
+            trace = event.attributes.get(names.CULPRIT_TRACE_ID)
             waited = event.attributes.get(names.DELAY_MAX, 0.0)
-            yield float(waited), next((str(trace) for trace in told if trace is not None), None)
+            yield float(waited), str(trace) if trace is not None else None
 
     def _add_block(
         self, carrier: tuple[str, str], started_unix_ns: int, attributes: Attributes, told_by: str
@@ -479,7 +474,7 @@ class Ledger:
 
 def _is_to_blame(attributes: Attributes) -> bool:
     """Whether the code blocked the loop while it served: not the machine, nor what is done at start-up."""
-    return attributes.get(names.CAUSE) != "descheduled" and attributes.get(PHASE) != "startup"
+    return attributes.get(names.CAUSE) != "descheduled" and attributes.get(names.PHASE) != "startup"
 
 
 def _commonest(counter: Counter[str]) -> str | None:

@@ -11,7 +11,7 @@ from otel_loopblock.emit.words import milliseconds
 from otel_loopblock.explain.advice.known import WAITING
 from otel_loopblock.explain.block import Block
 from otel_loopblock.explain.own_code import OwnCode
-from otel_loopblock.explain.stack import render
+from otel_loopblock.explain.stacktrace import render
 from otel_loopblock.testing.detection import ASKED_TO_COLLECT, is_excused
 
 STACK_DEPTH = 32

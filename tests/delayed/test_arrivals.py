@@ -129,7 +129,7 @@ def delayed(telemetry):
         for span in telemetry.spans()
         for event in span.events
         if event.name == "event_loop.delayed"
-        and event.attributes["code.function.name"] == f"{__name__}.stall"
+        and event.attributes["event_loop.delay.culprit.function"] == f"{__name__}.stall"
     ]
     assert len(found) == len(set(found))
     return set(found)

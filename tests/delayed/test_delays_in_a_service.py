@@ -79,7 +79,7 @@ class Observed:
             self.events.setdefault(span.trace_id, []).extend(
                 event
                 for event in span.events_named(DELAYED)
-                if event.attributes.get("code.function.name") == CULPRIT
+                if event.attributes.get("event_loop.delay.culprit.function") == CULPRIT
             )
             self.links.setdefault(span.trace_id, []).extend(span.links)
             if span.kind == "SERVER":
@@ -105,7 +105,7 @@ class Observed:
         return [
             event
             for event in self.events.get(note["trace_id"], ())
-            if event.attributes.get("event_loop.block.trace_id") == block["trace_id"]
+            if event.attributes.get("event_loop.delay.culprit.trace_id") == block["trace_id"]
         ]
 
     def growth(self, rid, note, block):
@@ -183,11 +183,11 @@ def test_requests_that_did_not_wait_for_the_block_carry_none(observed):
 def test_nobody_waits_for_a_request_of_another_round(observed):
     for _, note, block in observed.requests():
         for event in observed.events.get(note["trace_id"], ()):
-            assert event.attributes["event_loop.block.trace_id"] == block["trace_id"]
+            assert event.attributes["event_loop.delay.culprit.trace_id"] == block["trace_id"]
             assert (
                 event.attributes["event_loop.delay.max"] <= block["block_ended"] - block["block_began"] + 0.05
             )
-            assert event.attributes["http.route"] == "/block"
+            assert event.attributes["event_loop.delay.culprit.route"] == "/block"
 
 
 def test_span_of_the_request_links_to_the_culprits_span(observed):

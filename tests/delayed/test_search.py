@@ -10,6 +10,7 @@ from otel_loopblock.delayed import asyncio_queue, uvloop_queue
 from otel_loopblock.delayed.aftermath import Aftermath, aftermaths
 from otel_loopblock.delayed.search import Search
 from otel_loopblock.watch.loops import loops
+from otel_loopblock.watch.target import Target
 
 
 def test_queue_is_chosen_by_the_loop(telemetry, run, loop_kind):
@@ -23,22 +24,22 @@ def test_queue_is_chosen_by_the_loop(telemetry, run, loop_kind):
     assert run(main()) == {"asyncio": "AsyncioQueue", "uvloop": "UvloopQueue"}[loop_kind]
 
 
-def test_nothing_is_looked_for_where_nobody_can_tell_who_waited(telemetry, run):
+def test_nobody_is_told_where_nobody_can_tell_who_waited(telemetry, run, monkeypatch):
     telemetry.instrument()
+    followed = []
+    monkeypatch.setattr(Aftermath, "follow", lambda self, monitor, *args: followed.append(monitor.turns))
 
     async def main():
         await asyncio.sleep(0)
         (monitor,) = loops.monitors()
-        search, found = Search(), []
+        emitter, target = LoopBlockInstrumentor()._emitter, Target(None, None)
         for turns in (2, 0):
             monitor.turns = turns
-            found.append(search.begin(monitor, monitor.started))
-        return found
+            emitter.callback_blocked(monitor, monitor.started, monitor.started + 0.1, target, None)
 
-    found, none = run(main())
+    run(main())
 
-    assert isinstance(found, Aftermath)
-    assert none is None
+    assert followed == [2]
 
 
 def test_block_is_reported_where_what_waits_cannot_be_found(telemetry, run, loop_kind, monkeypatch):

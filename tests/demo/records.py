@@ -64,8 +64,8 @@ def delayed(at_ms, length_ms, culprit):
         time_unix_ns=START + int(at_ms * MS),
         attributes={
             "event_loop.delay.max": length_ms / 1000,
-            "event_loop.block.trace_id": culprit.trace_id,
-            "event_loop.block.span_id": culprit.span_id,
+            "event_loop.delay.culprit.trace_id": culprit.trace_id,
+            "event_loop.delay.culprit.span_id": culprit.span_id,
         },
     )
 

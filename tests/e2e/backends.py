@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import time
 from dataclasses import dataclass
 from datetime import datetime, timezone
@@ -65,6 +66,25 @@ class Jaeger:
             timeout=10,
         )
         return [] if answer.status_code == 404 else _spans(answer.raise_for_status().json())
+
+    def search(
+        self, service: str, *, operation: str = "", tags: dict[str, str] | None = None, min_duration: str = ""
+    ) -> dict[str, list[dict[str, Any]]]:
+        """Traces of the last hour by id, their spans in Jaeger's own form: what the search page asks."""
+        now_us = int(time.time() * 1e6)
+        asked = {
+            "service": service,
+            "operation": operation,
+            "tags": json.dumps(tags) if tags else "",
+            "minDuration": min_duration,
+            "start": now_us - 3_600_000_000,
+            "end": now_us + 60_000_000,
+            "limit": 200,
+            "lookback": "1h",
+        }
+        parameters = {name: value for name, value in asked.items() if value != ""}
+        answer = httpx.get(f"{self.url}/api/traces", params=parameters, timeout=10).raise_for_status()
+        return {trace["traceID"]: trace["spans"] for trace in answer.json()["data"]}
 
 
 class Prometheus:

@@ -106,6 +106,7 @@ def jaeger_program(binaries: Binaries, at: dict[str, str]) -> Program:
             "JAEGER_QUERY_GRPC_PORT": _port(at["jaeger:16685"]),
             "JAEGER_QUERY_HTTP_PORT": _port(at["jaeger:16686"]),
             "JAEGER_HEALTH_PORT": _port(at["jaeger:13133"]),
+            "JAEGER_UI_CONFIG": str(ROOT / "deploy/jaeger/ui.json"),
         },
     )
 

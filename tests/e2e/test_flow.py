@@ -25,9 +25,17 @@ def test_jaeger_has_the_event_on_the_request_that_blocked(run):
     assert event["event_loop.block.cause"] in CAUSES
     assert event["code.function.name"] == "tests.service.scenarios.block"
     assert event["event_loop.block.call"] == "time.sleep"
-    assert event["event_loop.type"] == "uvloop"
-    assert event["code.stacktrace"].rstrip().endswith("in block\n  [in time.sleep]")
     assert event["code.file.path"].endswith("scenarios.py")
+    assert "code.stacktrace" not in event
+    assert span.attributes["event_loop.blocked"] is True
+    (child, *_) = [
+        other
+        for other in run.stack.jaeger.trace(run.trace_with_collector)
+        if other.name == "event_loop.blocked" and other.parent_id == span.span_id
+    ]
+    assert child.attributes["event_loop.type"] == "uvloop"
+    assert child.attributes["code.stacktrace"].rstrip().endswith("in block\n  [in time.sleep]")
+    assert span.started_unix_ns <= child.started_unix_ns < child.ended_unix_ns <= span.ended_unix_ns
 
 
 def test_jaeger_has_a_span_of_its_own_for_a_block_outside_of_any_request(stack):
@@ -51,16 +59,16 @@ def test_jaeger_leads_from_a_request_that_had_to_wait_to_the_one_that_made_it_wa
             delayed = span.event("event_loop.delayed")
             if span.name != "GET /innocent" or not delayed:
                 continue
-            if delayed.get("code.function.name") == "tests.service.scenarios.block":
+            if delayed.get("event_loop.delay.culprit.function") == "tests.service.scenarios.block":
                 return span
         return None
 
     victim = wait_for(waited, "event_loop.delayed in Jaeger")
     delayed = victim.event("event_loop.delayed")
-    culprit = wait_for_blocked(stack, delayed["event_loop.block.trace_id"])
+    culprit = wait_for_blocked(stack, delayed["event_loop.delay.culprit.trace_id"])
     blocked = culprit.event("event_loop.blocked")
-    assert culprit.name == f"GET {delayed['http.route']}"
-    assert culprit.span_id == delayed["event_loop.block.span_id"]
+    assert culprit.name == f"GET {delayed['event_loop.delay.culprit.route']}"
+    assert culprit.span_id == delayed["event_loop.delay.culprit.span_id"]
     assert (culprit.trace_id, culprit.span_id) in victim.links
     assert culprit.started_unix_ns < victim.ended_unix_ns
     assert victim.started_unix_ns < culprit.ended_unix_ns + 1e9, "what came during the block begins after it"

@@ -1,21 +1,15 @@
-"""What is said of requests that waited: alike where it can be, within the limits of the user's spans."""
+"""What is said of requests that waited: alike where it can be."""
 
 from __future__ import annotations
 
 import pytest
-from opentelemetry.sdk.trace import SpanLimits, TracerProvider
 from opentelemetry.trace import SpanContext, TraceFlags
 
 from otel_loopblock.emit.annotations import Annotations
-from otel_loopblock.emit.events import add_event, add_link
 from tests.emit.test_victims import CULPRIT, root_span
 
 SAMPLED = SpanContext(1, 2, is_remote=False, trace_flags=TraceFlags(TraceFlags.SAMPLED))
 REPORTED = CULPRIT._replace(carrier=SAMPLED)
-
-
-def add_delayed(annotations, span, unix_ns):
-    add_event(span, "event_loop.delayed", annotations.of(None, span.start_time)[0], unix_ns)
 
 
 @pytest.mark.parametrize(
@@ -23,11 +17,10 @@ def add_delayed(annotations, span, unix_ns):
     [(None, 0.1), (99.0, 0.1), (100.0, 0.1), (100.001, 0.1), (100.034, 0.07), (100.098, 0.01)],
 )
 def test_delay_is_rounded_up_to_a_tenth_of_the_block(due, expected):
-    span = root_span()
+    delay = Annotations(REPORTED).of(due, root_span().start_time)
 
-    late, _ = Annotations(REPORTED).of(due, span.start_time)
-
-    assert late.read()["event_loop.delay.max"] == pytest.approx(expected)
+    assert delay.attributes["event_loop.delay.max"] == expected
+    assert delay.delay_s == pytest.approx(expected)
 
 
 @pytest.mark.parametrize(
@@ -36,48 +29,46 @@ def test_delay_is_rounded_up_to_a_tenth_of_the_block(due, expected):
 def test_event_begins_so_long_before_the_end_of_the_block_as_it_says(due, expected_ms):
     span = root_span(start_time=500_000_000)
 
-    late, began_unix_ns = Annotations(REPORTED).of(due, span.start_time)
+    delay = Annotations(REPORTED).of(due, span.start_time)
 
-    assert began_unix_ns == pytest.approx(expected_ms * 1_000_000, abs=1000)
-    assert began_unix_ns + late.read()["event_loop.delay.max"] * 1e9 == pytest.approx(1_100_000_000, abs=1000)
-
-
-def test_event_does_not_begin_before_its_span():
-    span = root_span(start_time=1_050_000_000)
-
-    _, began_unix_ns = Annotations(REPORTED).of(None, span.start_time)
-
-    assert began_unix_ns == 1_050_000_000
+    assert delay.began_unix_ns == pytest.approx(expected_ms * 1_000_000, abs=1000)
+    assert delay.began_unix_ns + delay.delay_s * 1e9 == pytest.approx(1_100_000_000, abs=1000)
+    assert "event_loop.delay.before_start" not in delay.attributes
 
 
-def test_events_are_the_same_however_they_were_added():
+def test_event_does_not_begin_before_its_span_and_says_that_the_wait_did():
+    span = root_span(start_time=1_150_000_000)
+
+    delay = Annotations(REPORTED).of(None, span.start_time)
+
+    assert delay.began_unix_ns == 1_150_000_000
+    assert delay.attributes["event_loop.delay.before_start"] is True
+    assert delay.attributes["event_loop.delay.max"] == 0.1
+
+
+def test_those_that_waited_equally_long_share_what_is_said_of_them():
     annotations = Annotations(REPORTED)
-    spans = [root_span() for _ in range(3)]
-    for number, span in enumerate(spans):
-        add_delayed(annotations, span, 1000 + number)
-        add_link(span, annotations.link)
+    first, second, other = (annotations.of(due, 500_000_000) for due in (100.034, 100.036, 100.051))
 
-    assert [dict(span.events[0].attributes) for span in spans] == [dict(spans[0].events[0].attributes)] * 3
-    assert [span.events[0].name for span in spans] == ["event_loop.delayed"] * 3
-    assert [span.events[0].timestamp for span in spans] == [1000, 1001, 1002]
-    assert [[link.context for link in span.links] for span in spans] == [[SAMPLED]] * 3
+    assert first.attributes is second.attributes
+    assert first.attributes != other.attributes
 
 
-def test_users_limit_of_event_attributes_holds_for_each():
-    tracer = TracerProvider(span_limits=SpanLimits(max_event_attributes=2)).get_tracer("limited")
-    annotations = Annotations(REPORTED)
-    spans = [tracer.start_span("GET /") for _ in range(2)]
-    for span in spans:
-        add_delayed(annotations, span, 1000)
+def test_culprit_is_named_by_keys_that_a_search_for_culprits_does_not_find():
+    attributes = Annotations(REPORTED).of(None, None).attributes
 
-    assert [len(span.events[0].attributes) for span in spans] == [2, 2]
+    assert attributes == {
+        "event_loop.delay.max": 0.1,
+        "event_loop.delay.culprit.cause": "wait",
+        "event_loop.delay.culprit.trace_id": "00000000000000000000000000000001",
+        "event_loop.delay.culprit.span_id": "0000000000000002",
+    }
 
 
 def test_culprit_that_is_not_sampled_is_named_and_not_linked():
     unsampled = SpanContext(1, 2, is_remote=False, trace_flags=TraceFlags(TraceFlags.DEFAULT))
     annotations = Annotations(CULPRIT._replace(carrier=unsampled))
-    span = root_span()
-    add_delayed(annotations, span, 1000)
 
-    assert span.events[0].attributes["event_loop.block.span_id"] == "0000000000000002"
+    assert annotations.of(None, None).attributes["event_loop.delay.culprit.span_id"] == "0000000000000002"
     assert annotations.link is None
+    assert Annotations(REPORTED).link is SAMPLED

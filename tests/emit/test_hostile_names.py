@@ -22,7 +22,7 @@ from opentelemetry.sdk._logs.export import InMemoryLogRecordExporter, SimpleLogR
 
 from otel_loopblock import guard
 from otel_loopblock.explain.own_code import OwnCode
-from otel_loopblock.explain.stack import MAX_STACKTRACE_CHARS
+from otel_loopblock.explain.stacktrace import MAX_STACKTRACE_CHARS
 from otel_loopblock.naming import is_ours, ours
 from otel_loopblock.naming.text import MAX_NAME, MAX_PATH, MAX_SENTENCE
 from tests.conftest import LOOPS

@@ -148,3 +148,35 @@ def test_metrics_go_nowhere_after_uninstrument(telemetry, run, report):
     assert found["event_loop.block.duration"].data.data_points[0].count == before
     assert "event_loop.utilization" not in found
     assert loops.monitors() == []
+
+
+def test_hanging_block_shows_its_culprit_and_zero_afterwards(telemetry, run):
+    telemetry.instrument(hang_after_ms=50)
+    seen = []
+
+    def hang():
+        until = time.monotonic() + 10
+        while time.monotonic() < until and not seen:
+            time.sleep(0.05)
+            seen.extend(_by_function(telemetry))
+
+    async def main():
+        await asyncio.sleep(0.01)
+        hang()
+        await asyncio.sleep(0.01)
+
+    run(main())
+
+    function = f"{__name__}.test_hanging_block_shows_its_culprit_and_zero_afterwards.<locals>.hang"
+    assert [name for name, _ in seen] == [function]
+    assert seen[0][1] >= 0.05
+    assert (function, 0.0) in _by_function(telemetry)
+
+
+def _by_function(telemetry):
+    metric = _collect(telemetry.reader).get("event_loop.block.ongoing")
+    return [
+        (point.attributes["code.function.name"], point.value)
+        for point in (metric.data.data_points if metric else ())
+        if "code.function.name" in point.attributes and point.value >= 0
+    ]

@@ -35,7 +35,6 @@ GUARDS = {
     "core.pure.callbacks:Call.__hash__": "asks the callback",
     "core.pure.callbacks:_report": "a try",
     "delayed.aftermath:Aftermath._next_turn": "a try",
-    "emit.sdk_event:LateEvent._attributes": "a try",
     "emit.span_hooks:_make_end.<locals>.end": "a try, and the original",
     "emit.span_hooks:_make_start.<locals>.start": "a try, and the original",
     "frames:Looking.__exit__": "turns the collector on again",

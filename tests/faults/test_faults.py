@@ -19,7 +19,7 @@ FUNCTIONS = (
     "delayed.aftermath:Aftermath._look",
     "emit.emitter:Emitter.callback_blocked",
     "emit.emitter:Emitter.span_ending",
-    "emit.sdk_event:LateEvent._work_out",
+    "emit.reports:Reports.add",
     "emit.worker:Worker._run",
     "emit.worker:Worker.defer",
     "hooks.heartbeat:_beat",

@@ -73,3 +73,16 @@ def test_culprits_are_grouped_by_function_and_the_dearest_comes_first():
     assert (dear.function, dear.call, dear.causes) == ("shop.long", None, [("wait", 1)])
     assert (cheap.line, cheap.causes) == (28, [("cpu", 2), ("gc", 1)])
     assert (cheap.duration_s(0.5), cheap.duration_s(0.99)) == (0.01, 0.04)
+
+
+def test_event_and_the_span_that_says_more_are_one_block():
+    server = request("/payment", 0, 120, trace=1, events=[blocked(10, 100, **{"code.stacktrace": None})])
+    full = blocked(10, 100).attributes
+    child = make_span("event_loop.blocked", 10, 110, trace=1, parent=server, **full)
+    alone = make_span("event_loop.blocked", 300, 400, trace=2, **full)
+    findings = Findings([child, server, alone])
+
+    assert [block.span for block in findings.blocks] == [server, alone]
+    assert "payment" in findings.blocks[0].stacktrace
+    assert [row.span for row in findings.trace(server.trace_id)] == [server]
+    assert [row.span for row in findings.trace(alone.trace_id)] == [alone]

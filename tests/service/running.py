@@ -50,7 +50,7 @@ class Service:
             scripts = Path(sys.executable).parent
             command = [
                 str(scripts / "opentelemetry-instrument"),
-                "--traces_exporter", "otlp", "--metrics_exporter", "otlp", "--logs_exporter", "none",
+                "--traces_exporter", "otlp", "--metrics_exporter", "otlp",
                 *command,
             ]  # fmt: skip
         self.log = tempfile.NamedTemporaryFile("w+", suffix=".log")  # noqa: SIM115
@@ -65,6 +65,7 @@ class Service:
                 "OTEL_SERVICE_NAME": "scenarios",
                 "OTEL_EXPORTER_OTLP_ENDPOINT": endpoint,
                 "OTEL_EXPORTER_OTLP_PROTOCOL": "http/protobuf",
+                "OTEL_LOGS_EXPORTER": "none",
                 "OTEL_BSP_SCHEDULE_DELAY": "200",
                 "OTEL_METRIC_EXPORT_INTERVAL": "500",
                 "OTEL_PYTHON_FASTAPI_EXCLUDED_URLS": "health,truth",

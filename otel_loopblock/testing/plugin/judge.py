@@ -200,7 +200,7 @@ class Judge:
 
     def _record(self, item: pytest.Item, report: pytest.TestReport, block: Block) -> Record:
         from otel_loopblock.emit import attributes
-        from otel_loopblock.explain.stack import render
+        from otel_loopblock.explain.stacktrace import render
         from otel_loopblock.testing.words import STACK_DEPTH, headline
 
         excused = self._excuse(block)

@@ -1,0 +1,160 @@
+"""What a block costs on the loop's thread: ``python benchmarks/loop_thread.py`` on a quiet machine.
+
+Blocks of 12, 50 and 200 ms, with 0, 20 and 1,000 requests that wait for each. CPU time of all that the
+instrumentation does on that thread for one block: the short event on the span that ends, the search for those
+who waited, their events, links and attributes. The budget is 2 % of the block (300 us where that is more),
+and 5 % with those who waited (1 ms where that is more). Two columns say how much of it the median and the
+95th percentile use. The block is a sleep below a stack as deep as that of a FastAPI handler; after it the
+CPU's caches are cold. What it costs to take these times is subtracted.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import logging
+import platform
+import statistics
+import time
+from collections.abc import Callable
+from typing import Any
+
+import uvloop
+from opentelemetry.sdk.metrics import MeterProvider
+from opentelemetry.sdk.metrics.export import InMemoryMetricReader
+from opentelemetry.sdk.trace import TracerProvider
+from opentelemetry.sdk.trace.export import BatchSpanProcessor
+from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
+from opentelemetry.trace import SpanKind
+from rich.console import Console
+from rich.table import Table
+
+from otel_loopblock import LoopBlockInstrumentor, core
+from otel_loopblock.delayed.aftermath import Aftermath
+from otel_loopblock.emit.emitter import Emitter
+from otel_loopblock.watch.monitor import Monitor
+
+LOOPS = {"asyncio": asyncio.new_event_loop, "uvloop": uvloop.new_event_loop}
+BLOCKS_S = (0.012, 0.05, 0.2)
+WAITING = (0, 20, 1000)
+DEPTH = 30
+"""Frames between the callback and the block."""
+PARTS = (
+    (Emitter, "span_ending"),
+    (Monitor, "callback_ended"),
+    (Aftermath, "_next_turn"),
+    (Aftermath, "callback_ended"),
+    (Aftermath, "span_started"),
+)
+
+
+def budget_s(block_s: float, waiting: int) -> float:
+    """How much CPU time of the loop's thread one block may cost, in seconds."""
+    return max(0.001, 0.05 * block_s) if waiting else max(0.0003, 0.02 * block_s)
+
+
+def main() -> int:
+    """Measure and print; exit code 1 when a median is over the budget."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--blocks", type=int, default=100, help="for each length and number")
+    args = parser.parse_args()
+    logging.getLogger("otel_loopblock").setLevel(logging.CRITICAL)
+    title = f"per block on the loop's thread, Python {platform.python_version()}, {core.NAME} core"
+    table = Table(
+        "loop", "block", "waiting", "told", "median us", "p95 us", "budget us", "median", "p95", title=title
+    )
+    good = True
+    for kind, new_loop in LOOPS.items():
+        for block_s in BLOCKS_S:
+            for waiting in WAITING:
+                spent, told = measure(new_loop, args.blocks, block_s, waiting)
+                median, p95 = statistics.median(spent), statistics.quantiles(spent, n=20)[18]
+                allowed = budget_s(block_s, waiting)
+                good &= median <= allowed
+                times = (f"{1e6 * value:.0f}" for value in (median, p95, allowed))
+                shares = (f"{value / allowed:.0%}" for value in (median, p95))
+                row = (kind, f"{1000 * block_s:g} ms", str(waiting), f"{told:.0f}", *times, *shares)
+                table.add_row(*row)
+    Console(width=120).print(table)
+    return 0 if good else 1
+
+
+def measure(
+    new_loop: Callable[[], asyncio.AbstractEventLoop], blocks: int, block_s: float, waiting: int
+) -> tuple[list[float], float]:
+    """Seconds for each of so many blocks, and how many requests got an event, on average."""
+    provider, exporter = TracerProvider(), InMemorySpanExporter()
+    provider.add_span_processor(BatchSpanProcessor(exporter, max_queue_size=1_000_000))
+    tracer = provider.get_tracer("bench")
+    result: list[float] = []
+    spent, inside = [0.0], [False]
+
+    def timed(original: Callable[..., None]) -> Callable[..., None]:
+        def method(*args: Any, **kwargs: Any) -> None:
+            if inside[0]:
+                original(*args, **kwargs)
+                return
+            inside[0] = True
+            began = time.thread_time()
+            original(*args, **kwargs)
+            spent[0] += time.thread_time() - began - clock_s
+            inside[0] = False
+
+        return method
+
+    clock_s = 0.0
+    nothing = timed(lambda: None)
+    for _ in range(10_000):
+        nothing()
+    clock_s = spent[0] / 10_000
+
+    def deep(levels: int) -> None:
+        if levels:
+            deep(levels - 1)
+        else:
+            time.sleep(block_s)
+
+    async def request() -> None:
+        with tracer.start_as_current_span("GET /", kind=SpanKind.SERVER):
+            await asyncio.sleep(block_s / 2)
+
+    async def culprit() -> None:
+        with tracer.start_as_current_span("GET /block", kind=SpanKind.SERVER):
+            deep(DEPTH)
+
+    async def run() -> None:
+        for _ in range(blocks + 3):
+            others = [asyncio.create_task(request()) for _ in range(waiting)]
+            await asyncio.sleep(0)
+            await asyncio.sleep(0)
+            spent[0] = 0.0
+            await asyncio.create_task(culprit())
+            await asyncio.gather(*others)
+            await asyncio.sleep(0.1)  # what a loop may spend on those who wait is a share of its time
+            result.append(spent[0])
+
+    originals = [(owner, name, getattr(owner, name)) for owner, name in PARTS]
+    for owner, name, original in originals:
+        setattr(owner, name, timed(original))
+    LoopBlockInstrumentor().instrument(
+        tracer_provider=provider,
+        meter_provider=MeterProvider([InMemoryMetricReader()]),
+        max_events_per_second=100_000,
+    )
+    loop = new_loop()
+    try:
+        loop.run_until_complete(run())
+    finally:
+        loop.close()
+        LoopBlockInstrumentor().uninstrument()
+        for owner, name, original in originals:
+            setattr(owner, name, original)
+    provider.shutdown()
+    told = sum(
+        event.name == "event_loop.delayed" for span in exporter.get_finished_spans() for event in span.events
+    )
+    return result[3:], told / len(result)
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
