@@ -12,9 +12,9 @@ from otel_loopblock.explain.cause import Judgement, judge
 from otel_loopblock.explain.measurements import held_looks, measure
 from otel_loopblock.explain.own_code import OwnCode
 from otel_loopblock.explain.phase import phase_of
-from otel_loopblock.explain.stack import Frame, Place, Stacks, find
+from otel_loopblock.explain.stack import Frame, Place, Stacks, find, own_index
 from otel_loopblock.explain.verdicts import Verdicts
-from otel_loopblock.naming import printable, qualified_name
+from otel_loopblock.naming import printable, qualified_name, spelled_name
 from otel_loopblock.naming.text import MAX_SENTENCE
 from otel_loopblock.watch.demand import demand
 from otel_loopblock.watch.evidence import Evidence, Look
@@ -80,6 +80,8 @@ class Explainer:
             )
         )
         culprit, call = place.culprit, place.call
+        if judgement.cause == "gc" and not self._is_written(place):
+            call, known = Call(None), None  # the collector runs what it likes, anywhere
         if culprit is None:
             culprit = named[0]
             if call.name is None:
@@ -106,6 +108,15 @@ class Explainer:
             call_kind=known.kind if known is not None else None,
             phase=phase_of(evidence, observed.entry, began, monitor.listening_since),
         )
+
+    def _is_written(self, place: Place) -> bool:
+        """Whether the call stands in the culprit's line: what was found in the code is, a frame need not be."""
+        if place.call.is_c or place.call.name is None:
+            return True
+        at = own_index(place.stack, self._stacks.is_own)
+        if at is None:
+            return False
+        return spelled_name(*place.stack[at][:2]) == place.call.name.rpartition(".")[2]
 
     def _known(self, call: str | None) -> KnownCall | None:
         return self._table.lookup(call) if call is not None else None
