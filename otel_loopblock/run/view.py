@@ -109,11 +109,11 @@ def culprits_table(culprits: Sequence[Culprit], width: int, *, live: bool = Fals
         table.add_column(name, justify="right", no_wrap=True)
     for culprit in culprits:
         name, place = _name(culprit), _basename(culprit.place)
-        cells = [name, place or "?"] if wide else [f"{place} {name}" if place else name]
+        cells = [name, place or "?"] if wide else [f"{name} {place}" if place else name]
         cells += [culprit.call or "(itself)"] if medium else []
         p50 = [optional(culprit.p50_s)] if medium else []
         table.add_row(
-            *(Text(printable(cell)) for cell in (*cells, causes(culprit))),
+            *(Text(printable(cell)) for cell in (*cells, causes(culprit, most=1 if live else 2))),
             str(culprit.count),
             *p50,
             optional(culprit.p99_s),
@@ -251,12 +251,13 @@ def optional(seconds: float | None) -> str:
     return "" if seconds is None else duration(seconds)
 
 
-def causes(culprit: Culprit) -> str:
+def causes(culprit: Culprit, most: int = 2) -> str:
     """``wait``; where they differ, the commonest with how often."""
     told = culprit.causes
     if len(told) <= 1:
         return told[0][0] if told else "unknown"
-    return ", ".join(f"{name} {count}" for name, count in told[:2]) + (", …" if len(told) > 2 else "")
+    shown = ", ".join(f"{name} {count}" for name, count in told[:most])
+    return f"{shown}, …" if len(told) > most else shown
 
 
 def drawn(console: Console, renderable: RenderableType) -> list[str]:
