@@ -1,4 +1,4 @@
-"""What a service's processes send to the command: traces that tell something, and what came before in them."""
+"""What a service's processes send to the command: traces that tell something, and all of these."""
 
 from __future__ import annotations
 
