@@ -24,7 +24,7 @@ EXPORTS = (
 )
 """Variables that say where telemetry goes; where one is set, the environment's settings are left alone."""
 
-HEARTBEAT_INTERVAL_MS = 20
+HEARTBEAT_INTERVAL_MS = 50
 """More often than the default: the lag *now* is told from a few seconds."""
 
 _OURS = (PORT, ALONE)

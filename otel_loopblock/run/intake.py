@@ -1,6 +1,6 @@
 """Takes the service's messages as they come, and tells the ledger what it must know of them.
 
-Under load nearly all spans are of no interest: they are looked at, not decoded.
+Under load many spans are of no interest: they are looked at, not decoded.
 """
 
 from __future__ import annotations

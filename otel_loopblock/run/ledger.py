@@ -38,7 +38,7 @@ MAX_PROCESSES = 32
 """Whose metrics are kept apart; those of others, the eldest first, are one sum."""
 SAME_BLOCK_NS = 5_000_000
 """Two reports of one span that begin within so little are of the same block."""
-LAG_WINDOW = 7
+LAG_WINDOW = 4
 """Exports that the lag *now* is told from."""
 HEARD_S = 5.0
 """A process that has said nothing for so long says nothing of now."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import threading
+from collections import OrderedDict, deque
 from collections.abc import Sequence
 from http.client import HTTPConnection, HTTPException
 from typing import Any
@@ -23,13 +24,17 @@ from opentelemetry.sdk.metrics.export import (
 from opentelemetry.sdk.trace import ReadableSpan
 from opentelemetry.sdk.trace.export import BatchSpanProcessor, SpanExporter, SpanExportResult
 
+from otel_loopblock.emit.attributes import BLOCKED, DELAYED
 from otel_loopblock.local.otlp_server import SENDER_HEADER
 
 TIMEOUT_S = 3.0
 """Of one message: a service that ends must not wait longer for us."""
 
 INTERVAL_MS = 500
-"""Between two messages of a kind: somebody looks on."""
+"""Between two messages with spans; twice as long for metrics: somebody looks on."""
+
+HELD = 1024
+"""Spans, and telling traces, that are remembered."""
 
 STARTED = "/started"
 """Where a process says that it is there."""
@@ -71,15 +76,34 @@ class Line:
 
 
 class SpanSender(SpanExporter):
-    """Sends spans."""
+    """Sends the spans of traces in which something was blocked or had to wait.
+
+    The service shall not be slower than with any other exporter: to encode all the others would cost it most.
+    """
 
     def __init__(self, line: Line) -> None:
         self._line = line
+        self._telling: OrderedDict[int, None] = OrderedDict()
+        self._held: deque[ReadableSpan] = deque(maxlen=HELD)
 
     def export(self, spans: Sequence[ReadableSpan]) -> SpanExportResult:
-        """Send them, once."""
-        sent = self._line.send("/v1/traces", encode_spans(spans).SerializeToString())
-        return SpanExportResult.SUCCESS if sent else SpanExportResult.FAILURE
+        """Send those that are wanted, once; others are held for a while: their trace may become telling."""
+        for span in spans:
+            if span.name == BLOCKED or any(event.name in (BLOCKED, DELAYED) for event in span.events):
+                self._telling[_trace_of(span)] = None
+        while len(self._telling) > HELD:
+            self._telling.popitem(last=False)
+        candidates = (*self._held, *spans)
+        wanted = [span for span in candidates if _trace_of(span) in self._telling]
+        self._held.clear()
+        self._held.extend(span for span in candidates if _trace_of(span) not in self._telling)
+        if not wanted or self._line.send("/v1/traces", encode_spans(wanted).SerializeToString()):
+            return SpanExportResult.SUCCESS
+        return SpanExportResult.FAILURE
+
+
+def _trace_of(span: ReadableSpan) -> int:
+    return span.context.trace_id if span.context is not None else 0
 
 
 class MetricSender(MetricExporter):
@@ -112,7 +136,7 @@ class Reader(PeriodicExportingMetricReader):
         self._forking = False
         os.register_at_fork(before=self._wait, after_in_parent=self._go_on, after_in_child=self._go_on)
         super().__init__(
-            MetricSender(line), export_interval_millis=INTERVAL_MS, export_timeout_millis=TIMEOUT_S * 1000
+            MetricSender(line), export_interval_millis=2 * INTERVAL_MS, export_timeout_millis=TIMEOUT_S * 1000
         )
 
     def collect(self, timeout_millis: float = 10_000) -> None:  # type: ignore[misc]  # final, but see above

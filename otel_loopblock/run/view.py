@@ -23,6 +23,8 @@ from otel_loopblock.run.ledger import Block, Culprit, Found, Route
 
 WIDE, MEDIUM = 110, 76
 """Columns from which on a table has all its columns, or most."""
+FIGURE, CAUSE, GAP = len("123 ms"), len("gil_contention"), 2
+"""Cells of a column."""
 MAX_ROWS = 10
 LATE_S = 0.010
 """Buckets above this are marked."""
@@ -98,28 +100,48 @@ def culprits_table(culprits: Sequence[Culprit], width: int, *, live: bool = Fals
         width: of the terminal, in cells.
         live: whether each must stay on one line.
     """
-    table = Table(box=None, padding=(0, 2, 0, 0), pad_edge=False, header_style="dim")
+    table = Table(box=None, padding=(0, GAP, 0, 0), pad_edge=False, header_style="dim")
     wide, medium = width >= WIDE, width >= MEDIUM
-    texts = ["function", "line"] if wide else ["culprit"]
-    texts += ["call"] if medium else []
-    for name in (*texts, "cause"):
-        table.add_column(name, no_wrap=live, overflow="ellipsis" if live else "fold")
-    figures = ["count", *(["p50"] if medium else []), "p99", "taken" if not wide else "taken from others"]
+    if wide:
+        texts = {"function": 4, "line": 3, "call": 4}
+    else:
+        texts = {"culprit": 3, "call": 2} if medium else {"culprit": 1}
+    figures = ["count", *(["p50"] if medium else []), "p99", "taken from others" if wide else "taken"]
+    # On one line each what is cut off is a name, never a figure: the widths are given.
+    room = width - CAUSE - sum(max(len(name), FIGURE) for name in figures)
+    room -= GAP * (len(texts) + len(figures))
+    for name, share in texts.items():
+        _add_text_column(table, name, room * share // sum(texts.values()) if live else None)
+    _add_text_column(table, "cause", CAUSE if live else None)
     for name in figures:
-        table.add_column(name, justify="right", no_wrap=True)
+        table.add_column(name, justify="right", no_wrap=True, min_width=max(len(name), FIGURE))
     for culprit in culprits:
         name, place = _name(culprit), _basename(culprit.place)
-        cells = [name, place or "?"] if wide else [f"{place} {name}" if place else name]
+        if wide:
+            cells = [name, place or "?"]
+        elif live and not medium:  # the file does not fit
+            cells = [f"{name}:{place.rpartition(':')[2]}" if place else name]
+        else:
+            cells = [f"{name} {place}" if place else name]
         cells += [culprit.call or "(itself)"] if medium else []
+        cause = culprit.causes[0][0] if live and culprit.causes else causes(culprit)
         p50 = [optional(culprit.p50_s)] if medium else []
         table.add_row(
-            *(Text(printable(cell)) for cell in (*cells, causes(culprit))),
+            *(Text(printable(cell)) for cell in (*cells, cause)),
             str(culprit.count),
             *p50,
             optional(culprit.p99_s),
             duration(culprit.taken_s) if culprit.delayed else "",
         )
     return table
+
+
+def _add_text_column(table: Table, name: str, cells: int | None) -> None:
+    """One of so many cells, or one as wide as is needed."""
+    if cells is None:
+        table.add_column(name, overflow="fold")
+    else:
+        table.add_column(name, no_wrap=True, overflow="ellipsis", width=cells)
 
 
 def _status(look: Look) -> Text:
@@ -256,7 +278,8 @@ def causes(culprit: Culprit) -> str:
     told = culprit.causes
     if len(told) <= 1:
         return told[0][0] if told else "unknown"
-    return ", ".join(f"{name} {count}" for name, count in told[:2]) + (", …" if len(told) > 2 else "")
+    shown = ", ".join(f"{name} {count}" for name, count in told[:2])
+    return f"{shown}, …" if len(told) > 2 else shown
 
 
 def drawn(console: Console, renderable: RenderableType) -> list[str]:
