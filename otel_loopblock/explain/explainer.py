@@ -110,7 +110,7 @@ class Explainer:
         )
 
     def _is_written(self, place: Place) -> bool:
-        """Whether the call stands in the culprit's line: what was found in the code is, a frame need not be."""
+        """Whether the call stands in the culprit's line: what was found in the code does."""
         if place.call.is_c or place.call.name is None:
             return True
         at = own_index(place.stack, self._stacks.is_own)

@@ -30,9 +30,8 @@ def is_told(verdict: Verdict) -> bool:
     And what it sees while the collector runs is a finalizer: another thread gets the GIL only there.
     """
     is_twin = not core.TELLS_LATENESS
-    is_named = verdict.named or (
-        is_twin and verdict.cause == "gc" and "event_loop.block.call" not in (verdict.attributes or {})
-    )
+    unnamed = verdict.cause == "gc" and "event_loop.block.call" not in (verdict.attributes or {})
+    is_named = verdict.named or (is_twin and unnamed)
     return is_named and (verdict.right or (is_twin and verdict.cause == "unknown"))
 
 
