@@ -49,6 +49,7 @@ ONCE = (
     "local",
     "soak",
     "storms",
+    "test_declarative.py",
     "test_exits.py",
     "test_many_blocks.py",
     "test_readme.py",
