@@ -47,6 +47,7 @@ ONCE = (
     "emit/test_executors.py",
     "faults",
     "local",
+    "servers",
     "soak",
     "storms",
     "test_declarative.py",
