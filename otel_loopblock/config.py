@@ -219,11 +219,7 @@ class Config:
         fields = {f.name: f for f in dataclasses.fields(cls)}
         for name in given:
             if name not in fields:
-                import difflib  # here: a mistake is rare
-
-                close = difflib.get_close_matches(name, fields, 1)
-                hint = f"did you mean {close[0]!r}?" if close else f"there are: {', '.join(fields)}"
-                raise ValueError(f"loopblock: unknown option {name!r}; {hint}")
+                raise ValueError(f"loopblock: {unknown(name)}")
         values: dict[str, Any] = {}
         for name, option in fields.items():
             convert = option.metadata["convert"]
@@ -248,6 +244,25 @@ class Config:
                         _as_written(default),
                     )
         return cls(**values)
+
+
+def unknown(name: str) -> str:
+    """What is wrong with an option of a name that there is not, and which may have been meant."""
+    import difflib  # here: a mistake is rare
+
+    names = [f.name for f in dataclasses.fields(Config)]
+    close = difflib.get_close_matches(name, names, 1)
+    hint = f"did you mean {close[0]!r}?" if close else f"there are: {', '.join(names)}"
+    return f"unknown option {name!r}; {hint}"
+
+
+def must_be(option: dataclasses.Field[Any], value: object) -> str | None:
+    """What a value of this option must be, in words; ``None`` where this one can be used."""
+    try:
+        option.metadata["convert"](value)
+    except _Rejected as error:
+        return str(error)
+    return None
 
 
 def option_help() -> list[tuple[str, str, object, str]]:

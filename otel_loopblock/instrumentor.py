@@ -11,6 +11,7 @@ from opentelemetry.instrumentation.instrumentor import BaseInstrumentor
 
 from otel_loopblock import core, guard, threads
 from otel_loopblock.config import Config
+from otel_loopblock.declarative import Configuration, switched_off
 from otel_loopblock.emit.emitter import Emitter
 from otel_loopblock.explain.advice import AdviceTable
 from otel_loopblock.hooks import unhooked
@@ -36,6 +37,9 @@ class LoopBlockInstrumentor(BaseInstrumentor):  # type: ignore[misc]
 
     It is a singleton, as every OpenTelemetry instrumentor is.
     """
+
+    configuration = Configuration
+    """What declarative configuration reads the options of a file into."""
 
     _emitter: Emitter | None = None
 
@@ -66,6 +70,8 @@ class LoopBlockInstrumentor(BaseInstrumentor):  # type: ignore[misc]
             chosen = {name: value for name, value in kwargs.items() if name not in _OF_THE_LOADER}
             is_again = self.is_instrumented_by_opentelemetry
             if is_again and not chosen:
+                return
+            if "skip_dep_check" in kwargs and not chosen and switched_off():  # only the loader says so
                 return
             loaded = self._load(chosen)  # before anything changes
         except (ImportError, ValueError):

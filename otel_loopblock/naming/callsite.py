@@ -28,6 +28,13 @@ _CACHE = dis.opmap.get("CACHE", -1)
 _RESUME = dis.opmap.get("RESUME", -1)
 _GLOBAL_ROOTS = {"LOAD_GLOBAL", "LOAD_NAME"}
 _FAST_ROOTS = {"LOAD_FAST", "LOAD_FAST_CHECK", "LOAD_FAST_BORROW", "LOAD_FAST_AND_CLEAR"}
+_PAIRS = {
+    "LOAD_FAST_LOAD_FAST": ("LOAD_FAST", "LOAD_FAST"),
+    "LOAD_FAST_BORROW_LOAD_FAST_BORROW": ("LOAD_FAST_BORROW", "LOAD_FAST_BORROW"),
+    "STORE_FAST_LOAD_FAST": ("STORE_FAST", "LOAD_FAST"),
+    "STORE_FAST_STORE_FAST": ("STORE_FAST", "STORE_FAST"),
+}
+"""Two instructions in one, from 3.13 on; each has half of the argument's eight bits."""
 _CELL_ROOTS = {"LOAD_DEREF", "LOAD_CLASSDEREF"}
 _ATTRIBUTES = {"LOAD_ATTR", "LOAD_METHOD"}
 _CALLS = {"CALL", "CALL_KW", "CALL_FUNCTION", "CALL_FUNCTION_KW", "CALL_METHOD", "CALL_FUNCTION_EX"}
@@ -235,7 +242,12 @@ def _instructions(code: CodeType, lasti: int) -> list[_Instruction]:
             extended = argument << 8
             continue
         extended = 0
-        found.append(_Instruction(opcode, dis.opname[opcode], argument))
+        name = dis.opname[opcode]
+        if name in _PAIRS:
+            halves = zip(_PAIRS[name], (argument >> 4, argument & 15), strict=True)
+            found += [_Instruction(dis.opmap[half], half, index) for half, index in halves]
+        else:
+            found.append(_Instruction(opcode, name, argument))
     return found
 
 
@@ -251,8 +263,6 @@ def _forward(code: CodeType, instructions: list[_Instruction]) -> _Chain | None:
         if root is None:
             root = _root_of(code, instruction)
             if root is None:
-                return None
-            if instruction.name == "LOAD_FAST_LOAD_FAST":
                 return None
         elif instruction.name in _ATTRIBUTES:
             attributes.append(_attribute_name(code, instruction))
@@ -317,14 +327,6 @@ def _operator(code: CodeType, before: list[_Instruction]) -> _Chain | None:
         method = _BINARY[call.name]
     if method is None:
         return None
-    if (
-        len(before) >= 2
-        and before[-2].name.startswith("LOAD_FAST")
-        and before[-2].name.count("LOAD_FAST") == 2
-    ):
-        pair = (before[-2].argument >> 4, before[-2].argument & 15)
-        name = code.co_varnames[pair[1] if method == "__contains__" else pair[0]]
-        return _Chain(name, "operator", (method,))
     if len(before) < 3:
         return None
     side = before[-2] if method == "__contains__" else before[-3]

@@ -41,12 +41,16 @@ CASES = (
     "wait",
 )
 
+CRASH_3_15 = ("callback_over_the_threshold", "method", "scheduled_over_the_threshold", "scheduling")
+
 
 @pytest.mark.parametrize("case", CASES)
 def test_no_memory_is_an_error_and_no_crash(native, case):
     pytest.importorskip("_testcapi")
     if case == "module" and sys.version_info[:2] == (3, 13):
         pytest.skip("CPython 3.13 itself crashes where it has no memory for a type's dict")
+    if case in CRASH_3_15 and sys.version_info[:2] == (3, 15):
+        pytest.skip("CPython 3.15.0 itself crashes: a method that appends to a list, without memory")
     command = [sys.executable, "-m", "tests.core.failing", case]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=120)
 

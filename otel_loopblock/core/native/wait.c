@@ -17,6 +17,15 @@
 #define LONGEST_TICK_S 3600.0
 #define LONGEST_SLEEP_S 1e6 /* then it ticks and sleeps on; CPython aborts where a lock has a longer time-out */
 
+/* With the GIL, so no two release at once. It may be released already: what was to wake up has not noticed yet.
+   To release it again ends the process from 3.15 on. */
+static void
+release(WaiterObject *waiter)
+{
+    (void)PyThread_acquire_lock(waiter->lock, NOWAIT_LOCK);
+    PyThread_release_lock(waiter->lock);
+}
+
 void
 waiter_wake(WaiterObject *waiter, double now)
 {
@@ -24,7 +33,7 @@ waiter_wake(WaiterObject *waiter, double now)
     if (waiter->asleep) {
         waiter->asleep = 0;
         waiter->due = now;
-        PyThread_release_lock(waiter->lock);
+        release(waiter);
     }
 }
 
@@ -225,7 +234,7 @@ waiter_wake_up(WaiterObject *self, PyObject *Py_UNUSED(unused))
     if (!self->requested) {
         self->requested = 1;
         self->asleep = 0;
-        PyThread_release_lock(self->lock);
+        release(self);
     }
     Py_RETURN_NONE;
 }
@@ -275,7 +284,7 @@ waiter_dealloc(WaiterObject *self)
     PyTypeObject *type = Py_TYPE(self);
     /* In a forked child the lock of one that somebody waited for may be in any state: it is left alone. */
     if (self->lock != NULL && !self->waiting) {
-        PyThread_release_lock(self->lock);
+        release(self);
         PyThread_free_lock(self->lock);
     }
     type->tp_free(self);

@@ -1,0 +1,1 @@
+"""The same service in each framework: ``/blocks`` blocks, ``/health`` does not."""
