@@ -4,7 +4,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help test test-pure test-debug lint sanitize demo run bench bench-cost check-cost e2e clean
+.PHONY: help test test-pure test-debug test-coming lint sanitize demo run bench bench-cost check-cost e2e clean
 
 help: ## what can be done here
 	@grep -E '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 12
@@ -111,6 +111,9 @@ $(DEBUG_VENV)/.ready: $(BUILT_FROM)
 test-debug: $(DEBUG_VENV)/.ready ## the core's tests on a debug build of Python
 	OTEL_LOOPBLOCK_BUILD=require $(DEBUG_VENV)/bin/python -X dev -m pytest $(SIDE_BY_SIDE) -p no:cacheprovider \
 		tests/core $(PYTEST_ARGS)
+
+test-coming: ## the core's tests on Python 3.14 and 3.15, in a system made for them; as root, with debootstrap
+	.ci/forky
 
 bench: $(VENV)/.ready ## the same work blocking, offloaded and in def endpoints, on both loops
 	$(BIN)/otel-loopblock bench --example --loop both $(BENCH_ARGS)

@@ -47,6 +47,7 @@ def observe(python: str, served: Served, loop: str) -> tuple[str, str]:
             env={
                 **os.environ,
                 "PYTHONPATH": str(ROOT),
+                "DJANGO_SETTINGS_MODULE": "tests.servers.apps.django_settings",
                 "OTEL_TRACES_EXPORTER": "otlp",
                 "OTEL_METRICS_EXPORTER": "none",
                 "OTEL_LOGS_EXPORTER": "none",

@@ -1,4 +1,3 @@
-from django.conf import settings
 from django.core.asgi import get_asgi_application
 from django.http import HttpResponse
 from django.urls import path
@@ -16,6 +15,4 @@ async def health(request):
 
 urlpatterns = [path("blocks", blocks), path("health", health)]
 
-if not settings.configured:
-    settings.configure(ROOT_URLCONF=__name__, ALLOWED_HOSTS=["*"], SECRET_KEY="of a test")
 app = get_asgi_application()
