@@ -11,10 +11,6 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
-from otel_loopblock.run import session
-from otel_loopblock.run.command import CannotStart
-from otel_loopblock.run.session import Plan
-
 USAGE = 2
 
 
@@ -54,6 +50,10 @@ def run(args: argparse.Namespace, usage_error: Callable[[str], object]) -> int:
     Returns:
         The exit code.
     """
+    from otel_loopblock.run import session  # here: --help works without the extra
+    from otel_loopblock.run.command import CannotStart
+    from otel_loopblock.run.session import Plan
+
     words = args.service[1:] if args.service[:1] == ["--"] else args.service
     if not words:
         usage_error("no command: otel-loopblock run -- uvicorn app:app")

@@ -140,7 +140,8 @@ def imported_module(code: CodeType, instruction: int) -> str | None:
     if before[-1].name == "IMPORT_NAME":
         level = before[-3]
         absolute = code.co_consts[level.argument] == 0 if level.name == "LOAD_CONST" else level.argument == 0
-        index = before[-1].argument >> (2 if sys.version_info >= (3, 15) else 0)  # lazy imports have flags there
+        flags = 2 if sys.version_info >= (3, 15) else 0  # bits, for imports that are lazy
+        index = before[-1].argument >> flags
         return code.co_names[index] if absolute else None
     if before[-1].name in _CALLS and spelled_name(code, instruction) in _IMPORTERS:
         loads = [each for each in before[-4:-1] if each.name == "LOAD_CONST"]

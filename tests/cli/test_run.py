@@ -32,5 +32,6 @@ def test_missing_extra_is_one_line(monkeypatch, capsys):
     monkeypatch.setattr(cli, "_is_installed", lambda name: name != "rich" and installed(name))
     assert cli.main(["run", "--", "uvicorn", "app:app"]) == 2
     assert capsys.readouterr().err == (
-        "otel-loopblock run: rich not installed; pip install 'otel-loopblock[run]'\n"
+        "otel-loopblock run: rich not installed; pip install 'otel-loopblock[run]', "
+        "or in a clone pip install '.[run]'\n"
     )

@@ -7,7 +7,7 @@ import site
 import sys
 
 from otel_loopblock.explain.own_code import OwnCode
-from otel_loopblock.explain.stack import Stacks
+from otel_loopblock.explain.stack import SHOWN_OF_OTHERS, Stacks
 from otel_loopblock.explain.stacktrace import relative
 
 LIBRARY = site.getsitepackages()[0]
@@ -56,11 +56,13 @@ def test_single_frame_of_a_framework_is_shown():
     ]
 
 
-def test_without_a_frame_of_the_application_the_librarys_own_is_kept():
-    assert text((library("uvicorn"), library("uvicorn"), library("h11", "next_event", 5))).splitlines() == [
-        "  … 2 frames: uvicorn",
-        '  File "h11/inside.py", line 5, in next_event',
-    ]
+def test_without_a_frame_of_the_application_the_innermost_are_kept():
+    outer = tuple(library("uvicorn") for _ in range(10))
+    lines = text((*outer, library("h11", "next_event", 5))).splitlines()
+
+    assert lines[0] == "  … 3 frames: uvicorn"
+    assert len(lines) == 1 + SHOWN_OF_OTHERS
+    assert lines[-1] == '  File "h11/inside.py", line 5, in next_event'
 
 
 def test_full_stack_has_every_frame_and_whole_paths():

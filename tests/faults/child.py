@@ -222,7 +222,11 @@ class Child:
                     for event in span.events
                     if dict(event.attributes or {}) is not None and not event.name.startswith("event_loop.")
                 ]
-                attributes = dict(span.attributes or {})
+                attributes = {
+                    name: value
+                    for name, value in (span.attributes or {}).items()
+                    if not name.startswith("event_loop.")
+                }
             except BaseException as error:
                 self.outcome.raised.append(f"exporting: {type(error).__name__}: {error}")
                 continue

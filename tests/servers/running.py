@@ -55,6 +55,7 @@ def observe(python: str, served: Served, loop: str) -> tuple[str, str]:
                 "OTEL_EXPORTER_OTLP_PROTOCOL": "http/protobuf",
                 "OTEL_BSP_SCHEDULE_DELAY": "200",
                 "OTEL_PYTHON_LOOPBLOCK_THRESHOLD_MS": "50",
+                "OTEL_PYTHON_LOOPBLOCK_REPORT": "event",
             },
         )
         try:

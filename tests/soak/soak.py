@@ -190,13 +190,7 @@ def look_for_false_ones(truth: dict[str, Any], outcome: Outcome) -> None:
 def reports(spans: list[Span]) -> list[Reported]:
     """All reports among spans."""
     numbers = {span.span_id: span.attributes.get("soak.number") for span in spans}
-    found = [
-        _reported(numbers[span.span_id], event.time_unix_ns, event.attributes)
-        for span in spans
-        for event in span.events
-        if event.name == "event_loop.blocked"
-    ]
-    return found + [
+    return [
         _reported(numbers.get(span.parent_span_id), span.start_unix_ns, span.attributes)
         for span in spans
         if span.name == "event_loop.blocked"

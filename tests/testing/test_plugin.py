@@ -291,8 +291,8 @@ def test_what_a_detect_blocking_in_the_test_has_raised_does_not_fail_it_again(su
     result = suite(
         "from otel_loopblock.testing import EventLoopBlocked, detect_blocking\n"
         "async def test_expects():\n    with pytest.raises(EventLoopBlocked):\n"
-        "        async with detect_blocking():\n            await asyncio.sleep(0)\n            stall()\n"
-        "@detect_blocking()\nasync def test_decorated():\n    stall()\n"
+        "        async with detect_blocking(own_lines='fail'):\n            await asyncio.sleep(0)\n"
+        "            stall()\n@detect_blocking(own_lines='fail')\nasync def test_decorated():\n    stall()\n"
     )("--loopblock", "-v")
 
     result.stdout.fnmatch_lines(["*test_expects PASSED*", "*test_decorated FAILED*"])

@@ -65,7 +65,7 @@ def test_timers_found_too_late_are_not_kept(within, ends, monkeypatch):
         started = monitor.started
         monkeypatch.setattr(type(running.search._queue), "upcoming", lambda self, until: ends(monitor) or [])
         _elsewhere(emitter.callback_running, monitor, started, started + 1.0)
-        assert running.search.take_foreseen() is None
+        assert running.search.foreseen is None
         assert running.prefetched[0] != started
 
     within(look)
