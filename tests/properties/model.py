@@ -36,6 +36,8 @@ class Current:
     span: int
     parent: int | None
     wall_started: int
+    wall_ended: int | None
+    """``None`` while it is open."""
     records: bool
 
 
@@ -93,8 +95,13 @@ def reports(callback: Callback) -> Iterator[Report]:
         wall_began = callback.wall - (callback.ended - since)
         parent: int | None = None
         if current is not None:
-            # One that has started since was not the active one: its parent was.
-            parent = current.parent if current.wall_started > wall_began else current.span
+            wall_ended = wall_began + length
+            began = max(wall_began, current.wall_started)
+            ended = wall_ended if current.wall_ended is None else min(wall_ended, current.wall_ended)
+            if ended - began >= THRESHOLD:
+                parent, wall_began = current.span, began  # it lies within its parent
+            elif current.wall_started > wall_began:
+                parent = current.parent  # one that has started since was not the active one
         yield Report("span", parent or 0, wall_began, length)
 
 

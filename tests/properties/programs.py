@@ -217,6 +217,7 @@ class Notes(SpanProcessor):
                 span.get_span_context().span_id,
                 span.parent.span_id if span.parent is not None else None,
                 span.start_time // TICK_NS,
+                span.end_time // TICK_NS if span.end_time is not None else None,
                 span.is_recording(),
             )
         self.callbacks.append(callback)
