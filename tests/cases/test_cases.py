@@ -1,4 +1,4 @@
-"""The trial of the cases in its small form: each once on each loop."""
+"""The trial of the cases in its small form: each once on each loop, twice more where it was not told rightly."""
 
 from __future__ import annotations
 
@@ -9,17 +9,21 @@ from tests.cases.case import case
 from tests.cases.trial import Verdict, run
 from tests.conftest import LOOPS
 
+TRIES = 3
+"""On a busy machine a block may be looked at once, at its end."""
+
 
 @pytest.mark.parametrize("each", [pytest.param(each, id=each.name) for each in CASES])
 def test_what_is_said_is_true(each, loop_kind):
     if not each.can_run:
         pytest.skip(f"needs {' '.join(each.needs)}")
 
-    (verdict,) = run(LOOPS[loop_kind], [each], 1)
-
-    assert verdict.at_home, verdict.attributes
-    assert verdict.named, verdict.attributes
-    assert not verdict.contradicts, verdict.attributes
+    for _ in range(TRIES):
+        (verdict,) = run(LOOPS[loop_kind], [each], 1)
+        assert not verdict.contradicts, verdict.attributes
+        if verdict.at_home and verdict.named:
+            return
+    raise AssertionError(verdict.attributes)
 
 
 @pytest.mark.parametrize(("cause", "contradicts"), [("wait", True), ("descheduled", False)])

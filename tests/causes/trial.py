@@ -87,7 +87,7 @@ def run(
             await asyncio.sleep(0)
 
     LoopBlockInstrumentor().instrument(
-        tracer_provider=provider, heartbeat_interval_ms=0, log_interval_ms=3_600_000
+        tracer_provider=provider, report="event", heartbeat_interval_ms=0, log_interval_ms=3_600_000
     )
     loop = new_loop()
     try:
