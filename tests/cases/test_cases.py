@@ -1,4 +1,4 @@
-"""The trial of the cases in its small form: each once on each loop, twice more where it was not told rightly."""
+"""The trial of the cases in its small form: on each loop once, twice more where it was not told rightly."""
 
 from __future__ import annotations
 
