@@ -23,7 +23,7 @@ from otel_loopblock.naming import printable
 LATE_S = 0.010
 """Buckets above this are marked."""
 MAX_CULPRITS = 6
-STACK_LINES = 3
+STACK_LINES = 6
 
 
 def report(run: Run, judged: Sequence[Promise], width: int) -> RenderableType:
