@@ -75,7 +75,9 @@ def test_jaeger_doubts_no_clock(searched):
     own = [span for spans in searched.search(SERVICE).values() for span in blocked(spans)]
 
     assert own
-    assert [span["warnings"] for span in own if any("clock skew" in w for w in span["warnings"] or ())] == []
+    warnings = [warning for span in own for warning in span["warnings"] or ()]
+    # What hangs is told before its request's span has ended: that one may be missing, which is no clock's fault.
+    assert [w for w in warnings if "clock skew" in w and "invalid parent span IDs" not in w] == []
 
 
 def test_link_patterns_use_names_of_ours():
