@@ -76,7 +76,7 @@ def test_jaeger_doubts_no_clock(searched):
 
     assert own
     warnings = [warning for span in own for warning in span["warnings"] or ()]
-    # What hangs is told before its request's span has ended: that one may be missing, which is no clock's fault.
+    # What hangs is told before its request's span has ended: that one may be missing.
     assert [w for w in warnings if "clock skew" in w and "invalid parent span IDs" not in w] == []
 
 

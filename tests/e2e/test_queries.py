@@ -12,7 +12,6 @@ from tests.e2e import queries
 from tests.e2e.deployment import DEPLOY
 from tests.e2e.stack import wait_for
 
-
 RARE = {"job_instance:event_loop_starved:rate5m"}
 """Recorded only where a loop lacked a CPU: here that may not be. The rules' unit tests have it."""
 
