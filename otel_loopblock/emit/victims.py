@@ -165,7 +165,7 @@ class Victims:
         self._rest: list[tuple[PythonContext, float | None]] = []
         self._arriving: set[Any] = set()
         self._looks = 0
-        self._told = False
+        self._told = 0
         self._culprit: Culprit | None = None
         self._when: When | None = None
 
@@ -312,10 +312,11 @@ class Victims:
         if annotate is None:
             annotate = self._annotate = self._make_annotate(culprit)
         for first in range(0, len(chosen), AT_ONCE):
-            if self._told and thread_time() - began >= self._budget_s:
+            if self._told >= AT_ONCE and thread_time() - began >= self._budget_s:
                 break
-            annotate(chosen[first : first + AT_ONCE])
-            self._told = True
+            some = chosen[first : first + AT_ONCE]
+            annotate(some)
+            self._told += len(some)
         self._left -= len(chosen)
         took_s = thread_time() - began
         self._budget_s -= took_s
