@@ -65,7 +65,7 @@ def observed(tmp_path):
                 "tests.service.scenarios:app",
                 loop="asyncio",
                 endpoint=receiver.endpoint,
-                environ={"OTEL_CONFIG_FILE": str(file), **environ},
+                environ={"OTEL_CONFIG_FILE": str(file), "OTEL_PYTHON_LOOPBLOCK_REPORT": "event", **environ},
             ) as service:
                 service.get(f"/{PATH}")
                 spans = receiver.wait_for_spans(lambda spans: [s for s in spans if s.name == f"GET /{PATH}"])

@@ -249,16 +249,17 @@ def test_beyond_their_time_requests_are_recorded_only(clock, budget_s, annotated
     assert len(outcome.recorded) == 30
 
 
-def test_in_later_turns_there_is_only_the_time_that_is_left(clock):
+@pytest.mark.parametrize(("first", "told"), [(AT_ONCE, AT_ONCE), (1, 2)])
+def test_in_later_turns_there_is_only_the_time_that_is_left_but_for_the_first_few(clock, first, told):
     outcome = Outcome(budget_s=2)
 
-    outcome.victims.look(iter([waiting(root_span())]))
+    outcome.victims.look(iter([waiting(root_span()) for _ in range(first)]))
     outcome.victims.blame(CULPRIT)
     outcome.victims.waited(iter([waiting(root_span())]))
     outcome.victims.ended()
 
-    assert len(outcome.annotated) == 1
-    assert len(outcome.recorded) == 2
+    assert len(outcome.annotated) == told
+    assert len(outcome.recorded) == first + 1
 
 
 def test_those_not_looked_at_in_time_are_recorded_though_they_have_gone_on_and_ended():

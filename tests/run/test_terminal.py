@@ -163,8 +163,8 @@ def test_keys_reach_the_service(terminal):
 
 def test_ctrl_c_comes_once_to_all_processes_of_the_service(terminal):
     one = (
-        "import signal, time\n"
-        "signal.signal(signal.SIGINT, lambda *_: print('interrupted', flush=True))\n"
+        "import os, signal, time\n"  # by one call each: what two processes print may mix
+        "signal.signal(signal.SIGINT, lambda *_: os.write(1, b'interrupted\\n'))\n"
         "print('up', flush=True)\nsignal.pause()\ntime.sleep(1)\n"
     )
     program = (
