@@ -38,7 +38,7 @@ def fitting() -> Iterator[Request]:
     import numpy as np
     from sklearn.linear_model import LogisticRegression
 
-    rows = np.random.default_rng(1).normal(size=(4000, 20))
+    rows = np.random.default_rng(1).normal(size=(60_000, 20))
     classes = (rows[:, 0] + rows[:, 1] ** 2 > 0.5).astype(int)
     model = LogisticRegression(max_iter=300, tol=1e-9)
 
