@@ -220,7 +220,7 @@ ENTRIES: tuple[KnownCall, ...] = (
         "pytz.*",
         "startup",
         "Make time zones at start-up: pytz.timezone(name) reads a file, once for each name.",
-        "https://pythonhosted.org/pytz/",
+        "https://github.com/stub42/pytz",
         "2026-11",
     ),
     *known_calls(

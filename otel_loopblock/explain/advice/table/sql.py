@@ -222,7 +222,7 @@ ENTRIES: tuple[KnownCall, ...] = (
         "hdbcli.*",
         "driver",
         f"Query in a thread: {IN_THREAD}; a connection at a time.",
-        "https://pypi.org/project/hdbcli/",
+        "https://peps.python.org/pep-0249/",
         "2026-11",
     ),
     *known_calls(
