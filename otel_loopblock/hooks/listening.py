@@ -8,14 +8,12 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from otel_loopblock import guard
 from otel_loopblock.clocks import perf_counter
+from otel_loopblock.hooks.patches import Patches
 from otel_loopblock.watch.loops import loops
-
-if TYPE_CHECKING:
-    from otel_loopblock.hooks.patches import Patches
 
 
 def install(patches: Patches) -> None:
