@@ -24,8 +24,7 @@ from opentelemetry.proto.trace.v1.trace_pb2 import ResourceSpans, ScopeSpans, Sp
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
-from tests.e2e.process import Program  # noqa: E402
-from tests.e2e.stack import JAEGER, Binaries, jaeger_program  # noqa: E402
+from tests.e2e.stack import JAEGER, Binaries, gateway_program, jaeger_program  # noqa: E402
 from tests.service.running import free_port  # noqa: E402
 
 TRACE_ID = b"0123456789abcdef"
@@ -88,23 +87,8 @@ def main() -> None:
     at = {name: f"127.0.0.1:{free_port()}" for name in JAEGER}
     jaeger = jaeger_program(binaries, at)
     http, health, own = free_port(), free_port(), free_port()
-    config = [
-        f"--config={ROOT}/{name}" for name in ("collector-config.yaml", "deploy/collector/gateway.yaml")
-    ]
-    gateway = Program(
-        "gateway",
-        [binaries.otelcol, *config],
-        health=f"http://127.0.0.1:{health}/",
-        environ={
-            "OTLP_GRPC_ENDPOINT": f"127.0.0.1:{free_port()}",
-            "OTLP_HTTP_ENDPOINT": f"127.0.0.1:{http}",
-            "PROMETHEUS_EXPORTER_ENDPOINT": f"127.0.0.1:{free_port()}",
-            "HEALTH_CHECK_ENDPOINT": f"127.0.0.1:{health}",
-            "COLLECTOR_TELEMETRY_HOST": "127.0.0.1",
-            "COLLECTOR_TELEMETRY_PORT": str(own),
-            "JAEGER_OTLP_ENDPOINT": at["jaeger:4317"],
-            "TAIL_DECISION_WAIT": f"{args.wait:g}s",
-        },
+    gateway = gateway_program(
+        binaries, http=http, health=health, telemetry=own, jaeger=at["jaeger:4317"], wait_s=args.wait
     )
     plain = half("front", blocked=False), half("shop", blocked=False)
     blocked = half("front", blocked=False), half("shop", blocked=True)

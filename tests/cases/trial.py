@@ -11,8 +11,8 @@ from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
-from otel_loopblock import LoopBlockInstrumentor
 from tests.cases.case import Case
+from tests.causes.trial import run_watched
 
 NOT_ITS_DOING = ("gc", "descheduled", "gil_contention")
 """Causes whose advice is not about the call."""
@@ -73,15 +73,7 @@ def run(
         with tracer.start_as_current_span(name):
             await request()
 
-    LoopBlockInstrumentor().instrument(
-        tracer_provider=provider, report="event", heartbeat_interval_ms=0, log_interval_ms=3_600_000
-    )
-    loop = new_loop()
-    try:
-        loop.run_until_complete(main())
-    finally:
-        loop.close()
-        LoopBlockInstrumentor().uninstrument()
+    run_watched(new_loop, main(), provider)
     blocks: dict[str, dict[str, Any]] = {}
     spans = exporter.get_finished_spans()
     names = {span.context.span_id: span.name for span in spans}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -86,17 +86,26 @@ def run(
                     block()
             await asyncio.sleep(0)
 
+    run_watched(new_loop, main(), provider)
+    spans = {span.name: span for span in exporter.get_finished_spans()}
+    return [Verdict(*case, _longest_event(spans[str(number)])) for number, case in enumerate(cases)]
+
+
+def run_watched(
+    new_loop: Callable[[], asyncio.AbstractEventLoop],
+    work: Coroutine[Any, Any, None],
+    provider: TracerProvider,
+) -> None:
+    """Run work on a loop of its own, instrumented: blocks become events that say all."""
     LoopBlockInstrumentor().instrument(
         tracer_provider=provider, report="event", heartbeat_interval_ms=0, log_interval_ms=3_600_000
     )
     loop = new_loop()
     try:
-        loop.run_until_complete(main())
+        loop.run_until_complete(work)
     finally:
         loop.close()
         LoopBlockInstrumentor().uninstrument()
-    spans = {span.name: span for span in exporter.get_finished_spans()}
-    return [Verdict(*case, _longest_event(spans[str(number)])) for number, case in enumerate(cases)]
 
 
 def _longest_event(span: ReadableSpan) -> dict[str, Any] | None:

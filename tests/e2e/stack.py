@@ -111,6 +111,37 @@ def jaeger_program(binaries: Binaries, at: dict[str, str]) -> Program:
     )
 
 
+def gateway_program(
+    binaries: Binaries, *, http: int, health: int, telemetry: int, jaeger: str, wait_s: float
+) -> Program:
+    """A Collector that samples by tail, on loopback.
+
+    Args:
+        binaries: what was built.
+        http: port for OTLP over HTTP.
+        health: port that tells whether it is up.
+        telemetry: port of its own metrics.
+        jaeger: address that gets what is kept.
+        wait_s: seconds after which it decides on a trace.
+    """
+    configs = ("collector-config.yaml", "deploy/collector/gateway.yaml")
+    return Program(
+        "gateway",
+        [binaries.otelcol, *(f"--config={ROOT / config}" for config in configs)],
+        health=f"http://127.0.0.1:{health}/",
+        environ={
+            "OTLP_GRPC_ENDPOINT": f"127.0.0.1:{free_port()}",
+            "OTLP_HTTP_ENDPOINT": f"127.0.0.1:{http}",
+            "PROMETHEUS_EXPORTER_ENDPOINT": f"127.0.0.1:{free_port()}",
+            "HEALTH_CHECK_ENDPOINT": f"127.0.0.1:{health}",
+            "COLLECTOR_TELEMETRY_HOST": "127.0.0.1",
+            "COLLECTOR_TELEMETRY_PORT": str(telemetry),
+            "JAEGER_OTLP_ENDPOINT": jaeger,
+            "TAIL_DECISION_WAIT": f"{wait_s:g}s",
+        },
+    )
+
+
 class Stack:
     """Everything that runs. The Collector can be killed and started again."""
 

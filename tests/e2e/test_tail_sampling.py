@@ -25,9 +25,9 @@ from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanE
 from opentelemetry.trace import Status, StatusCode
 
 from tests.e2e.backends import Jaeger
-from tests.e2e.deployment import DEPLOY, ROOT
+from tests.e2e.deployment import DEPLOY
 from tests.e2e.process import Program, wait_for
-from tests.e2e.stack import JAEGER, Binaries, jaeger_program, traced
+from tests.e2e.stack import JAEGER, Binaries, gateway_program, jaeger_program, traced
 from tests.service.running import Service, free_port
 
 AGENT = DEPLOY / "collector/agent.yaml"
@@ -52,20 +52,13 @@ class Gateways:
     def _gateway(self, binaries: Binaries, jaeger: str) -> Program:
         health, http = free_port(), free_port()
         self.urls.append(f"http://127.0.0.1:{http}")
-        return Program(
-            "gateway",
-            [binaries.otelcol, f"--config={ROOT / 'collector-config.yaml'}", f"--config={GATEWAY}"],
-            health=f"http://127.0.0.1:{health}/",
-            environ={
-                "OTLP_GRPC_ENDPOINT": f"127.0.0.1:{free_port()}",
-                "OTLP_HTTP_ENDPOINT": f"127.0.0.1:{http}",
-                "PROMETHEUS_EXPORTER_ENDPOINT": f"127.0.0.1:{free_port()}",
-                "HEALTH_CHECK_ENDPOINT": f"127.0.0.1:{health}",
-                "COLLECTOR_TELEMETRY_HOST": "127.0.0.1",
-                "COLLECTOR_TELEMETRY_PORT": str(free_port()),
-                "JAEGER_OTLP_ENDPOINT": jaeger,
-                "TAIL_DECISION_WAIT": f"{DECISION_WAIT_S}s",
-            },
+        return gateway_program(
+            binaries,
+            http=http,
+            health=health,
+            telemetry=free_port(),
+            jaeger=jaeger,
+            wait_s=DECISION_WAIT_S,
         )
 
     def __enter__(self) -> Gateways:
