@@ -22,13 +22,13 @@ $(VENV)/.ready: $(BUILT_FROM)
 	touch $@
 
 # MARKS says which tests: make test MARKS="not once". Some at a time, a file's tests together: they share what is slow to
-# make. Then one by one those that others would make late. No such test is no failure: 5 is pytest's exit code for it.
+# make. Then one by one those that others would make late.
 WORKERS ?= 2
 SIDE_BY_SIDE := --numprocesses $(WORKERS) --dist loadfile
 AND_MARKS := $(if $(MARKS), and $(MARKS))
 pytest = set -e; \
-	$(BIN)/python -m pytest $(SIDE_BY_SIDE) -m "not alone$(AND_MARKS)" $(1) || [ $$? = 5 ]; \
-	$(BIN)/python -m pytest -m "alone$(AND_MARKS)" $(1) || [ $$? = 5 ]
+	.ci/tests $(BIN)/python $(SIDE_BY_SIDE) -m "not alone$(AND_MARKS)" $(1); \
+	.ci/tests $(BIN)/python -m "alone$(AND_MARKS)" $(1)
 
 test: $(VENV)/.ready ## the test suite, on both loops
 	$(call pytest,$(PYTEST_ARGS))
@@ -75,7 +75,7 @@ run: $(or $(if $(REQUIREMENTS),,$(wildcard $(VENV)/.ready)),$(VENV)/.ready-run) 
 # prometheus, promtool and chromium are used as well.
 e2e: $(VENV)/.ready-e2e ## service, Collector, Jaeger and Prometheus, all of them real, with the files in deploy/
 	deploy/e2e/build.sh > $(VENV)/e2e.env
-	env $$(cat $(VENV)/e2e.env) $(BIN)/python -m pytest tests/e2e $(PYTEST_ARGS)
+	env $$(cat $(VENV)/e2e.env) .ci/tests $(BIN)/python tests/e2e $(PYTEST_ARGS)
 
 $(VENV)/.ready-e2e: $(VENV)/.ready
 	$(BIN)/python -m pip install --quiet --editable '.[e2e]'
