@@ -81,8 +81,9 @@ def _instrument(port: int, *, alone: bool) -> None:
         line = sending.Line(port)
         line.send(sending.STARTED, b"")
         logging.getLogger("otel_loopblock").addFilter(_is_no_report)
-        providers.share(line, alone=alone)
+        complete = providers.share(line, alone=alone)
         initialize()
+        complete()
     finally:
         _put_first(SITE)
 

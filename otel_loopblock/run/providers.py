@@ -17,7 +17,9 @@ from collections.abc import Callable
 from typing import Any
 
 import wrapt
-from opentelemetry import trace
+from opentelemetry import metrics, trace
+from opentelemetry.sdk.metrics import MeterProvider
+from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import BatchSpanProcessor
 from opentelemetry.trace import SpanKind
 
@@ -29,12 +31,16 @@ LAST_MS = 1000
 """What is sent at last may take so long."""
 
 
-def share(line: Line, *, alone: bool) -> None:
+def share(line: Line, *, alone: bool) -> Callable[[], None]:
     """Put the hooks in place.
 
     Args:
         line: where telemetry is sent.
         alone: whether the environment names nobody else to export to.
+
+    Returns:
+        What is to be called once the environment's providers are set. It sets those that are missing: a
+        configuration file need not name them all.
     """
 
     ours: list[BatchSpanProcessor | Reader] = []
@@ -65,11 +71,20 @@ def share(line: Line, *, alone: bool) -> None:
     wrapt.wrap_function_wrapper("opentelemetry.sdk.metrics", "MeterProvider.__init__", add_reader)
     # uvicorn ends by the signal that it was told to end by: nothing is done at the end of such a process.
     wrapt.wrap_function_wrapper("signal", "raise_signal", send_before)
-    late = _LateMeterProvider() if alone else None
+    late = _LateMeterProvider()
     wrapt.wrap_function_wrapper("opentelemetry.trace", "set_tracer_provider", _exchanging(late))
-    if late is not None:
+    if alone:
         wrapt.wrap_function_wrapper("opentelemetry.metrics", "set_meter_provider", late.set)
         wrapt.wrap_function_wrapper("opentelemetry._logs", "set_logger_provider", _second_only())
+
+    def complete() -> None:
+        if not isinstance(trace.get_tracer_provider(), ExchangeableTracerProvider):
+            trace.set_tracer_provider(TracerProvider())
+        if not alone and not isinstance(metrics.get_meter_provider(), MeterProvider):
+            wrapt.wrap_function_wrapper("opentelemetry.metrics", "set_meter_provider", late.set)
+            metrics.set_meter_provider(MeterProvider())
+
+    return complete
 
 
 class ExchangeableTracerProvider(trace.TracerProvider):
@@ -172,16 +187,12 @@ class _LateMeterProvider:
                 self._set(first)
 
 
-def _exchanging(late: _LateMeterProvider | None) -> Callable[..., None]:
-    def settle() -> None:
-        if late is not None:
-            late.settle()
-
+def _exchanging(late: _LateMeterProvider) -> Callable[..., None]:
     def set_tracer_provider(wrapped: Callable[..., None], instance: Any, args: Any, kwargs: Any) -> None:
         provider = args[0] if args else kwargs["tracer_provider"]
         current = trace.get_tracer_provider()
         if not isinstance(current, ExchangeableTracerProvider):
-            wrapped(ExchangeableTracerProvider(provider, settle))
+            wrapped(ExchangeableTracerProvider(provider, late.settle))
         elif not current.exchanged:
             current.exchange(provider)
         else:

@@ -16,6 +16,27 @@ from tests.run.running import APP, COMMAND, ROOT, Run, clean_environment, culpri
 
 UVICORN = ["uvicorn", APP, "--port", "PORT", "--no-access-log"]
 
+CONFIGURATION = """\
+file_format: "1.0"
+resource:
+  attributes:
+    - name: service.name
+      value: from a file
+tracer_provider:
+  processors:
+    - batch:
+        schedule_delay: 200
+        exporter:
+          otlp_http:
+            endpoint: {endpoint}/v1/traces
+propagator:
+  composite: [tracecontext: {{}}]
+instrumentation/development:
+  python:
+    fastapi: {{}}
+    loopblock: {{}}
+"""
+
 
 def check(report: dict, payments: int) -> dict:
     """The culprit's row, with all that it must say; on a busy machine one block may be named otherwise."""
@@ -120,6 +141,24 @@ def test_service_with_a_collector_of_its_own_feeds_both(loop_kind, tmp_path):
     assert all(span.events_named("event_loop.blocked") for span in payments)
     assert {span.resource["service.name"] for span in spans} == {"shop"}
     assert {metric.temporality for metric in metrics} == {"delta"}
+
+
+def test_service_that_a_file_configures_feeds_both(loop_kind, tmp_path):
+    pytest.importorskip("opentelemetry.configuration")
+    file = tmp_path / "otel.yaml"
+    with ReceiverProcess() as collector:
+        file.write_text(CONFIGURATION.format(endpoint=collector.endpoint))
+        environ = {"OTEL_CONFIG_FILE": str(file)}
+        with Run(tmp_path, [*UVICORN, "--loop", loop_kind], environ=environ) as run:
+            run.ready()
+            load(run.port)
+            assert run.stop() == 0
+        spans = collector.spans()
+    check(run.report(), 3)
+    payments = [span for span in spans if span.name == "GET /pay"]
+    assert len(payments) == 3
+    assert all(span.events_named("event_loop.blocked") for span in payments)
+    assert {span.resource["service.name"] for span in spans} == {"from a file"}
 
 
 def test_application_that_sets_its_providers_in_code_feeds_both(loop_kind, tmp_path):
