@@ -39,6 +39,9 @@ PASSED_ON = (
 """Signals that are meant for the service."""
 OF_A_TERMINAL = (signal.SIGINT, signal.SIGQUIT, signal.SIGHUP)
 """Those that a terminal sends to all processes in its foreground."""
+AT_ONCE_S = 0.02
+"""A signal that comes again within this time is the same one: timeout(1) signals a process and then its
+group. The service itself would seldom notice; two Ctrl-C make uvicorn give up its clean end."""
 _SUSPEND = b"\x1a"
 
 
@@ -177,8 +180,10 @@ class Child:
         self._kill(signal.SIGCONT, group=True)
 
     def _pass_signals(self) -> None:
-        while self._signals:
-            number = self._signals.popleft()
+        if any(number in PASSED_ON for number in self._signals):
+            time.sleep(AT_ONCE_S)
+        numbers = dict.fromkeys(self._signals.popleft() for _ in range(len(self._signals)))
+        for number in numbers:
             if number == signal.SIGWINCH:
                 if self._screen is not None:
                     self._screen.resized()

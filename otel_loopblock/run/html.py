@@ -46,6 +46,7 @@ th{color:#566;font-weight:normal}
 .culprits .advice{color:#17663a;text-align:left;white-space:normal;padding:0 .6rem .5rem}
 .culprits .advice{border-bottom:1px solid #dde}
 @media(max-width:52rem){
+th,td{padding:.35rem .3rem}.name{min-width:6rem}
 .culprits thead{display:none}.culprits tr{display:flex;flex-wrap:wrap;gap:0 1rem}
 .culprits td{padding:.1rem 0;text-align:left}.culprits .name{flex-basis:100%}
 .culprits .advice{flex-basis:100%;padding:.1rem 0 .6rem}

@@ -245,6 +245,22 @@ def test_signal_ends_the_service_as_without_us(number, tmp_path):
     assert len([line for line in lines if line.startswith("INFO:")]) == len(outputs[0][1].splitlines())
 
 
+def test_signal_that_comes_to_us_twice_at_once_is_one(tmp_path):
+    """timeout(1) signals a process and then its group; two of them make uvicorn give up its clean end."""
+    program = tmp_path / "program.py"
+    program.write_text(
+        "import signal, sys, time\n"
+        "seen = []\n"
+        "signal.signal(signal.SIGINT, lambda *_: seen.append(1))\n"
+        "while not seen:\n    time.sleep(0.01)\n"
+        "time.sleep(0.5)\n"
+        "sys.exit(10 + len(seen))\n"
+    )
+    words = ["timeout", "--preserve-status", "-s", "INT", "5", *COMMAND, "--", str(program)]
+    ended = subprocess.run(words, cwd=ROOT, env=clean_environment(), capture_output=True, timeout=120)
+    assert ended.returncode == 11, ended.stderr.decode()
+
+
 def test_service_that_crashes(tmp_path):
     with Run(tmp_path, UVICORN) as run:
         run.ready()
