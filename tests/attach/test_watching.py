@@ -1,0 +1,89 @@
+"""A running uvicorn is watched, and is afterwards as it was before, however the command ends."""
+
+from __future__ import annotations
+
+import os
+import signal
+
+import pytest
+
+from tests.attach.running import Service, Viewer, same
+
+
+@pytest.fixture
+def service(loop_kind, tmp_path):
+    with Service(tmp_path, loop_kind) as service:
+        yield service
+
+
+def test_blocks_are_shown_with_line_call_cause_and_advice_and_all_is_taken_out(service, loop_kind, tmp_path):
+    before = service.state()
+    viewer = Viewer(service, tmp_path)
+    viewer.until(f"watching process {service.pid} ({loop_kind}) for blocks of 10 ms and more")
+    assert service.state()["changed"]
+    service.get("/block/0.08")
+    text = viewer.until("blocked 8")
+    assert "service.py:" in text
+    assert "charge_card → time.sleep (wait). Use await asyncio.sleep(...)." in text
+    assert viewer.end() == 0
+    assert f"all is taken out of process {service.pid} again" in viewer.text()
+    after = service.settled(before)
+    assert same(after, before), after
+    assert after["path"] == before["path"]
+    assert after["opentelemetry"] == []
+    assert viewer.left() == []
+
+
+def test_process_is_as_before_when_the_viewer_is_killed(service, tmp_path):
+    before = service.state()
+    viewer = Viewer(service, tmp_path)
+    viewer.until("watching process")
+    assert not same(service.state(), before)
+    viewer.end(signal.SIGKILL)
+    after = service.settled(before)
+    assert same(after, before), after
+    assert viewer.left() == []
+
+
+def test_command_ends_by_itself_after_a_while(service, tmp_path):
+    viewer = Viewer(service, tmp_path, "--for", "1")
+    assert viewer.process.wait(60) == 0
+    assert "nothing has blocked its loops" in viewer.text()
+    assert "all is taken out" in viewer.text()
+
+
+def test_end_of_the_process_is_said(service, tmp_path):
+    viewer = Viewer(service, tmp_path)
+    viewer.until("watching process")
+    service.process.kill()
+    service.process.wait()
+    assert viewer.process.wait(30) == 0
+    assert f"process {service.pid} has ended" in viewer.text()
+
+
+def test_forked_child_holds_nothing_of_the_session(service, tmp_path):
+    viewer = Viewer(service, tmp_path)
+    viewer.until("watching process")
+    child = service.get("/fork")["child"]
+    try:
+        sockets = [os.readlink(f"/proc/{child}/fd/{fd}") for fd in os.listdir(f"/proc/{child}/fd")]
+        parents = [
+            os.readlink(f"/proc/{service.pid}/fd/{fd}") for fd in os.listdir(f"/proc/{service.pid}/fd")
+        ]
+        assert {each for each in parents if each.startswith("socket:")} - set(sockets)
+        assert viewer.end() == 0
+        assert "all is taken out" in viewer.text()
+    finally:
+        os.kill(child, signal.SIGKILL)
+
+
+def test_process_that_is_watched_already_is_refused(service, tmp_path):
+    first = Viewer(service, tmp_path)
+    first.until("watching process")
+    (tmp_path / "second").mkdir()
+    second = Viewer(service, tmp_path / "second")
+    assert second.process.wait(40) == 1
+    assert "another otel-loopblock attach watches it already" in second.text()
+    service.get("/block/0.05")
+    first.until("charge_card")
+    assert first.end() == 0
