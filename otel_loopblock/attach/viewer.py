@@ -102,11 +102,8 @@ def _invite(plan: Plan, remote_exec: RemoteExec) -> Line:
         raise
     meeting.close()
     line = Line(connection)
-    try:
+    with contextlib.suppress(Broken):  # what it has said before it hung up can be read
         line.send({"version": __version__, "options": dict(plan.options), "keep": plan.keep})
-    except Broken as error:
-        line.close()
-        raise CannotAttach(f"process {plan.pid} has hung up: {error}") from error
     return line
 
 

@@ -83,6 +83,8 @@ async def app(scope, receive, send):
         charge_card(float(path.rpartition("/")[2]))
     elif path == "/spin":
         spin(8.0)
+    elif path == "/sleep":
+        await asyncio.sleep(0.1)
     elif path == "/state":
         answer = state()
     elif path == "/fork":

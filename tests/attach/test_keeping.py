@@ -27,13 +27,23 @@ def blocked(service):
 def test_requests_that_waited_are_named(service, tmp_path):
     viewer = Viewer(service, tmp_path)
     viewer.until("watching process")
-    for _ in range(3):  # which of them comes while the loop is blocked, nobody can say
-        clients = [threading.Thread(target=service.get, args=("/block/0.1",)) for _ in range(4)]
-        for client in clients:
-            client.start()
+    done = threading.Event()
+
+    def wait():
+        while not done.is_set():
+            service.get("/sleep")
+
+    clients = [threading.Thread(target=wait) for _ in range(2)]
+    for client in clients:
+        client.start()
+    try:
+        for _ in range(5):  # which of them sleeps just then, nobody can say
+            service.get("/block/0.2")
+    finally:
+        done.set()
         for client in clients:
             client.join()
-    viewer.until("× GET /block/0.1")
+    viewer.until("× GET /sleep")
     assert viewer.end() == 0
     assert blocked(service) == []  # it was looked at only
 
