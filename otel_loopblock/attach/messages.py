@@ -118,6 +118,7 @@ def of_block(block: Block, waited: Sequence[tuple[str, int]]) -> Message:
         "samples": block.samples,
         "ongoing": block.ongoing,
         "phase": block.phase,
+        "awaited_by": list(block.awaited_by),
         "waited": [list(each) for each in waited],
     }
 
@@ -138,6 +139,7 @@ def to_block(message: Message) -> tuple[Block, list[tuple[str, int]]]:
             culprit=Frame(*culprit) if culprit is not None else None,
             stack=(),
             leaf_call=None,
+            awaited_by=tuple(str(each) for each in told.pop("awaited_by")),
             **told,
         )
     except (KeyError, TypeError, ValueError) as error:
