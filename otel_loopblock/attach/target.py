@@ -118,22 +118,29 @@ class Session:
             raise Refused(str(error)) from error
         if not threads.may_start():
             raise Refused("its threads are greenlets of gevent or eventlet, or it is a sub-interpreter")
+        self._watcher = Watcher(config, self._tell, follows=not keeps)
         if keeps:
             _keep(options)
-        self._watcher = Watcher(config, self._tell, follows=not keeps)
+        try:
+            self._begin(self._watcher, loops, config)
+        except BaseException:
+            if keeps:  # the user has not been told that it worked
+                _undo_keep()
+            raise
+
+    def _begin(
+        self, watcher: Watcher, loops: Mapping[asyncio.AbstractEventLoop, int], config: Config
+    ) -> None:
         current.session = self
-        runtime.add(self._watcher)
+        runtime.add(watcher)
         late = _cover(loops)
-        self._send(
-            {
-                "hello": {
-                    "pid": os.getpid(),
-                    "loops": [type(loop).__module__.partition(".")[0] for loop in loops],
-                    "threshold_s": config.threshold_s,
-                    "late": late,
-                }
-            }
-        )
+        hello = {
+            "pid": os.getpid(),
+            "loops": [type(loop).__module__.partition(".")[0] for loop in loops],
+            "threshold_s": config.threshold_s,
+            "late": late,
+        }
+        self._send({"hello": hello})
 
     def wait(self) -> None:
         """Return when the command has no more to say, or is gone."""
@@ -150,8 +157,10 @@ class Session:
         if current.session is self:
             current.session = None
         if watcher is not None:
-            guard.call_all("end otel-loopblock attach", partial(runtime.remove, watcher), watcher.end)
-            runtime.drop(watcher)
+            part = "end otel-loopblock attach"
+            guard.call_all(
+                part, partial(runtime.remove, watcher), watcher.end, partial(runtime.drop, watcher)
+            )
             with contextlib.suppress(Broken):
                 self._send({"bye": {"missed": watcher.missed}})
         self._line.close()
@@ -211,6 +220,12 @@ def _keep(options: Mapping[str, Any]) -> None:
     if instrumentor._emitter is None:
         instrumentor.uninstrument()
         raise Refused("--keep: it could not be instrumented; its log says why")
+
+
+def _undo_keep() -> None:
+    from otel_loopblock.instrumentor import LoopBlockInstrumentor  # here: as above
+
+    LoopBlockInstrumentor().uninstrument()
 
 
 def _cover(loops: Mapping[asyncio.AbstractEventLoop, int]) -> list[list[str]]:
