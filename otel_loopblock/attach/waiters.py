@@ -48,7 +48,7 @@ class Waiters:
         request: tells the request of a context.
         culprit: the task that blocked, which does not wait for itself.
         context: the one that it ran in; ``None`` for the current one.
-        done: is called with the names and how many of each, the commonest first.
+        done: is called with the names and how many of each, the commonest first, those without one last.
     """
 
     def __init__(
@@ -88,7 +88,8 @@ class Waiters:
     def ended(self) -> None:
         """Tell who it was."""
         self._seen = set()
-        self._done([(printable(name), count) for name, count in self._names.most_common()])
+        found = sorted(self._names.most_common(), key=lambda each: each[0] is OTHER)
+        self._done([(printable(name), count) for name, count in found])
 
 
 def _name(task: asyncio.Task[Any]) -> str:
