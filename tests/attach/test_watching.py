@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
+import pty
+import select
 import signal
+import struct
+import subprocess
+import termios
 import time
 
 import pytest
 
-from tests.attach.running import Service, Viewer, same
+from tests.attach.running import Service, Viewer, command, environment, same
 
 
 @pytest.fixture
@@ -92,3 +98,40 @@ def test_process_that_is_watched_already_is_refused(service, tmp_path):
     service.get("/block/0.05")
     first.until("charge_card")
     assert first.end() == 0
+
+
+def test_terminal_shows_a_table_of_the_culprits_meanwhile(service, tmp_path):
+    master, slave = pty.openpty()
+    fcntl.ioctl(slave, termios.TIOCSWINSZ, struct.pack("HHHH", 30, 120, 0, 0))
+    viewer = subprocess.Popen(
+        command(service, str(service.pid)),
+        stdin=slave,
+        stdout=slave,
+        stderr=slave,
+        cwd=tmp_path,
+        env={**environment(tmp_path), "TERM": "xterm", "COLUMNS": "120"},
+    )
+    os.close(slave)
+    try:
+        read_until(master, "watching process")
+        service.get("/block/0.08")
+        seen = read_until(master, "last: ")
+        assert "charge_card" in seen
+        assert "taken" in seen  # a head of the table
+        viewer.send_signal(signal.SIGINT)
+        assert "all is taken out" in read_until(master, "all is taken out")
+        assert viewer.wait(20) == 0
+    finally:
+        viewer.kill()
+        viewer.wait()
+        os.close(master)
+
+
+def read_until(master, text):
+    seen = ""
+    deadline = time.monotonic() + 40
+    while text not in seen:
+        assert time.monotonic() < deadline, seen
+        if select.select([master], [], [], 0.2)[0]:
+            seen += os.read(master, 65536).decode(errors="replace")
+    return seen
