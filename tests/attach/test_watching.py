@@ -9,6 +9,7 @@ import select
 import signal
 import struct
 import subprocess
+import sys
 import termios
 import time
 
@@ -135,3 +136,50 @@ def read_until(master, text):
         if select.select([master], [], [], 0.2)[0]:
             seen += os.read(master, 65536).decode(errors="replace")
     return seen
+
+
+BARE = """
+import asyncio, os, signal, sys, time
+
+def execute(number, frame):
+    with open(os.environ["WANTED"]) as wanted, open(wanted.read()) as script:
+        exec(compile(script.read(), "script", "exec"), {})
+
+def grind():
+    time.sleep(0.06)
+
+async def main():
+    signal.signal(signal.SIGUSR1, execute)
+    print("ready", flush=True)
+    while not os.path.exists("over"):
+        await asyncio.sleep(0.05)
+        grind()
+    print([name for name in ("opentelemetry", "wrapt", "rich") if name in sys.modules], flush=True)
+
+asyncio.run(main())
+"""
+
+
+def test_process_needs_nothing_installed(tmp_path):
+    wanted = tmp_path / "wanted"
+    service = subprocess.Popen(
+        [sys.executable, "-I", "-S", "-c", BARE],
+        stdout=subprocess.PIPE,
+        cwd=tmp_path,
+        env={"WANTED": str(wanted)},
+        text=True,
+    )
+    try:
+        assert service.stdout.readline() == "ready\n"
+        stand_in = Service.__new__(Service)
+        stand_in.wanted, stand_in.pid = wanted, service.pid
+        viewer = Viewer(stand_in, tmp_path)
+        viewer.until("grind → time.sleep (wait)")
+        assert viewer.end() == 0
+        (tmp_path / "over").touch()
+        assert service.stdout.readline() == "[]\n"
+        assert service.wait(20) == 0
+    finally:
+        service.kill()
+        service.wait()
+        service.stdout.close()
