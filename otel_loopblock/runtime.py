@@ -44,14 +44,19 @@ class Runtime:
         self._tell((*listeners.now, listener))
         if len(listeners.now) == 1:
             self._hooks.install()
-        loop = asyncio._get_running_loop()
-        if loop is not None:
-            self._hooks.cover(loop)
+        self.cover()
         if loops.table:
             self._watch()
         if listener.heartbeat_interval_s > 0:
             for monitor in loops.monitors():
                 self._hooks.beat(monitor)
+
+    def cover(self) -> None:
+        """See to it that the loop which runs in this thread, if any, is monitored."""
+        with self._lock:
+            loop = asyncio._get_running_loop()
+            if loop is not None and listeners.now:
+                self._hooks.cover(loop)
 
     def remove(self, listener: Listener) -> None:
         """Tell ``listener`` no more; the last one takes the hooks away and ends the thread.

@@ -36,6 +36,10 @@ def run_on(kind, work):
 
 
 ONCE = (
+    "attach/test_keeping.py",
+    "attach/test_refusals.py",
+    "attach/test_rounds.py",
+    "attach/test_watching.py",
     "bench",
     "cases",
     "cli",

@@ -53,6 +53,11 @@ SUBCOMMANDS: dict[str, Subcommand] = {
         extra="run",
         needs=("opentelemetry.distro", "opentelemetry.exporter.otlp.proto.common", "rich"),
     ),
+    "attach": Subcommand(
+        help="what blocks the loops of a process that runs already (Python 3.14 and later)",
+        extra="run",
+        needs=("opentelemetry.exporter.otlp.proto.common", "rich"),
+    ),
     "gil": Subcommand(help="measure whether a function releases the GIL, holds it, or waits"),
 }
 """By name, which is also the name of the module next to this one."""

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Final
 
 from opentelemetry import trace
@@ -15,6 +14,7 @@ from opentelemetry.semconv.attributes.code_attributes import (
 )
 from opentelemetry.trace import SpanContext
 
+from otel_loopblock.explain.awaited import is_default_name
 from otel_loopblock.explain.block import Block
 
 BLOCKED: Final = "event_loop.blocked"
@@ -44,6 +44,8 @@ CULPRIT_SPAN_ID: Final = "event_loop.delay.culprit.span_id"
 BLOCK_COUNT: Final = "event_loop.block.count"
 BLOCKED_TIME: Final = "event_loop.blocked_time"
 DELAYED_TIME: Final = "event_loop.delayed_time"
+AWAITED_BY: Final = "event_loop.block.awaited_by"
+"""The tasks that awaited the one that blocked, the outermost last; Python 3.14 on."""
 ONGOING: Final = "event_loop.block.ongoing"
 LOOP_TYPE: Final = "event_loop.type"
 EXECUTOR_TYPE: Final = "event_loop.executor.type"
@@ -54,11 +56,7 @@ THREAD_ID: Final = "thread.id"
 THREAD_NAME: Final = "thread.name"
 HTTP_ROUTE: Final = "http.route"
 
-Value = str | int | float | bool
-
-
-_DEFAULT_TASK_NAME: Final = re.compile(r"Task-\d+")
-"""What asyncio calls a task that the application has given no name."""
+Value = str | int | float | bool | Sequence[str]
 
 
 def seconds(value: float) -> float:
@@ -101,8 +99,10 @@ def of_block(block: Block, stacktrace: str | None, delayed_requests: int | None 
         attributes[PHASE] = block.phase
     attributes[THRESHOLD] = seconds(block.threshold_s)
     attributes[LOOP_TYPE] = block.loop_type
-    if block.task_name is not None and not _DEFAULT_TASK_NAME.fullmatch(block.task_name):
+    if block.task_name is not None and not is_default_name(block.task_name):
         attributes[TASK_NAME] = block.task_name
+    if block.awaited_by:
+        attributes[AWAITED_BY] = block.awaited_by
     attributes[THREAD_ID] = block.thread_id
     attributes[THREAD_NAME] = block.thread_name
     attributes[SAMPLES] = block.samples

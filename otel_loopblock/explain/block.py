@@ -17,6 +17,7 @@ from otel_loopblock.explain.phase import Phase
 from otel_loopblock.explain.stack import Frame, frame_of
 from otel_loopblock.frames import module_of
 from otel_loopblock.naming import is_ours, module_in, printable
+from otel_loopblock.watch.awaiting import awaiters
 from otel_loopblock.watch.evidence import Evidence, RawFrame
 from otel_loopblock.watch.monitor import Monitor
 from otel_loopblock.watch.target import Target
@@ -50,6 +51,8 @@ class Block:
     """What kind of call ``call`` is, where that is known."""
     phase: Phase | None = None
     """``startup`` for one of the start-up of a server."""
+    awaited_by: tuple[str, ...] = ()
+    """The tasks that await the one that blocked, the nearest first; Python 3.14 on."""
 
 
 Named: TypeAlias = "tuple[Frame | None, str | None]"
@@ -79,6 +82,7 @@ class Observed:
         "_block",
         "_explain",
         "_left",
+        "awaiters",
         "began",
         "count_delayed",
         "ended",
@@ -107,6 +111,9 @@ class Observed:
         self.ended_unix_ns = self.started_unix_ns + int((ended - began) * 1e9)
         """Its end."""
         self.task_name = _task_name(target.task)
+        # On another thread than the loop's they may run on.
+        self.awaiters = awaiters(target.task) if not ongoing else ()
+        """The tasks that await the one that blocked."""
         self.ongoing = ongoing
         self.count_delayed: Callable[[], int] | None = None
         """Tells how many requests its callback has made wait, as far as is known by then."""

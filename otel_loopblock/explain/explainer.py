@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from otel_loopblock.explain.advice import AdviceTable
 from otel_loopblock.explain.advice.known import COMPUTING, ONLY_WAITING, WAITING, KnownCall
+from otel_loopblock.explain.awaited import words
 from otel_loopblock.explain.block import Block, Named, Observed
 from otel_loopblock.explain.calls import Call
 from otel_loopblock.explain.cause import Judgement, judge
@@ -106,6 +107,7 @@ class Explainer:
             samples=len(looks),
             ongoing=observed.ongoing,
             call_kind=known.kind if known is not None else None,
+            awaited_by=words(observed.awaiters, self._stacks.is_own),
             phase=phase_of(evidence, observed.entry, began, monitor.listening_since),
         )
 
