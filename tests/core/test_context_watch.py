@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import ctypes
 import gc
+import random
 import subprocess
 import sys
 import threading
@@ -373,6 +374,45 @@ def test_watch_that_is_part_of_a_cycle_is_collected(native):
     gc.collect()
 
     assert alive() is None
+    assert watchers() == 8
+
+
+@needs_watchers
+def test_loops_of_many_threads_come_and_go(native):
+    class Monitor(native.Monitor):
+        __slots__ = ("__weakref__",)
+
+        def callback_ended(self, *args):
+            Context().run(int)
+
+    def work(seed):
+        chance = random.Random(seed)
+        for _ in range(50):
+            loop, own = Loop(), Context()
+            monitor = Monitor()  # told of every callback
+            monitor.loop = weakref.ref(loop)
+            watch = native.ContextWatch(monitor, own)
+            for _ in range(20):
+                loop.run(watch.enter, context=own)
+                loop.run(lambda: Context().run(gc.collect if chance.random() < 0.02 else int))
+                if chance.random() < 0.02:
+                    watch.close()
+                if chance.random() < 0.02:
+                    monitor.loop = None
+            own.run(variable.set, (watch, monitor, loop))
+            if chance.random() < 0.5:
+                loop.run(watch.close)
+        done.append(seed)
+
+    done = []
+    threads = [threading.Thread(target=work, args=(seed,)) for seed in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    gc.collect()
+
+    assert sorted(done) == [0, 1, 2, 3]
     assert watchers() == 8
 
 
