@@ -112,7 +112,7 @@ test-debug: $(DEBUG_VENV)/.ready ## the core's tests on a debug build of Python
 	OTEL_LOOPBLOCK_BUILD=require $(DEBUG_VENV)/bin/python -X dev -m pytest $(SIDE_BY_SIDE) -p no:cacheprovider \
 		tests/core $(PYTEST_ARGS)
 
-test-coming: ## the core's tests on Python 3.14 and 3.15, in a system made for them; as root, with debootstrap
+test-coming: ## the core part of the suite, and what it costs, on Python 3.14 and 3.15, in a system made for them; as root
 	.ci/forky
 
 bench: $(VENV)/.ready ## the same work blocking, offloaded and in def endpoints, on both loops

@@ -52,7 +52,7 @@ def main() -> int:
     args = arguments()
     try:
         counting.require(any_python=args.any_python)
-        allowed = budget.read() if args.check else None
+        allowed = budget.read(platform.python_version()) if args.check else None
         cores = args.core or counting.available_cores()
         results = measure(args, cores)
     except (counting.CannotMeasure, budget.BudgetError) as error:
@@ -93,13 +93,12 @@ def measure(args: argparse.Namespace, cores: list[str]) -> dict[str, Any]:
     # Counts do not mind company: two at a time.
     with ThreadPoolExecutor(os.cpu_count()) as pool:
         ours = {
-            loop: {"off": pool.submit(counting.count, loop, "off", counting.ALL)} for loop in counting.LOOPS
+            loop: {"off": pool.submit(counting.count, loop, "off", works)}
+            for loop, works in counting.works(cores).items()
         }
-        for loop in counting.LOOPS:
-            for core in cores:
-                ours[loop][core] = pool.submit(
-                    counting.count, loop, "otel-loopblock", counting.ALL, core=core
-                )
+        for loop, works in counting.works(cores).items():
+            for core in cores if loop in counting.LOOPS else ["native"]:
+                ours[loop][core] = pool.submit(counting.count, loop, "otel-loopblock", works, core=core)
         peers = {name: pool.submit(peer, name, args.peers) for name in tools.PEERS} if args.peers else {}
         bare: dict[str, dict[str, float]] = {}
         if args.peers:
@@ -171,7 +170,7 @@ def as_budget(results: dict[str, Any], cores: list[str]) -> budget.Budget:
     ratios, instructions = {}, {}
     for loop, counts in results["ours"].items():
         for work, off in counts["off"].items():
-            for core in cores:
+            for core in counts.keys() & set(cores):
                 ratios[budget.key(loop, work, core)] = counts[core][work] / off
                 instructions[budget.key(loop, work, core)] = counts[core][work]
     return budget.Budget(results["python"], results["uvloop"], ratios, instructions)

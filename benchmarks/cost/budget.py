@@ -1,7 +1,8 @@
 """The budgets: what each piece of work may cost with the package on, as a share of what it costs without.
 
 A budget is the ratio on / off, not the difference. Both counts come from the same interpreter, C library and
-machine, and another compiler moves both the same way: ``docs/performance.md`` has a comparison.
+machine, and another compiler moves both the same way: ``docs/performance.md`` has a comparison. Another minor
+version of Python moves them apart: each has budgets of its own.
 """
 
 from __future__ import annotations
@@ -37,28 +38,51 @@ def key(loop: str, work: str, core: str) -> str:
     return f"{loop}, {work}, {core}"
 
 
-def read(file: Path = FILE) -> Budget:
-    """The budgets in the file."""
+def minor(python: str) -> str:
+    """``3.14`` of ``3.14.8 (…)``: what the budgets of a version stand under."""
+    return ".".join(python.split(".")[:2])
+
+
+def versions(file: Path = FILE) -> list[str]:
+    """The minor versions of Python that have budgets; another one is compared with the first."""
+    return list(_load(file))
+
+
+def read(python: str, file: Path = FILE) -> Budget:
+    """The budgets in the file for a version of Python."""
+    found = _load(file)
+    return found.get(minor(python)) or next(iter(found.values()))
+
+
+def _load(file: Path) -> dict[str, Budget]:
     try:
-        found = json.loads(file.read_text())
-        return Budget(found["python"], found["uvloop"], found["ratios"], found["instructions"])
+        found = {
+            version: Budget(each["python"], each["uvloop"], each["ratios"], each["instructions"])
+            for version, each in json.loads(file.read_text()).items()
+        }
+        if not found:
+            raise ValueError("it is empty")
+        return found
     except FileNotFoundError:
         raise BudgetError(f"{file} is missing: make it with --write") from None
-    except (ValueError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise BudgetError(
             f"{file} is not a file of budgets ({error!r}): make it again with --write"
         ) from None
 
 
 def write(budget: Budget, file: Path = FILE) -> None:
-    """Make these the budgets; those of a core that was not measured stay."""
-    old = read(file) if file.exists() else Budget(budget.python, budget.uvloop)
+    """Make these the budgets of their Python; those of a core that was not measured stay."""
+    all_of_them = _load(file) if file.exists() else {}
+    old = all_of_them.get(minor(budget.python), Budget(budget.python, budget.uvloop))
     ratios = {name: round(ratio, 4) for name, ratio in {**old.ratios, **budget.ratios}.items()}
     instructions = {name: round(count) for name, count in {**old.instructions, **budget.instructions}.items()}
     new = Budget(
         budget.python, budget.uvloop, dict(sorted(ratios.items())), dict(sorted(instructions.items()))
     )
-    file.write_text(json.dumps(asdict(new), indent=2) + "\n")
+    all_of_them[minor(new.python)] = new
+    written = {version: asdict(each) for version, each in all_of_them.items()}
+    file.write_text(json.dumps(written, indent=2) + "\n")
 
 
 def compare(budget: Budget, measured: Budget, cores: Sequence[str]) -> tuple[list[str], list[str]]:

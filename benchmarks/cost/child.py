@@ -142,7 +142,7 @@ def main() -> None:
     """Do what the command line says; the answer of a probe is the exit code."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("what", choices=["count", "probe"])
-    parser.add_argument("loop", choices=["asyncio", "uvloop"])
+    parser.add_argument("loop", choices=["asyncio", "uvloop", "rloop", "zuvloop"])
     parser.add_argument("tool", choices=sorted(tools.TOOLS))
     parser.add_argument("--workload", action="append", choices=list(WORKLOADS), default=[])
     args = parser.parse_args()

@@ -6,6 +6,7 @@ Between the runs callgrind writes its counter out (``--dump-before``): Python st
 
 from __future__ import annotations
 
+import importlib.util
 import os
 import re
 import shutil
@@ -21,6 +22,8 @@ from benchmarks.cost.child import LENGTHS, REPEATS, WORKLOADS
 
 ROOT = Path(__file__).resolve().parents[2]
 LOOPS = ("asyncio", "uvloop")
+UNHOOKED = ("rloop", "zuvloop")
+"""Loops that nothing hooks: counted where they are installed and the core sees them."""
 TIMEOUT_S = 900.0
 
 
@@ -109,4 +112,14 @@ def _total(file: Path) -> int:
     return int(found[1])
 
 
+def works(cores: Sequence[str]) -> dict[str, tuple[str, ...]]:
+    """What is counted on which loop."""
+    found = dict.fromkeys(LOOPS, ALL)
+    if "native" in cores and sys.version_info >= (3, 14):
+        found |= {loop: OF_UNHOOKED for loop in UNHOOKED if importlib.util.find_spec(loop) is not None}
+    return found
+
+
 ALL = tuple(WORKLOADS)
+OF_UNHOOKED = ("callback", "task step")
+"""Of a loop that nothing hooks: what it does else, it does without the package."""

@@ -26,6 +26,7 @@ _SHARED = (
     "LONG_CALLBACK",
     "TELLS_LATENESS",
     "WOKEN",
+    "ContextWatch",
     "Method",
     "Monitor",
     "Run",
@@ -109,6 +110,7 @@ INTERFACE = _core.INTERFACE
 LONG_CALLBACK = _core.LONG_CALLBACK
 TELLS_LATENESS = _core.TELLS_LATENESS
 WOKEN = _core.WOKEN
+ContextWatch = _core.ContextWatch
 Method = _core.Method
 Monitor = _core.Monitor
 Run = _core.Run

@@ -45,7 +45,7 @@ def install(patches: Patches, sdk: Any, *, threshold_s: float, charge: Charge, u
         unknown: is told of a running loop without a monitor.
     """
     patches.replace(sdk, "Span.end", partial(_make_end, patches, threshold_s, charge, unknown))
-    patches.replace(sdk, "Span.start", partial(_make_start, patches))
+    patches.replace(sdk, "Span.start", partial(_make_start, patches, unknown))
 
 
 def _make_end(patches: Patches, threshold_s: float, charge: Charge, unknown: Unknown, original: Any) -> Any:
@@ -76,7 +76,7 @@ def _make_end(patches: Patches, threshold_s: float, charge: Charge, unknown: Unk
     return end
 
 
-def _make_start(patches: Patches, original: Any) -> Any:
+def _make_start(patches: Patches, unknown: Unknown, original: Any) -> Any:
     running_loop = asyncio._get_running_loop
 
     def start(self: Any, *args: Any, **kwargs: Any) -> Any:
@@ -88,7 +88,10 @@ def _make_start(patches: Patches, original: Any) -> Any:
             if parent is None or parent.is_remote:
                 loop = running_loop()
                 monitor = loops.of(loop)
-                if monitor is not None and monitor.following:
+                if monitor is None:
+                    if loop is not None:
+                        unknown(loop)
+                elif monitor.following:
                     task = current_task(loop)
                     for aftermath in aftermaths(monitor):
                         aftermath.span_started(self, task)

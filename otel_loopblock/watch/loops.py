@@ -104,6 +104,7 @@ class Loops:
             for monitor in monitors:
                 monitor.loop = None
                 monitor.following = ()
+                monitor.poll = None
 
     def forked(self) -> None:
         """In a forked child: loops get new monitors when they run."""

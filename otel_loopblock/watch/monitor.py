@@ -107,7 +107,8 @@ class Monitor(core.Monitor):
         self._thread: threading.Thread | None = None
         self.watch: Watch | None = None
         self.poll: Callable[[Monitor], None] | None = None
-        """On a loop that no hook sees: what the watchdog calls at each tick to learn of its callbacks."""
+        """On a loop that no hook sees: what the watchdog calls at each tick to learn of what the core is not
+        told of."""
         self.listening_since = 0.0
         """``perf_counter`` when the loop was told to listen for connections first; 0.0 where it never was."""
         self.beating = False

@@ -30,7 +30,7 @@ def check(tmp_path, monkeypatch):
     }
     budget.write(budget.Budget(PYTHON, UVLOOP, ratios, {}), file)
     read, write = budget.read, budget.write
-    monkeypatch.setattr(budget, "read", lambda *_: read(file))
+    monkeypatch.setattr(budget, "read", lambda *_: read(PYTHON, file))
     monkeypatch.setattr(budget, "write", lambda new: write(new, file))
     monkeypatch.setattr(counting, "require", lambda **_: None)
 
@@ -78,12 +78,12 @@ def test_a_core_that_is_not_there_is_named(check, capsys):
 def test_writing_the_budgets_of_one_core_keeps_those_of_the_other(check):
     check(counted({"callback": 900.0, "task step": 950.0}, core="native"), "--write", core="native")
 
-    ratios = json.loads(check.file.read_text())["ratios"]
+    ratios = json.loads(check.file.read_text())["3.11"]["ratios"]
     assert ratios["uvloop, task step, native"] == 0.95
     assert ratios["uvloop, task step, pure"] == 1.2
 
 
-@pytest.mark.parametrize("content", [None, "", "[]", '{"python": "3.11"}'])
+@pytest.mark.parametrize("content", [None, "", "[]", "{}", '{"python": "3.11"}'])
 def test_a_missing_or_broken_file_is_a_clear_error(check, capsys, content):
     check.file.unlink()
     if content is not None:
@@ -108,12 +108,24 @@ def test_what_cannot_count_is_refused(monkeypatch, capsys, valgrind, optimised, 
     assert said in capsys.readouterr().err
 
 
-def test_the_budgets_of_the_project_are_complete():
+def test_writing_the_budgets_of_one_python_keeps_those_of_another(check):
+    results = {**counted({"callback": 900.0, "task step": 950.0}), "python": "3.14.8 (Debian's)"}
+    check(results, "--write")
+
+    assert budget.versions(check.file) == ["3.11", "3.14"]
+
+
+@pytest.mark.parametrize("version", budget.versions())
+def test_the_budgets_of_the_project_are_complete(version):
     """Each core that has a budget has one for each loop and each piece of work."""
-    ratios = budget.read().ratios
-    cores = {name.rpartition(", ")[2] for name in ratios}
+    ratios = budget.read(version).ratios
+    hooked = {name for name in ratios if name.split(", ")[0] in counting.LOOPS}
+    cores = {name.rpartition(", ")[2] for name in hooked}
 
     assert cores
-    assert set(ratios) == {
+    assert hooked == {
         budget.key(loop, work, core) for loop in counting.LOOPS for work in counting.ALL for core in cores
+    }
+    assert set(ratios) - hooked <= {
+        budget.key(loop, work, "native") for loop in counting.UNHOOKED for work in counting.OF_UNHOOKED
     }

@@ -184,10 +184,10 @@ async def add_reader():
     def readable():
         ours.recv(10)
         block("add_reader")
-        loop.remove_reader(ours)
+        loop.remove_reader(ours.fileno())
         done.set_result(None)
 
-    loop.add_reader(ours, readable)
+    loop.add_reader(ours.fileno(), readable)  # all that rloop takes
     theirs.send(b"x")
     await done
     ours.close()

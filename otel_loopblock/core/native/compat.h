@@ -156,6 +156,11 @@ error_chain(SavedError *saved)
 }
 #endif
 
+/* Whether the interpreter tells of each switch of the current context. */
+#if PY_VERSION_HEX >= 0x030E0000
+#define HAS_CONTEXT_WATCHERS 1
+#endif
+
 /* For interpreters with a GIL each nothing here was tried: they get the twin. From 3.12 on that can be said. */
 #ifdef Py_mod_multiple_interpreters
 #define ONE_INTERPRETER {Py_mod_multiple_interpreters, Py_MOD_MULTIPLE_INTERPRETERS_NOT_SUPPORTED},

@@ -13,6 +13,7 @@ typedef struct {
     PyTypeObject *scheduler_type;
     PyTypeObject *call_type;
     PyTypeObject *method_type;
+    PyTypeObject *watch_type; /* NULL before 3.14 */
     PyObject *str_callback;
     PyObject *str_callback_ended;
     PyObject *str_module_name; /* "__name__" */
@@ -90,6 +91,7 @@ int core_add_wait(PyObject *module, CoreState *state);
 int core_add_handle_run(PyObject *module, CoreState *state);
 int core_add_scheduler(PyObject *module, CoreState *state);
 int core_add_method(PyObject *module, CoreState *state);
+int core_add_context_watch(PyObject *module, CoreState *state);
 
 /* wait.c */
 int waiter_check(PyObject *object);
@@ -101,6 +103,10 @@ double process_cpu_seconds(void);
 unsigned long native_thread_id(void);
 int is_main_thread(void);
 int read_scheduling(unsigned long thread, double *queued, unsigned long long *runs);
+
+/* postponing.c: has the exception that is set raised in the main thread a moment later; if this is another one, or
+   there is no memory, Python tells of it. None is set then. */
+void core_raise_later(void);
 
 /* Functions of the module. */
 PyObject *core_unwrap(PyObject *module, PyObject *callback);

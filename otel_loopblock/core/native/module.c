@@ -15,6 +15,7 @@ module_traverse(PyObject *module, visitproc visit, void *arg)
     Py_VISIT(state->scheduler_type);
     Py_VISIT(state->call_type);
     Py_VISIT(state->method_type);
+    Py_VISIT(state->watch_type);
     Py_VISIT(state->get_running_loop);
     Py_VISIT(state->update_wrapper);
     return 0;
@@ -31,6 +32,7 @@ module_clear(PyObject *module)
     Py_CLEAR(state->scheduler_type);
     Py_CLEAR(state->call_type);
     Py_CLEAR(state->method_type);
+    Py_CLEAR(state->watch_type);
     Py_CLEAR(state->str_callback);
     Py_CLEAR(state->str_callback_ended);
     Py_CLEAR(state->str_module_name);
@@ -85,7 +87,7 @@ module_exec(PyObject *module)
     }
     if (core_add_monitor(module, state) < 0 || core_add_wait(module, state) < 0 ||
         core_add_handle_run(module, state) < 0 || core_add_scheduler(module, state) < 0 ||
-        core_add_method(module, state) < 0 || add_constants(module) < 0) {
+        core_add_method(module, state) < 0 || core_add_context_watch(module, state) < 0 || add_constants(module) < 0) {
         return -1;
     }
     return 0;

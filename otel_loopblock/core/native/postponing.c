@@ -12,6 +12,25 @@ raise_now(void *error)
     return -1;
 }
 
+/* -1 with the exception where too many wait: Python tells of it, and it is lost. */
+static int
+postpone(void)
+{
+    PyObject *error = error_take();
+    if (Py_AddPendingCall(raise_now, error) < 0) {
+        return raise_now(error);
+    }
+    return 0;
+}
+
+void
+core_raise_later(void)
+{
+    if (!is_main_thread() || PyErr_ExceptionMatches(PyExc_MemoryError) || postpone() < 0) {
+        PyErr_WriteUnraisable(NULL);
+    }
+}
+
 static PyObject *
 call(PyObject *function, PyObject *const *args, Py_ssize_t count, PyObject *names)
 {
@@ -19,9 +38,7 @@ call(PyObject *function, PyObject *const *args, Py_ssize_t count, PyObject *name
     if (result != NULL || !is_main_thread() || PyErr_ExceptionMatches(PyExc_MemoryError)) {
         return result;
     }
-    PyObject *error = error_take();
-    if (Py_AddPendingCall(raise_now, error) < 0) { /* too many wait: Python tells of it, and it is lost */
-        (void)raise_now(error);
+    if (postpone() < 0) {
         return NULL;
     }
     Py_RETURN_NONE;

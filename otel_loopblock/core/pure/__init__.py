@@ -24,6 +24,9 @@ from otel_loopblock.core.pure.wait import LONG_CALLBACK, WOKEN, Waiter
 INTERFACE = 2
 """Which interface this is; that of the compiled core must be the same."""
 
+ContextWatch = None
+"""Only the compiled core can be told of the switches of contexts."""
+
 TELLS_LATENESS = False
 """Whether a wait tells when it woke up from when it had the GIL."""
 
@@ -34,6 +37,7 @@ __all__ = [
     "TELLS_LATENESS",
     "WOKEN",
     "Call",
+    "ContextWatch",
     "Method",
     "Monitor",
     "Run",
