@@ -18,7 +18,7 @@ from otel_loopblock.core.loading import Absent, Unusable, load
 
 _VARIABLE = "OTEL_PYTHON_LOOPBLOCK_CORE"
 
-_INTERFACE = 2
+_INTERFACE = 3
 """Of both cores. A compiled core that says another number is of another release."""
 
 _SHARED = (
@@ -35,6 +35,7 @@ _SHARED = (
     "scheduling",
     "stack",
     "thread_clock",
+    "thread_context",
     "threads",
     "unwrap",
     "variable",
@@ -118,6 +119,7 @@ postponing = _core.postponing
 scheduling = _core.scheduling
 stack = _core.stack
 thread_clock = _core.thread_clock
+thread_context = _core.thread_context
 threads = _core.threads
 unwrap = _core.unwrap
 variable = _core.variable

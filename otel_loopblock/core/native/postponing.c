@@ -12,6 +12,22 @@ raise_now(void *error)
     return -1;
 }
 
+/* For code that Python has not called, and that cannot raise: the exception that is set is raised in the main thread a
+   moment later, as one of a signal handler is; elsewhere it is printed. */
+void
+core_postpone_error(PyObject *where)
+{
+    if (!is_main_thread() || PyErr_ExceptionMatches(PyExc_MemoryError)) {
+        PyErr_WriteUnraisable(where);
+        return;
+    }
+    PyObject *error = error_take();
+    if (Py_AddPendingCall(raise_now, error) < 0) {
+        (void)raise_now(error);
+        PyErr_WriteUnraisable(where);
+    }
+}
+
 static PyObject *
 call(PyObject *function, PyObject *const *args, Py_ssize_t count, PyObject *names)
 {

@@ -26,15 +26,17 @@ release(WaiterObject *waiter)
     PyThread_release_lock(waiter->lock);
 }
 
-void
-waiter_wake(WaiterObject *waiter, double now)
+/* On the thread of a loop of which a callback begins. Returns when that begins: what is told of the rest before is no
+   part of it. */
+double
+waiter_wake(WaiterObject *waiter, MonitorObject *monitor, double now)
 {
     /* With the GIL: no two loops come by at once. */
-    if (waiter->asleep) {
-        waiter->asleep = 0;
-        waiter->due = now;
-        release(waiter);
-    }
+    waiter->asleep = 0;
+    monitor->started = now = rest_end(monitor, now, waiter->tick);
+    waiter->due = now;
+    release(waiter);
+    return now;
 }
 
 /* Waits for so many seconds or until the lock is released; whether it was. Without the GIL. */
@@ -151,6 +153,9 @@ wait_for_look(WaiterObject *self, MonitorObject *const *monitors, Py_ssize_t cou
         }
         idle = round.active ? 0 : idle + 1;
         if (idle >= IDLE_TICKS) {
+            for (Py_ssize_t i = 0; i < count; i++) {
+                rest_begin(monitors[i]);
+            }
             sleep_while_idle(self, monitors, count, tick, deadline);
             idle = 0;
             /* From when it was woken: it may have had no CPU since then. */
@@ -210,6 +215,7 @@ waiter_wait(WaiterObject *self, PyObject *args, PyObject *kwargs)
     Py_INCREF(self);
     Py_INCREF(sequence);
     self->waiting = 1;
+    self->tick = tick;
     self->thread = native_thread_id();
     Py_BEGIN_ALLOW_THREADS
     why = wait_for_look(self, monitors, count, tick, perf_counter() + limit, &due, &woke);
