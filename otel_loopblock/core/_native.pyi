@@ -8,6 +8,7 @@ from weakref import ref
 
 CALLERS: frozenset[CodeType]
 INTERFACE: int
+LATE: int
 LONG_CALLBACK: int
 TELLS_LATENESS: bool
 WOKEN: int

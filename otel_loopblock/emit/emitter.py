@@ -7,6 +7,7 @@ told. The watchdog has read ahead what that takes. All else is handed to a threa
 
 from __future__ import annotations
 
+from _thread import get_ident
 from collections.abc import Iterator
 from contextvars import Context as PythonContext
 from functools import partial
@@ -350,7 +351,9 @@ class Emitter:
 
     def _report_wait(self, monitor: Monitor, observed: Observed, span: Span) -> None:
         began, ended = observed.began, observed.ended
-        aftermath = self._running(monitor).search.begin(monitor, began)
+        # What the watchdog tells of is over: nobody can be asked any more who waited.
+        here = monitor.thread_id == get_ident()
+        aftermath = self._running(monitor).search.begin(monitor, began) if here else None
         victims = self._delays.new_victims(began, ended) if aftermath is not None else None
         if aftermath is not None and victims is not None:
             victims.look(chain(_first_of(monitor), aftermath.waiting(ended)))

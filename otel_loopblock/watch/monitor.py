@@ -42,7 +42,10 @@ class Listener(Wants, Protocol):
         """A heartbeat ran ``lag_s`` late; called on the loop's thread."""
 
     def loop_waited(self, monitor: Monitor, wait: waits.Wait) -> None:
-        """A loop that rested wanted to run and could not; called on its thread before it runs on."""
+        """A loop that rested wanted to run and could not.
+
+        Called on its thread before it runs on; of a standstill of the process, on the watchdog's.
+        """
 
 
 class Listeners:
@@ -81,6 +84,7 @@ class Monitor(core.Monitor):
 
     __slots__ = (
         "__weakref__",
+        "_at_beat",
         "_thread",
         "beating",
         "collections",
@@ -121,6 +125,8 @@ class Monitor(core.Monitor):
         self.collections: tuple[tuple[float, float], ...] = ()
         """Runs of the garbage collector, oldest first: replaced, never changed, as one may come while another
         thread, or this one, copies them."""
+        self._at_beat = 0.0, 0.0
+        """CPU seconds of the process, and ``busy``, at the last heartbeat."""
         self.state: dict[object, Any] = {}
         """What the listeners keep per loop, by listener."""
 
@@ -297,23 +303,31 @@ class Monitor(core.Monitor):
         guard.call("tell what a loop waited for", self._rest_ended, since, now, queued, runs, None)
 
     def beat(self, due: float, now: float) -> None:
-        """The same for a heartbeat, of which is known when it was due; it is no end of the rest.
+        """The same for a heartbeat, of which is known when it was due.
 
         Args:
             due: ``perf_counter`` when it was to run.
             now: ``perf_counter``.
         """
         waiter, since = self.waiter, self.rest_at
-        if waiter is None or not waiter.asleep:
+        if waiter is None:
             return
-        if since and now - due >= demand.threshold_s:
-            queued_s, runs = self.rest_queued, self.rest_runs
-            self.begin_rest()
-            self._rest_ended(since, now, self.rest_queued - queued_s, self.rest_runs - runs, due)
-        else:
-            self.begin_rest()
-        self.read_clocks()
-        keeper.threads.read()
+        queued_s, runs = self.rest_queued, self.rest_runs
+        self.begin_rest()
+        queued_s, runs = self.rest_queued - queued_s, self.rest_runs - runs
+        process_cpu, busy = self._at_beat
+        self._at_beat = process_time(), self.busy
+        if now - due < demand.threshold_s:
+            keeper.threads.read()
+        elif since and waiter.asleep:
+            self._rest_ended(since, now, queued_s, runs, due)
+        elif process_cpu:  # a callback has begun since: of the rest before nothing is known any more
+            rest = waits.Rest(due, now, queued_s, runs, 0.0, process_time() - process_cpu, due)
+            wait = waits.stood_still(rest, demand.threshold_s, self.busy - busy)
+            if wait is not None:
+                self.tell_wait(wait)
+        if waiter.asleep:
+            self.read_clocks()
 
     def _rest_ended(self, since: float, now: float, queued_s: float, runs: int, due: float | None) -> None:
         cpu_s = thread_time() - self.before_cpu
@@ -321,8 +335,13 @@ class Monitor(core.Monitor):
         rest = waits.Rest(since, now, queued_s, runs, cpu_s, process_cpu_s, due)
         wait = waits.judge(rest, demand.threshold_s)
         keeper.threads.read()
-        for listener in listeners.now if wait is not None else ():
-            if wait is not None and wait.ended - wait.began >= listener.threshold_s:
+        if wait is not None:
+            self.tell_wait(wait)
+
+    def tell_wait(self, wait: waits.Wait) -> None:
+        """Tell the listeners what the loop waited for."""
+        for listener in listeners.now:
+            if wait.ended - wait.began >= listener.threshold_s:
                 guard.call("report what a loop waited for", listener.loop_waited, self, wait)
 
     # -- the garbage collector ------------------------------------------------------------------

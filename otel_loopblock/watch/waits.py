@@ -13,8 +13,8 @@ from typing import Literal, NamedTuple
 from otel_loopblock.watch.keeper import Found, threads
 
 NO_CPU_S = 0.05
-"""Without a CPU for less: a machine that is busy does that to every thread now and then, and the loop's lag
-tells of it."""
+"""Of a shorter wait for a CPU nothing is told: a machine that is busy has every thread wait now and then, and
+the loop's lag tells of it."""
 
 COMPUTED_SHARE = 0.4
 """Of the time for which the GIL was kept: if other threads have computed less, whoever kept it waited, or had
@@ -58,6 +58,30 @@ class Wait(NamedTuple):
 NOBODY = Found(None)
 
 
+class Episodes:
+    """Times without a CPU: each is told once, whoever tells of it."""
+
+    __slots__ = ("_ended",)
+
+    def __init__(self) -> None:
+        self._ended = 0.0
+
+    def begin(self, began: float, ended: float) -> bool:
+        """Whether this one was not told yet, and note it.
+
+        Args:
+            began: ``perf_counter`` at its start.
+            ended: at its end.
+        """
+        is_new = began >= self._ended
+        self._ended = max(self._ended, ended)
+        return is_new
+
+
+episodes = Episodes()
+"""Those of this process."""
+
+
 def judge(rest: Rest, threshold_s: float) -> Wait | None:
     """Tell what a loop waited for when its rest ended; ``None`` where it did not, or for less than matters.
 
@@ -84,8 +108,28 @@ def judge(rest: Rest, threshold_s: float) -> Wait | None:
         found = threads.find(gil_s, others_s, began)
         told = found.keeper is not None or others_s >= COMPUTED_SHARE * gil_s
         return Wait(began, rest.now, "gil_contention" if told else "unknown", gil_s, rest, found)
-    no_cpu_s = lasted_s - gil_s
-    # Whoever stands still lets nobody compute; whoever waits in a queue is counted.
-    if no_cpu_s >= max(threshold_s, NO_CPU_S) and max(queued_s, no_cpu_s - others_s) >= 0.5 * no_cpu_s:
+    # Whoever stands still lets nobody compute, and is in no queue.
+    stopped_s = lasted_s - gil_s - queued_s
+    stopped = stopped_s >= threshold_s and stopped_s >= 0.5 * lasted_s > others_s
+    queued = queued_s >= max(threshold_s, NO_CPU_S) and queued_s >= 0.5 * lasted_s
+    if (stopped or queued) and episodes.begin(began, rest.now):
         return Wait(began, rest.now, "descheduled", gil_s, rest, NOBODY)
     return None
+
+
+def stood_still(rest: Rest, threshold_s: float, busy_s: float) -> Wait | None:
+    """Tell whether the process was stopped while a loop was busy: what was due then came late.
+
+    Args:
+        rest: what was counted until it came; ``due`` is when it was to.
+        threshold_s: how long a standstill must be.
+        busy_s: seconds that callbacks took meanwhile. If one lasted as long, that is told.
+    """
+    assert rest.due is not None
+    late_s = rest.now - rest.due
+    stopped_s = late_s - rest.queued_s
+    if stopped_s < max(threshold_s, 0.5 * late_s) or max(busy_s, rest.process_cpu_s) >= 0.5 * late_s:
+        return None
+    if not episodes.begin(rest.due, rest.now):
+        return None
+    return Wait(rest.due, rest.now, "descheduled", 0.0, rest, NOBODY)

@@ -7,7 +7,7 @@ import threading
 
 import pytest
 
-from otel_loopblock.watch import keeper
+from otel_loopblock.watch import keeper, waits
 from otel_loopblock.watch.waits import NO_CPU_S, Rest, judge
 
 THRESHOLD_S = 0.01
@@ -26,6 +26,7 @@ def _runs(waited_s):
 
 @pytest.fixture(autouse=True)
 def nobody_computes(monkeypatch):
+    monkeypatch.setattr(waits, "episodes", waits.Episodes())
     monkeypatch.setattr(keeper, "_cpu_seconds", lambda thread: 0.0)
 
 
@@ -83,7 +84,11 @@ def test_timer_that_is_late_while_others_compute_is_not():
 
 def test_short_lack_of_a_cpu_is_left_to_the_lag():
     assert _judge(lasted_s=1.0, queued_s=0.8 * NO_CPU_S) is None
-    assert _judge(lasted_s=0.5, due=SINCE + 0.5 - 0.8 * NO_CPU_S) is None
+
+
+def test_time_without_a_cpu_is_told_once_whatever_the_number_of_loops():
+    assert _judge(lasted_s=0.5, due=SINCE + 0.4) is not None
+    assert _judge(lasted_s=0.5, due=SINCE + 0.45) is None
 
 
 class TestKeeper:

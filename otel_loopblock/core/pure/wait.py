@@ -20,6 +20,9 @@ LONG_CALLBACK = 1
 WOKEN = 2
 """Why a wait ended: somebody called :meth:`Waiter.wake`, or time was up."""
 
+LATE = 3
+"""Why a wait ended, in the compiled core: far too late. This one cannot tell that from a wait for the GIL."""
+
 IDLE_TICKS = 1
 """Ticks without a callback, after which it goes to sleep."""
 
