@@ -59,7 +59,7 @@ NOBODY = Found(None)
 
 
 class Episodes:
-    """Times without a CPU: each is told once, whoever tells of it."""
+    """Times that were told: a time without a CPU is told once, whoever tells of it."""
 
     __slots__ = ("_ended",)
 
@@ -106,6 +106,7 @@ def judge(rest: Rest, threshold_s: float) -> Wait | None:
         if others_s < COMPUTED_SHARE * gil_s and gil_s < NO_CPU_S:
             return None
         found = threads.find(gil_s, others_s, began)
+        episodes.begin(began, rest.now)
         told = found.keeper is not None or others_s >= COMPUTED_SHARE * gil_s
         return Wait(began, rest.now, "gil_contention" if told else "unknown", gil_s, rest, found)
     # Whoever stands still lets nobody compute, and is in no queue.
@@ -128,6 +129,8 @@ def stood_still(rest: Rest, threshold_s: float, busy_s: float) -> Wait | None:
     assert rest.due is not None
     late_s = rest.now - rest.due
     stopped_s = late_s - rest.queued_s
+    if rest.runs * sys.getswitchinterval() >= 0.5 * late_s:
+        return None  # it asked for the GIL again and again
     if stopped_s < max(threshold_s, 0.5 * late_s) or max(busy_s, rest.process_cpu_s) >= 0.5 * late_s:
         return None
     if not episodes.begin(rest.due, rest.now):

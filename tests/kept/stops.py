@@ -72,7 +72,7 @@ def stop_all(loop_type: str, beside: str, count: int) -> list[list[Report]]:
 async def _stop_all(stopper: subprocess.Popen[str], beside: str, count: int) -> list[tuple[int, int]]:
     assert stopper.stdin is not None
     assert stopper.stdout is not None
-    doing = asyncio.ensure_future(_DOING[beside]())
+    doing = asyncio.ensure_future(DOING[beside]())
     began_ns = time_ns()
     for _ in range(count):
         stopper.stdin.write(f"{STOPPED_S}\n")
@@ -103,4 +103,4 @@ async def _work() -> None:
         await asyncio.sleep(0)
 
 
-_DOING = {"heartbeat": _nothing, "ticker": _tick, "busy": _work}
+DOING = {"heartbeat": _nothing, "ticker": _tick, "busy": _work}

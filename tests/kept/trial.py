@@ -6,15 +6,19 @@ import asyncio
 import pickle
 import random
 import threading
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager, suppress
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import AbstractAsyncContextManager, ExitStack, asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass, field
 from functools import partial
 from queue import SimpleQueue
 from time import sleep, time_ns
-from typing import Any
+from typing import Any, TypeAlias
 
+import uvicorn
 import uvloop
+from fastapi import FastAPI
+from opentelemetry import trace
+from opentelemetry.instrumentation.fastapi import FastAPIInstrumentor
 from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
@@ -33,8 +37,9 @@ NEW_LOOP: dict[str, Callable[[], asyncio.AbstractEventLoop]] = {
     "uvloop": uvloop.new_event_loop,
 }
 
-WAYS = ("to_thread", "executor", "own thread")
-"""``to_thread``: in the context of a request's span. The others: work that belongs to nobody."""
+WAYS = ("to_thread", "to_thread endpoint", "def endpoint", "executor", "own thread")
+"""The first in the context of a span, the next two in that of a request to FastAPI; then work that belongs to
+nobody."""
 
 
 @contextmanager
@@ -124,7 +129,7 @@ def _hold_planned(
     )
     loop = NEW_LOOP[loop_type]()
     try:
-        holds = loop.run_until_complete(_hold_all(plan, way, provider.get_tracer("trial"), beside))
+        holds = loop.run_until_complete(_hold_all(plan, way, provider, beside))
     finally:
         sleep(0.2)
         LoopBlockInstrumentor().uninstrument()
@@ -132,42 +137,111 @@ def _hold_planned(
     return holds, _match(holds, exporter.get_finished_spans())
 
 
-async def _hold_all(plan: list[tuple[str, Block]], way: str, tracer: Any, beside: str) -> list[Hold]:
-    given: SimpleQueue[tuple[Callable[[], object], ...]] = SimpleQueue()
-    threading.Thread(target=_belonging_to_nobody, args=(given,), name="nobody's").start()
+async def _hold_all(
+    plan: list[tuple[str, Block]], way: str, provider: TracerProvider, beside: str
+) -> list[Hold]:
     ticker = asyncio.ensure_future(_tick()) if beside == "ticker" else None
-    loop, holds = asyncio.get_running_loop(), []
+    holds = []
     # Who starts a thread waits for it to begin: that would be a callback that waits, and no rest.
     await asyncio.gather(*(asyncio.to_thread(sleep, 0.1) for _ in range(4)))
-    await asyncio.sleep(0.3)
-    for kind, block in plan:
-        hold = Hold(kind, way, block.__code__.co_firstlineno + 1)  # type: ignore[attr-defined]
-        await asyncio.sleep(PAUSE_S)
+    async with _GIVING[way](provider) as give:
+        await asyncio.sleep(0.3)
+        for kind, block in plan:
+            hold = Hold(kind, way, block.__code__.co_firstlineno + 1)  # type: ignore[attr-defined]
+            await asyncio.sleep(PAUSE_S)
 
-        def work(hold: Hold = hold, block: Block = block) -> None:
-            sleep(0.001)  # the loop is in its selector by then
-            hold.began_ns = time_ns()
-            block()
-            hold.ended_ns = time_ns()
+            def work(hold: Hold = hold, block: Block = block) -> None:
+                hold.span_id = trace.get_current_span().get_span_context().span_id
+                sleep(0.001)  # the loop is in its selector by then
+                hold.began_ns = time_ns()
+                block()
+                hold.ended_ns = time_ns()
 
-        with tracer.start_as_current_span(f"GET /{kind}") as span:
-            if way == "to_thread":
-                hold.span_id = span.get_span_context().span_id
-                await asyncio.to_thread(work)
-            elif way == "executor":
-                await loop.run_in_executor(None, work)
-            else:
-                done = asyncio.Event()
-                given.put((work, partial(loop.call_soon_threadsafe, done.set)))
-                await done.wait()
+            await give(work)
             await asyncio.sleep(0.02)
-        holds.append(hold)
-    given.put(())
+            holds.append(hold)
     if ticker is not None:
         ticker.cancel()
         with suppress(asyncio.CancelledError):
             await ticker
     return holds
+
+
+Work: TypeAlias = "Callable[[], object]"
+Give: TypeAlias = "Callable[[Work], Awaitable[object]]"
+
+
+@asynccontextmanager
+async def _to_thread(provider: TracerProvider) -> AsyncIterator[Give]:
+    async def give(work: Work) -> None:
+        with provider.get_tracer("trial").start_as_current_span("GET /"):
+            await asyncio.to_thread(work)
+
+    yield give
+
+
+@asynccontextmanager
+async def _to_executor(provider: TracerProvider) -> AsyncIterator[Give]:
+    async def give(work: Work) -> None:
+        with provider.get_tracer("trial").start_as_current_span("GET /"):
+            await asyncio.get_running_loop().run_in_executor(None, work)
+
+    yield give
+
+
+@asynccontextmanager
+async def _to_nobody(provider: TracerProvider) -> AsyncIterator[Give]:
+    given: SimpleQueue[tuple[Work, ...]] = SimpleQueue()
+    threading.Thread(target=_belonging_to_nobody, args=(given,), name="nobody's").start()
+
+    async def give(work: Work) -> None:
+        done = asyncio.Event()
+        given.put((work, partial(asyncio.get_running_loop().call_soon_threadsafe, done.set)))
+        await done.wait()
+
+    yield give
+    given.put(())
+
+
+@asynccontextmanager
+async def _to_endpoint(path: str, provider: TracerProvider) -> AsyncIterator[Give]:
+    app, works = FastAPI(), list[Work]()
+
+    @app.get("/def")
+    def in_def() -> None:
+        works.pop()()
+
+    @app.get("/to_thread")
+    async def in_thread() -> None:
+        await asyncio.to_thread(works.pop())
+
+    FastAPIInstrumentor.instrument_app(app, tracer_provider=provider)
+    server = uvicorn.Server(uvicorn.Config(app, port=0, log_level="warning", lifespan="off"))
+    serving = asyncio.ensure_future(server.serve())
+    while not server.started:
+        await asyncio.sleep(0.01)
+    host, port = server.servers[0].sockets[0].getsockname()
+
+    async def give(work: Work) -> None:
+        works.append(work)
+        reader, writer = await asyncio.open_connection(host, port)
+        writer.write(f"GET {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n".encode())
+        assert b"200 OK" in await reader.read()
+        writer.close()
+
+    await give(lambda: sleep(0.05))  # so that its thread is there
+    yield give
+    server.should_exit = True
+    await serving
+
+
+_GIVING: dict[str, Callable[[TracerProvider], AbstractAsyncContextManager[Give]]] = {
+    "to_thread": _to_thread,
+    "to_thread endpoint": partial(_to_endpoint, "/to_thread"),
+    "def endpoint": partial(_to_endpoint, "/def"),
+    "executor": _to_executor,
+    "own thread": _to_nobody,
+}
 
 
 def _belonging_to_nobody(given: SimpleQueue[tuple[Callable[[], object], ...]]) -> None:

@@ -8,7 +8,7 @@ import threading
 import pytest
 
 from otel_loopblock.watch import keeper, waits
-from otel_loopblock.watch.waits import NO_CPU_S, Rest, judge
+from otel_loopblock.watch.waits import NO_CPU_S, Rest, judge, stood_still
 
 THRESHOLD_S = 0.01
 SINCE = 100.0
@@ -89,6 +89,28 @@ def test_short_lack_of_a_cpu_is_left_to_the_lag():
 def test_time_without_a_cpu_is_told_once_whatever_the_number_of_loops():
     assert _judge(lasted_s=0.5, due=SINCE + 0.4) is not None
     assert _judge(lasted_s=0.5, due=SINCE + 0.45) is None
+
+
+class TestStoodStill:
+    def test_process_in_which_nobody_computed_was_stopped(self):
+        wait = _stood_still()
+        assert (wait.cause, wait.began, wait.ended) == ("descheduled", SINCE, SINCE + 0.1)
+
+    @pytest.mark.parametrize(
+        "else_",
+        [{"queued_s": 0.06}, {"process_cpu_s": 0.06}, {"busy_s": 0.06}, {"runs": 15}, {"lasted_s": 0.009}],
+    )
+    def test_what_was_late_for_another_reason_was_not(self, else_):
+        assert _stood_still(**else_) is None
+
+    def test_what_was_told_of_a_loop_already_is_not_told_again(self):
+        assert _judge(lasted_s=0.1, runs=_runs(0.1), process_cpu_s=0.1).cause == "gil_contention"
+        assert _stood_still() is None
+
+
+def _stood_still(*, lasted_s=0.1, queued_s=0.0, process_cpu_s=0.001, busy_s=0.0, runs=2):
+    rest = Rest(SINCE, SINCE + lasted_s, queued_s, runs, 0.0, process_cpu_s, due=SINCE)
+    return stood_still(rest, THRESHOLD_S, busy_s)
 
 
 class TestKeeper:
