@@ -18,11 +18,12 @@ from otel_loopblock.core.loading import Absent, Unusable, load
 
 _VARIABLE = "OTEL_PYTHON_LOOPBLOCK_CORE"
 
-_INTERFACE = 2
+_INTERFACE = 3
 """Of both cores. A compiled core that says another number is of another release."""
 
 _SHARED = (
     "CALLERS",
+    "LATE",
     "LONG_CALLBACK",
     "TELLS_LATENESS",
     "WOKEN",
@@ -36,6 +37,7 @@ _SHARED = (
     "scheduling",
     "stack",
     "thread_clock",
+    "thread_context",
     "threads",
     "unwrap",
     "variable",
@@ -107,6 +109,7 @@ else:
 
 CALLERS = _core.CALLERS
 INTERFACE = _core.INTERFACE
+LATE = _core.LATE
 LONG_CALLBACK = _core.LONG_CALLBACK
 TELLS_LATENESS = _core.TELLS_LATENESS
 WOKEN = _core.WOKEN
@@ -120,6 +123,7 @@ postponing = _core.postponing
 scheduling = _core.scheduling
 stack = _core.stack
 thread_clock = _core.thread_clock
+thread_context = _core.thread_context
 threads = _core.threads
 unwrap = _core.unwrap
 variable = _core.variable

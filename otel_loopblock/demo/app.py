@@ -120,5 +120,12 @@ async def offloaded_catalogue() -> dict[str, Any]:
         return cheapest
 
 
+@app.get("/threaded/catalogue")
+async def threaded_catalogue() -> dict[str, Any]:
+    await authenticate()
+    with tracer.start_as_current_span("report catalogue"):
+        return await asyncio.to_thread(shop.dearest_product, app.state.catalogue)
+
+
 async def in_process(function: Any, *arguments: Any) -> Any:
     return await asyncio.get_running_loop().run_in_executor(app.state.pool, function, *arguments)

@@ -72,5 +72,11 @@ ENDPOINTS = (
     ),
 )
 
+THREADED = "/threaded/catalogue"
+"""The path of the operation whose thread keeps the GIL."""
+
+KEEPS_THE_GIL = shop.dearest_product
+"""What it calls there."""
+
 INNOCENT = "/stock"
 """The path of the operation that only awaits, and suffers from the others."""

@@ -7,7 +7,11 @@ told. The watchdog has read ahead what that takes. All else is handed to a threa
 
 from __future__ import annotations
 
+from _thread import get_ident
+from collections.abc import Iterator
 from contextvars import Context as PythonContext
+from functools import partial
+from itertools import chain
 from typing import Any, NamedTuple
 
 from opentelemetry import context, trace
@@ -15,10 +19,11 @@ from opentelemetry._logs import LoggerProvider, get_logger_provider
 from opentelemetry.metrics import MeterProvider, get_meter_provider
 from opentelemetry.trace import Span, SpanContext, TracerProvider
 
+from otel_loopblock import core
 from otel_loopblock.clocks import perf_counter, thread_time, time_ns
 from otel_loopblock.config import Config
 from otel_loopblock.delayed.aftermath import Aftermath
-from otel_loopblock.delayed.queue import SHORTEST_S
+from otel_loopblock.delayed.queue import SHORTEST_S, Waiting
 from otel_loopblock.delayed.search import Search
 from otel_loopblock.emit import attributes, scope, span_hooks
 from otel_loopblock.emit.context import (
@@ -37,22 +42,31 @@ from otel_loopblock.emit.reports import Reports
 from otel_loopblock.emit.span_hooks import Unknown
 from otel_loopblock.emit.victims import Culprit, Prefetched, Victims, prefetch
 from otel_loopblock.emit.worker import Worker
+from otel_loopblock.explain import waits
 from otel_loopblock.explain.advice import AdviceTable
-from otel_loopblock.explain.block import Block, Observed
+from otel_loopblock.explain.block import Block, Named, Observed
 from otel_loopblock.explain.explainer import Explainer
 from otel_loopblock.explain.own_code import OwnCode
 from otel_loopblock.explain.stack import Stacks
 from otel_loopblock.explain.stretches import Charges, Stretch
 from otel_loopblock.hooks.patches import Patches
 from otel_loopblock.naming import is_our_callback
-from otel_loopblock.watch.evidence import Evidence
+from otel_loopblock.watch.evidence import Evidence, Reading
 from otel_loopblock.watch.looks import running_elsewhere, running_target
 from otel_loopblock.watch.monitor import Monitor
-from otel_loopblock.watch.target import Target
+from otel_loopblock.watch.target import Target, task_of
+from otel_loopblock.watch.waits import Wait
 
 MAX_SEEN = 32
 """Looks at the current span per callback: they end where blocks are reported as hanging."""
 
+
+TURNS_AFTER_REST = 2
+"""Turns of the loop, from the first callback after a rest, until what came meanwhile has woken its tasks."""
+
+NO_TARGET = Target(None, None)
+NO_EVIDENCE = Evidence(0.0, (), None, Reading(0.0, None, 0.0), (), 0, ())
+"""Of a wait between callbacks."""
 
 _NOTHING_PREFETCHED: tuple[float, Prefetched] = 0.0, {}
 
@@ -110,6 +124,15 @@ class _Running:
         return next((span for at, span in reversed(self.seen) if stretch.began <= at <= stretch.ended), None)
 
 
+def _first_of(monitor: Monitor) -> Iterator[Waiting]:
+    """The callback that begins now: it is in no queue any more."""
+    callback = core.unwrap(monitor.callback)
+    task = task_of(callback)
+    context = context_of(task) if task is not None else monitor.context
+    if context is not None:
+        yield context, task, None
+
+
 class Emitter:
     """Turns blocks into telemetry, as configured.
 
@@ -145,7 +168,8 @@ class Emitter:
         self._unknown = unknown
         self.patches = Patches()
         """The hooks on spans."""
-        stacks = Stacks(
+        self._table = table
+        self._stacks = stacks = Stacks(
             OwnCode(config.app_paths), table.lookup, config.stack_depth, full=config.stack == "full"
         )
         self._explainer = Explainer(stacks, table, config.threshold_s)
@@ -314,6 +338,37 @@ class Emitter:
     def lag_measured(self, monitor: Monitor, lag_s: float) -> None:
         """Record how late a heartbeat ran."""
         self._instruments.lag.record(lag_s, {attributes.LOOP_TYPE: monitor.loop_type}, context.Context())
+
+    def loop_waited(self, monitor: Monitor, wait: Wait) -> None:
+        """Report that a loop which rested could not run on, on the span of whoever kept it from that."""
+        keeper, (began, ended) = wait.found.keeper, wait[:2]
+        span = span_read_from(keeper.context) if keeper is not None else trace.INVALID_SPAN
+        explain = partial(self._explain_wait, wait)
+        observed = Observed(monitor, NO_EVIDENCE, began, ended, NO_TARGET, explain)
+        if not wait.found.again:
+            self._report_wait(monitor, observed, span)
+        self.worker.defer(lambda: self._record(span, observed.block, observed.duration_s))
+
+    def _report_wait(self, monitor: Monitor, observed: Observed, span: Span) -> None:
+        began, ended = observed.began, observed.ended
+        # What the watchdog tells of is over: nobody can be asked any more who waited.
+        here = monitor.thread_id == get_ident()
+        aftermath = self._running(monitor).search.begin(monitor, began) if here else None
+        victims = self._delays.new_victims(began, ended) if aftermath is not None else None
+        if aftermath is not None and victims is not None:
+            victims.look(chain(_first_of(monitor), aftermath.waiting(ended)))
+            observed.count_delayed = victims.count
+            traces = {span.get_span_context().trace_id}
+            victims.expect((began, ended, traces), ())
+        carrier = self._reports.add(observed, span, takes_event=span.is_recording())
+        if aftermath is not None and victims is not None:
+            victims.blame(Culprit(observed, began, ended, span, carrier, traces))
+            aftermath.follow(monitor, ended, TURNS_AFTER_REST, victims)
+
+    def _explain_wait(
+        self, wait: Wait, observed: Observed, monitor: Monitor, evidence: Evidence, named: Named
+    ) -> Block:
+        return waits.explain(wait, observed, monitor, self._stacks, self._table, self.threshold_s)
 
     # -- who had to wait ----------------------------------------------------------------------------
 

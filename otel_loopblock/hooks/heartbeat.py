@@ -121,6 +121,7 @@ def _beat(monitor: Monitor, due: float) -> None:
                 loop.call_later(interval, guard.call, _PART, _beat, monitor, now + interval)
                 goes_on = True
             monitor.enter_thread()
+            monitor.beat(due, now)
             lag_s = max(0.0, now - due)
             for listener in listeners.now if is_plausible(lag_s) else ():
                 guard.call(_PART, listener.lag_measured, monitor, lag_s)

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from otel_loopblock.explain.stretches import Charges
     from otel_loopblock.testing.builder import Builder
     from otel_loopblock.watch.monitor import Monitor
+    from otel_loopblock.watch.waits import Wait
 
 MAX_BLOCKS = 1000
 """Blocks kept by one detection."""
@@ -240,6 +241,9 @@ class Detection:
             monitor.collected(began, now), now - began, self.threshold_s
         ):
             notice(None)
+
+    def loop_waited(self, monitor: Monitor, wait: Wait) -> None:
+        """Nothing: what an offloaded function does to the loop, ``measure_offload`` tells."""
 
     def lag_measured(self, monitor: Monitor, lag_s: float) -> None:
         """Nothing: no heartbeat was asked for."""

@@ -16,7 +16,7 @@ from typing import Any, Protocol
 from otel_loopblock import core, guard
 from otel_loopblock.clocks import clock_gettime, is_plausible, perf_counter, process_time, thread_time
 from otel_loopblock.naming import is_our_callback
-from otel_loopblock.watch import lateness
+from otel_loopblock.watch import keeper, lateness, waits
 from otel_loopblock.watch.collecting import collected_between, collecting
 from otel_loopblock.watch.demand import Wants, demand
 from otel_loopblock.watch.evidence import Delay, Evidence, Reading, Scheduling, Watch, queued_between
@@ -40,6 +40,12 @@ class Listener(Wants, Protocol):
 
     def lag_measured(self, monitor: Monitor, lag_s: float) -> None:
         """A heartbeat ran ``lag_s`` late; called on the loop's thread."""
+
+    def loop_waited(self, monitor: Monitor, wait: waits.Wait) -> None:
+        """A loop that rested wanted to run and could not.
+
+        Called on its thread before it runs on; of a standstill of the process, on the watchdog's.
+        """
 
 
 class Listeners:
@@ -78,6 +84,7 @@ class Monitor(core.Monitor):
 
     __slots__ = (
         "__weakref__",
+        "_at_beat",
         "_thread",
         "beating",
         "collections",
@@ -85,7 +92,6 @@ class Monitor(core.Monitor):
         "following",
         "listening_since",
         "loop_type",
-        "native_id",
         "poll",
         "state",
         "thread_id",
@@ -103,7 +109,6 @@ class Monitor(core.Monitor):
         """What the loop calls of ours, as each heartbeat, is no reason to wake an idle loop's watchdog."""
         self.loop_type = loop_type
         self.thread_id = 0
-        self.native_id = 0
         self._thread: threading.Thread | None = None
         self.watch: Watch | None = None
         self.poll: Callable[[Monitor], None] | None = None
@@ -121,6 +126,8 @@ class Monitor(core.Monitor):
         self.collections: tuple[tuple[float, float], ...] = ()
         """Runs of the garbage collector, oldest first: replaced, never changed, as one may come while another
         thread, or this one, copies them."""
+        self._at_beat = 0.0, 0.0
+        """CPU seconds of the process, and ``busy``, at the last heartbeat."""
         self.state: dict[object, Any] = {}
         """What the listeners keep per loop, by listener."""
 
@@ -282,6 +289,61 @@ class Monitor(core.Monitor):
         for listener in listeners.now:
             if ended - started >= listener.threshold_s:
                 guard.call("report a block", listener.callback_blocked, self, started, ended, target, context)
+
+    # -- its rests ------------------------------------------------------------------------------
+
+    def rest_ended(self, since: float, now: float, queued: float, runs: int, /) -> None:
+        """Tell what the loop had to wait for before the callback that begins now.
+
+        Args:
+            since: ``perf_counter`` at a moment of the rest before.
+            now: ``perf_counter``.
+            queued: seconds that the loop's thread could have run since but had no CPU.
+            runs: how often it got one.
+        """
+        guard.call("tell what a loop waited for", self._rest_ended, since, now, queued, runs, None)
+
+    def beat(self, due: float, now: float) -> None:
+        """The same for a heartbeat, of which is known when it was due.
+
+        Args:
+            due: ``perf_counter`` when it was to run.
+            now: ``perf_counter``.
+        """
+        waiter, since = self.waiter, self.rest_at
+        if waiter is None:
+            return
+        queued_s, runs = self.rest_queued, self.rest_runs
+        self.begin_rest()
+        queued_s, runs = self.rest_queued - queued_s, self.rest_runs - runs
+        process_cpu, busy = self._at_beat
+        self._at_beat = process_time(), self.busy
+        if now - due < demand.threshold_s:
+            keeper.threads.read()
+        elif since and waiter.asleep:
+            self._rest_ended(since, now, queued_s, runs, due)
+        elif process_cpu:  # a callback has begun since: of the rest before nothing is known any more
+            rest = waits.Rest(due, now, queued_s, runs, 0.0, process_time() - process_cpu, due)
+            wait = waits.stood_still(rest, demand.threshold_s, self.busy - busy)
+            if wait is not None:
+                self.tell_wait(wait)
+        if waiter.asleep:
+            self.read_clocks()
+
+    def _rest_ended(self, since: float, now: float, queued_s: float, runs: int, due: float | None) -> None:
+        cpu_s = thread_time() - self.before_cpu
+        process_cpu_s = process_time() - self.before_process_cpu
+        rest = waits.Rest(since, now, queued_s, runs, cpu_s, process_cpu_s, due)
+        wait = waits.judge(rest, demand.threshold_s)
+        keeper.threads.read()
+        if wait is not None:
+            self.tell_wait(wait)
+
+    def tell_wait(self, wait: waits.Wait) -> None:
+        """Tell the listeners what the loop waited for."""
+        for listener in listeners.now:
+            if wait.ended - wait.began >= listener.threshold_s:
+                guard.call("report what a loop waited for", listener.loop_waited, self, wait)
 
     # -- the garbage collector ------------------------------------------------------------------
 

@@ -15,7 +15,7 @@ from typing import NamedTuple
 from otel_loopblock import core, guard, threads
 from otel_loopblock.clocks import process_time
 from otel_loopblock.naming import called_name, is_hook, is_ours, line_before
-from otel_loopblock.watch import cgroup, lateness
+from otel_loopblock.watch import cgroup, lateness, standstill
 from otel_loopblock.watch.demand import demand
 from otel_loopblock.watch.endpoint import find_endpoint
 from otel_loopblock.watch.evidence import Endpoint, Look, RawFrame, Reading, Throttling, Watch, queued_between
@@ -153,6 +153,8 @@ class Watchdog:
             why, *times = waiter.wait(tuple(loops.monitors()), tick_s, limit_s)
             if why == core.LONG_CALLBACK and not over.is_set():
                 self._look(WakeUp(*times), over, waiter)
+            elif why == core.LATE and not over.is_set():
+                standstill.tell(*times[:2], own_queued_s=waiter.queued())
 
     def _look(self, wake_up: WakeUp, over: threading.Event, waiter: core.Waiter) -> None:
         process_cpu = process_time()

@@ -102,12 +102,12 @@ report(WatchObject *self, double ended, PyObject *context)
     PyObject *loop = PyObject_CallNoArgs(self->get_running_loop);
     MonitorObject *monitor = self->monitor;
     if (loop == NULL) {
-        core_raise_later();
+        core_postpone_error(NULL);
     }
     /* Between two runs of the loop somebody may run what he likes. */
     else if (monitor->loop != NULL && weakref_is_to(monitor->loop, loop) &&
              core_report((PyObject *)self, monitor, ended, Py_None, context, 0) < 0) {
-        core_raise_later();
+        core_postpone_error(NULL);
     }
     Py_XDECREF(loop);
     self->reporting = 0;

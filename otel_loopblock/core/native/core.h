@@ -32,6 +32,7 @@ typedef struct {
     volatile int stale;      /* refresh() was called, and no wait has ended for that since */
     volatile double due;     /* perf_counter when a tick is due; 0.0 while there is none */
     volatile double woke;    /* perf_counter when it woke up for a look and asked for the GIL; 0.0: it has it */
+    double tick;             /* seconds between two looks; of the last wait */
     double queued;           /* seconds its thread had been without a CPU when that was read last, or UNKNOWN_S */
     unsigned long thread;    /* native id of the thread that waits */
     int waiting;             /* a thread is in wait(); in a forked child it never leaves */
@@ -58,6 +59,11 @@ typedef struct {
     /* The clocks while no callback was long, as the waiter read them last. */
     double before_at, before_cpu, before_process_cpu, before_busy;
     double woke_cpu; /* CPU seconds of the loop's thread when the waiter woke up for a long callback */
+    /* What the kernel had counted of the loop's thread when the loop began to rest: see rests.c. */
+    unsigned long native_id; /* of that thread; 0 where it is not known */
+    double rest_at;          /* perf_counter; 0.0 while it does not rest, or nothing is counted */
+    double rest_queued;      /* seconds without a CPU */
+    unsigned long long rest_runs;
 } MonitorObject;
 
 #define NO_CLOCK (-1L) /* no clock of a thread has this number */
@@ -95,7 +101,14 @@ int core_add_context_watch(PyObject *module, CoreState *state);
 
 /* wait.c */
 int waiter_check(PyObject *object);
-void waiter_wake(WaiterObject *waiter, double now);
+double waiter_wake(WaiterObject *waiter, MonitorObject *monitor, double now);
+
+/* rests.c */
+void rest_begin(MonitorObject *monitor);
+double rest_end(MonitorObject *monitor, double now, double tick);
+
+/* postponing.c */
+void core_postpone_error(PyObject *where);
 
 /* clocks.c; a negative number where the platform does not tell */
 double clock_seconds(long clock);
@@ -104,16 +117,13 @@ unsigned long native_thread_id(void);
 int is_main_thread(void);
 int read_scheduling(unsigned long thread, double *queued, unsigned long long *runs);
 
-/* postponing.c: has the exception that is set raised in the main thread a moment later; if this is another one, or
-   there is no memory, Python tells of it. None is set then. */
-void core_raise_later(void);
-
 /* Functions of the module. */
 PyObject *core_unwrap(PyObject *module, PyObject *callback);
 PyObject *core_postponing(PyObject *module, PyObject *function);
 PyObject *core_thread_clock(PyObject *module, PyObject *unused);
 PyObject *core_scheduling(PyObject *module, PyObject *native_id);
 PyObject *core_threads(PyObject *module, PyObject *unused);
+PyObject *core_thread_context(PyObject *module, PyObject *thread_id);
 PyObject *core_stack(PyObject *module, PyObject *args, PyObject *kwargs);
 PyObject *core_variable(PyObject *module, PyObject *args, PyObject *kwargs);
 

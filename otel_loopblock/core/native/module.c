@@ -58,7 +58,7 @@ import_from(const char *name, const char *attribute)
 }
 
 /* What the twin says otherwise of itself, and which interface this is: core/__init__.py asks for that one. */
-#define INTERFACE 2
+#define INTERFACE 3
 
 static int
 add_constants(PyObject *module)
@@ -108,6 +108,9 @@ static PyMethodDef module_methods[] = {
      "the kernel does not tell."},
     {"threads", core_threads, METH_NOARGS,
      "threads($module, /)\n--\n\nThe ids of the threads that run Python code, 64 at most."},
+    {"thread_context", core_thread_context, METH_O,
+     "thread_context($module, thread_id, /)\n--\n\n"
+     "The context that a thread runs in; ``None`` where it has none, or there is no such thread."},
     {"stack", (PyCFunction)(void (*)(void))core_stack, METH_VARARGS | METH_KEYWORDS,
      "stack($module, /, thread_id, depth)\n--\n\n"
      "The stack of a thread, innermost frame first: code, instruction, line (0: none), module name of each;\n"

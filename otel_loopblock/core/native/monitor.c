@@ -140,7 +140,36 @@ monitor_callback_ended(PyObject *Py_UNUSED(self), PyObject *const *Py_UNUSED(arg
     Py_RETURN_NONE;
 }
 
+static PyObject *
+monitor_begin_rest(MonitorObject *self, PyObject *Py_UNUSED(unused))
+{
+    rest_begin(self);
+    Py_RETURN_NONE;
+}
+
+static PyObject *
+monitor_rest_ended(PyObject *Py_UNUSED(self), PyObject *const *Py_UNUSED(args), Py_ssize_t count)
+{
+    if (count != 4) {
+        PyErr_SetString(PyExc_TypeError, "rest_ended() takes since, now, queued and runs");
+        return NULL;
+    }
+    Py_RETURN_NONE;
+}
+
 static PyMethodDef monitor_methods[] = {
+    {"begin_rest", (PyCFunction)monitor_begin_rest, METH_NOARGS,
+     "begin_rest($self, /)\n--\n\n"
+     "Read what the kernel counts of the loop's thread: what is added until ``rest_ended`` counts from here."},
+    {"rest_ended", (PyCFunction)(void (*)(void))monitor_rest_ended, METH_FASTCALL,
+     "rest_ended($self, since, now, queued, runs, /)\n--\n\n"
+     "Called on the loop's thread when the first callback after a rest begins, where the thread seems to have\n"
+     "waited for the GIL or a CPU; does nothing.\n\n"
+     "Args:\n"
+     "    since: ``perf_counter`` when the counters were read last.\n"
+     "    now: ``perf_counter``.\n"
+     "    queued: seconds that the thread could have run since but had no CPU.\n"
+     "    runs: how often it got one."},
     {"callback_ended", (PyCFunction)(void (*)(void))monitor_callback_ended, METH_FASTCALL,
      "callback_ended($self, ended, callback, context, turns, /)\n--\n\n"
      "Called on the loop's thread when a callback has run for ``threshold`` seconds or more; does nothing.\n\n"
@@ -172,6 +201,13 @@ static PyMemberDef monitor_members[] = {
     {"before_process_cpu", T_DOUBLE, offsetof(MonitorObject, before_process_cpu), 0,
      "CPU seconds of the process then; -1.0: unknown."},
     {"before_busy", T_DOUBLE, offsetof(MonitorObject, before_busy), 0, "``busy`` then."},
+    {"native_id", T_ULONG, offsetof(MonitorObject, native_id), 0,
+     "What the kernel calls the loop's thread; 0 where that is not known."},
+    {"rest_at", T_DOUBLE, offsetof(MonitorObject, rest_at), READONLY,
+     "``perf_counter`` when ``begin_rest`` has read the counters; 0.0: they are not known."},
+    {"rest_queued", T_DOUBLE, offsetof(MonitorObject, rest_queued), READONLY,
+     "Seconds that the thread had had no CPU then."},
+    {"rest_runs", T_ULONGLONG, offsetof(MonitorObject, rest_runs), READONLY, "How often it had got one then."},
     {"woke_cpu", T_DOUBLE, offsetof(MonitorObject, woke_cpu), 0,
      "CPU seconds of the loop's thread when the waiter woke up for a long callback; -1.0: unknown."},
     {NULL},

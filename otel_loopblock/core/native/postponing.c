@@ -23,11 +23,13 @@ postpone(void)
     return 0;
 }
 
+/* For code that Python has not called, and that cannot raise: the exception that is set is raised in the main thread a
+   moment later, as one of a signal handler is; elsewhere it is printed. */
 void
-core_raise_later(void)
+core_postpone_error(PyObject *where)
 {
     if (!is_main_thread() || PyErr_ExceptionMatches(PyExc_MemoryError) || postpone() < 0) {
-        PyErr_WriteUnraisable(NULL);
+        PyErr_WriteUnraisable(where);
     }
 }
 

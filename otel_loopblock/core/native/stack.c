@@ -49,6 +49,22 @@ core_threads(PyObject *Py_UNUSED(module), PyObject *Py_UNUSED(unused))
     return result;
 }
 
+PyObject *
+core_thread_context(PyObject *Py_UNUSED(module), PyObject *thread_id)
+{
+    unsigned long id = PyLong_AsUnsignedLong(thread_id);
+    if (id == (unsigned long)-1 && PyErr_Occurred()) {
+        return NULL;
+    }
+    PyThreadState *thread = PyInterpreterState_ThreadHead(PyInterpreterState_Get());
+    for (; thread != NULL; thread = PyThreadState_Next(thread)) {
+        if (thread->thread_id == id && thread->context != NULL) {
+            return Py_NewRef(thread->context);
+        }
+    }
+    Py_RETURN_NONE;
+}
+
 #define FUNCTION (CO_OPTIMIZED | CO_NEWLOCALS)
 
 /* A frame as (code, instruction, line, module name). */

@@ -20,7 +20,7 @@ begin(MonitorObject *monitor, PyObject *callback, PyObject *context)
     monitor->context = context;
     monitor->started = started;
     if (monitor->waiter != NULL && monitor->waiter->asleep && callback != monitor->unwatched) {
-        waiter_wake(monitor->waiter, started);
+        started = waiter_wake(monitor->waiter, monitor, started);
     }
     return started;
 }

@@ -11,9 +11,11 @@
 
 #define LONG_CALLBACK 1
 #define WOKEN 2
+#define LATE 3
 
 #define IDLE_TICKS 1  /* without a callback, after which it goes to sleep */
 #define QUEUE_TICKS 8 /* between two readings of how long its thread had no CPU */
+#define LATE_TICKS 4   /* of a tick that is less late nothing is told: a threshold */
 #define LONGEST_TICK_S 3600.0
 #define LONGEST_SLEEP_S 1e6 /* then it ticks and sleeps on; CPython aborts where a lock has a longer time-out */
 
@@ -26,15 +28,17 @@ release(WaiterObject *waiter)
     PyThread_release_lock(waiter->lock);
 }
 
-void
-waiter_wake(WaiterObject *waiter, double now)
+/* On the thread of a loop of which a callback begins. Returns when that begins: what is told of the rest before is no
+   part of it. */
+double
+waiter_wake(WaiterObject *waiter, MonitorObject *monitor, double now)
 {
     /* With the GIL: no two loops come by at once. */
-    if (waiter->asleep) {
-        waiter->asleep = 0;
-        waiter->due = now;
-        release(waiter);
-    }
+    waiter->asleep = 0;
+    monitor->started = now = rest_end(monitor, now, waiter->tick);
+    waiter->due = now;
+    release(waiter);
+    return now;
 }
 
 /* Waits for so many seconds or until the lock is released; whether it was. Without the GIL. */
@@ -94,6 +98,19 @@ any_runs(MonitorObject *const *monitors, Py_ssize_t count)
     return 0;
 }
 
+/* Whether no callback ran at that moment that runs now. */
+static int
+none_ran(MonitorObject *const *monitors, Py_ssize_t count, double then)
+{
+    for (Py_ssize_t i = 0; i < count; i++) {
+        double started = monitors[i]->started;
+        if (started != 0.0 && started <= then) {
+            return 0;
+        }
+    }
+    return 1;
+}
+
 /* What it was late for is told from here on. */
 static void
 note_queued(WaiterObject *self)
@@ -133,6 +150,10 @@ wait_for_look(WaiterObject *self, MonitorObject *const *monitors, Py_ssize_t cou
             continue;
         }
         Round round = {0, 0};
+        if (!self->requested && *woke - *due >= LATE_TICKS * tick && none_ran(monitors, count, *due)) {
+            self->woke = *woke;
+            return LATE;
+        }
         if (!self->requested) {
             round = look_round(monitors, count, *woke, tick);
             if (round.due) {
@@ -151,6 +172,9 @@ wait_for_look(WaiterObject *self, MonitorObject *const *monitors, Py_ssize_t cou
         }
         idle = round.active ? 0 : idle + 1;
         if (idle >= IDLE_TICKS) {
+            for (Py_ssize_t i = 0; i < count; i++) {
+                rest_begin(monitors[i]);
+            }
             sleep_while_idle(self, monitors, count, tick, deadline);
             idle = 0;
             /* From when it was woken: it may have had no CPU since then. */
@@ -210,6 +234,7 @@ waiter_wait(WaiterObject *self, PyObject *args, PyObject *kwargs)
     Py_INCREF(self);
     Py_INCREF(sequence);
     self->waiting = 1;
+    self->tick = tick;
     self->thread = native_thread_id();
     Py_BEGIN_ALLOW_THREADS
     why = wait_for_look(self, monitors, count, tick, perf_counter() + limit, &due, &woke);
@@ -306,7 +331,8 @@ static PyMethodDef waiter_methods[] = {
      "    tick_s: seconds between two looks at their fields, and from a callback's start to its first look.\n"
      "    limit_s: seconds after which it ends in any case, but for a tick.\n\n"
      "Returns:\n"
-     "    Why (``LONG_CALLBACK`` or ``WOKEN``), and three times of ``perf_counter``: when it was due to wake\n"
+     "    Why (``LONG_CALLBACK``, ``WOKEN``, or ``LATE``: it was woken up far too late while no callback ran),\n"
+     "    and three times of ``perf_counter``: when it was due to wake\n"
      "    up, when it did, and when it had the GIL.\n\n"
      "Raises:\n"
      "    RuntimeError: another thread waits already."},
@@ -350,7 +376,7 @@ int
 core_add_wait(PyObject *module, CoreState *state)
 {
     if (PyModule_AddIntConstant(module, "LONG_CALLBACK", LONG_CALLBACK) < 0 ||
-        PyModule_AddIntConstant(module, "WOKEN", WOKEN) < 0) {
+        PyModule_AddIntConstant(module, "WOKEN", WOKEN) < 0 || PyModule_AddIntConstant(module, "LATE", LATE) < 0) {
         return -1;
     }
     return core_add_type(module, &waiter_spec, &state->waiter_type);

@@ -18,10 +18,10 @@ from otel_loopblock.core.pure.callbacks import (
     unwrap,
 )
 from otel_loopblock.core.pure.clocks import scheduling, thread_clock
-from otel_loopblock.core.pure.stacks import stack, threads, variable
-from otel_loopblock.core.pure.wait import LONG_CALLBACK, WOKEN, Waiter
+from otel_loopblock.core.pure.stacks import stack, thread_context, threads, variable
+from otel_loopblock.core.pure.wait import LATE, LONG_CALLBACK, WOKEN, Waiter
 
-INTERFACE = 2
+INTERFACE = 3
 """Which interface this is; that of the compiled core must be the same."""
 
 ContextWatch = None
@@ -33,6 +33,7 @@ TELLS_LATENESS = False
 __all__ = [
     "CALLERS",
     "INTERFACE",
+    "LATE",
     "LONG_CALLBACK",
     "TELLS_LATENESS",
     "WOKEN",
@@ -47,6 +48,7 @@ __all__ = [
     "scheduling",
     "stack",
     "thread_clock",
+    "thread_context",
     "threads",
     "unwrap",
     "variable",

@@ -19,6 +19,7 @@ from weakref import ref
 
 from otel_loopblock import guard
 from otel_loopblock.clocks import perf_counter
+from otel_loopblock.core.pure.clocks import scheduling
 
 _Self = TypeVar("_Self", bound="Monitor")
 
@@ -30,7 +31,7 @@ class Sleep(Protocol):
     due: float
     woke: float
 
-    def rouse(self, now: float) -> None:
+    def rouse(self, monitor: Monitor, now: float) -> None:
         """Go on ticking: a callback has begun."""
 
     def queued(self) -> float | None:
@@ -62,6 +63,10 @@ class Monitor:
         "look_due",
         "looked_at",
         "loop",
+        "native_id",
+        "rest_at",
+        "rest_queued",
+        "rest_runs",
         "started",
         "threshold",
         "unwatched",
@@ -102,6 +107,15 @@ class Monitor:
     woke_cpu: float
     """CPU seconds of the loop's thread when the waiter woke up for a long callback; -1.0: unknown."""
 
+    native_id: int
+    """What the kernel calls the loop's thread; 0 where that is not known."""
+    rest_at: float
+    """``perf_counter`` when :meth:`begin_rest` has read the counters; 0.0: they are not known."""
+    rest_queued: float
+    """Seconds that the thread had had no CPU then."""
+    rest_runs: int
+    """How often it had got one then."""
+
     def __new__(cls: type[_Self], *args: object, **kwargs: object) -> _Self:
         """Not ``__init__``: a subclass has one of its own, with other arguments."""
         self = super().__new__(cls)
@@ -110,7 +124,32 @@ class Monitor:
         self.looked_at = self.look_due = 0.0
         self.before_at = self.before_busy = 0.0
         self.before_cpu = self.before_process_cpu = self.woke_cpu = -1.0
+        self.native_id = self.rest_runs = 0
+        self.rest_at = self.rest_queued = 0.0
         return self
+
+    def begin_rest(self) -> None:
+        """Read what the kernel counts of the loop's thread.
+
+        What is added until :meth:`rest_ended` counts from here.
+        """
+        found = scheduling(self.native_id) if self.native_id else None
+        self.rest_at = 0.0
+        if found is not None:
+            self.rest_queued, self.rest_runs = found
+            self.rest_at = perf_counter()
+
+    def rest_ended(self, since: float, now: float, queued: float, runs: int, /) -> None:
+        """Called on the loop's thread when the first callback after a rest begins; does nothing.
+
+        Only where the thread seems to have waited for the GIL or a CPU.
+
+        Args:
+            since: ``perf_counter`` when the counters were read last.
+            now: ``perf_counter``.
+            queued: seconds that the thread could have run since but had no CPU.
+            runs: how often it got one.
+        """
 
     def callback_ended(self, ended: float, callback: Any, context: Context | None, turns: int, /) -> None:
         """Called on the loop's thread when a callback has run for ``threshold`` seconds; does nothing.
@@ -167,7 +206,7 @@ def Run(
             monitor.started = started
             waiter = monitor.waiter
             if waiter is not None and waiter.asleep and callback is not monitor.unwatched:
-                guard.call("wake the watchdog", waiter.rouse, started)
+                guard.call("wake the watchdog", waiter.rouse, monitor, started)
             return original(self)
         finally:
             try:
@@ -258,7 +297,7 @@ class Call:
             monitor.started = started
             waiter = monitor.waiter
             if waiter is not None and waiter.asleep and callback is not monitor.unwatched:
-                guard.call("wake the watchdog", waiter.rouse, started)
+                guard.call("wake the watchdog", waiter.rouse, monitor, started)
             return callback(*args, **kwargs)
         finally:
             try:
@@ -330,7 +369,7 @@ def Method(original: Callable[..., Any], monitors: Mapping[int, Monitor], turns:
             monitor.callback = original
             monitor.started = started
             if monitor.waiter is not None and monitor.waiter.asleep:
-                guard.call("wake the watchdog", monitor.waiter.rouse, started)
+                guard.call("wake the watchdog", monitor.waiter.rouse, monitor, started)
             return original(*args, **kwargs)
         finally:
             try:

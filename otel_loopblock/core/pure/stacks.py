@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import sys
+from contextvars import Context
 from types import CodeType
 from typing import Any
 
@@ -19,6 +20,11 @@ def threads() -> tuple[int, ...]:
     """The ids of the threads that run Python code, 64 at most."""
     with looking:
         return tuple(sys._current_frames())[:MAX_THREADS]
+
+
+def thread_context(thread_id: int, /) -> Context | None:
+    """The context that a thread runs in: that cannot be seen from Python, so ``None``."""
+    return None
 
 
 def stack(thread_id: int, depth: int) -> tuple[tuple[CodeType, int, int, str], ...] | None:

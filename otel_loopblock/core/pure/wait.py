@@ -12,6 +12,7 @@ from math import inf
 
 from otel_loopblock.clocks import clock_gettime, perf_counter, process_time
 from otel_loopblock.core.pure.callbacks import Monitor
+from otel_loopblock.core.pure.clocks import scheduling
 
 LONG_CALLBACK = 1
 """Why a wait ended: a callback is due a look."""
@@ -19,8 +20,14 @@ LONG_CALLBACK = 1
 WOKEN = 2
 """Why a wait ended: somebody called :meth:`Waiter.wake`, or time was up."""
 
+LATE = 3
+"""Why a wait ended, in the compiled core: far too late. This one cannot tell that from a wait for the GIL."""
+
 IDLE_TICKS = 1
 """Ticks without a callback, after which it goes to sleep."""
+
+SHORTEST_TICKS = 2
+"""Of a shorter rest nothing is asked."""
 
 LONGEST_TICK_S = 3600.0
 
@@ -28,7 +35,7 @@ LONGEST_TICK_S = 3600.0
 class Waiter:
     """The watchdog's sleep; a forked child needs another one."""
 
-    __slots__ = ("_lock", "_requested", "_stale", "_waiting", "asleep", "due", "woke")
+    __slots__ = ("_lock", "_requested", "_stale", "_tick_s", "_waiting", "asleep", "due", "woke")
 
     def __init__(self) -> None:
         self.asleep = False
@@ -41,6 +48,7 @@ class Waiter:
         self._requested = False
         self._stale = False
         self._waiting = False
+        self._tick_s = 0.0
         self._lock = allocate_lock()  # held; released to wake
         self._lock.acquire()
 
@@ -70,6 +78,7 @@ class Waiter:
         if self._waiting:
             raise RuntimeError("another thread waits already")
         self._waiting = True
+        self._tick_s = tick_s
         try:
             why, due, woke = self._wait(monitors, tick_s, perf_counter() + limit_s)
         finally:
@@ -102,6 +111,8 @@ class Waiter:
             last = due if woke - due < tick_s else woke
             idle = 0 if active else idle + 1
             if idle >= IDLE_TICKS:
+                for monitor in monitors:
+                    monitor.begin_rest()
                 self._sleep_while_idle(monitors, tick_s, deadline)
                 idle = 0
                 now = perf_counter()
@@ -124,11 +135,26 @@ class Waiter:
         """Whether somebody woke it up before."""
         return self._lock.acquire(True, min(max(0.0, moment - perf_counter()), TIMEOUT_MAX))
 
-    def rouse(self, now: float) -> None:
-        """Go on ticking: a callback has begun."""
+    def rouse(self, monitor: Monitor, now: float) -> None:
+        """Go on ticking: a callback of this monitor's loop has begun."""
         self.asleep = False
-        self.due = now
-        self._release()
+        try:
+            self._end_rest(monitor, now)
+        finally:
+            self.due = now
+            self._release()
+
+    def _end_rest(self, monitor: Monitor, now: float) -> None:
+        since, monitor.rest_at = monitor.rest_at, 0.0
+        if since == 0.0 or now - since < SHORTEST_TICKS * self._tick_s:
+            return
+        found = scheduling(monitor.native_id)
+        if found is None:
+            return
+        queued_s, runs = found[0] - monitor.rest_queued, found[1] - monitor.rest_runs
+        if runs >= 2 or queued_s >= self._tick_s:
+            monitor.rest_ended(since, now, queued_s, runs)
+            monitor.started = perf_counter()  # what that took is no part of the callback
 
     def wake(self) -> None:
         """End the wait, or the next one at once."""

@@ -16,6 +16,7 @@ from otel_loopblock.explain.advice.known import ALWAYS, Kind, KnownCall
 from otel_loopblock.explain.advice.sentences import (
     awaited_sentence,
     disputed_sentence,
+    kept_sentence,
     sentence_for,
 )
 from otel_loopblock.explain.advice.table import ALREADY_ASYNC, ENTRIES, PUBLIC_NAMES
@@ -97,6 +98,19 @@ class AdviceTable:
         if is_disputed and cause in ("cpu", "gil_held") and (entry is None or entry.kind not in ALWAYS):
             return disputed_sentence(call)
         return sentence_for(cause, call, entry, releases_gil, contenders, inner)
+
+    def advise_waiting(self, cause: Cause, kept_by: str | None, contenders: Sequence[str]) -> str | None:
+        """One sentence on what to do where a loop could not run on, though none of its callbacks ran.
+
+        Args:
+            cause: why.
+            kept_by: the call, or the function, that kept the GIL in another thread; ``None`` where none did
+                alone, or it is not known.
+            contenders: functions of the threads that may have.
+        """
+        if cause == "gil_contention" and kept_by is not None:
+            return kept_sentence(kept_by)
+        return sentence_for(cause, None, None, None, contenders)
 
     def entries(self) -> tuple[KnownCall, ...]:
         """All entries, a user's first."""

@@ -158,6 +158,14 @@ def _cpu(call: str | None, entry: KnownCall | None, releases_gil: bool | None) -
     return f"{_short(call)} computed, it did not wait: ask it for less at once, or run it in a process pool."
 
 
+def kept_sentence(kept_by: str) -> str:
+    """What to do about what kept the GIL in another thread, so that the loop could not run on."""
+    return (
+        f"{_short(kept_by)} kept the GIL in a thread: move it to a process pool, or use a library that "
+        "releases the GIL."
+    )
+
+
 def _contention(contenders: Sequence[str]) -> str:
     text, rest = "", ""
     for name in contenders:
