@@ -18,11 +18,12 @@ from otel_loopblock.core.loading import Absent, Unusable, load
 
 _VARIABLE = "OTEL_PYTHON_LOOPBLOCK_CORE"
 
-_INTERFACE = 2
+_INTERFACE = 3
 """Of both cores. A compiled core that says another number is of another release."""
 
 _SHARED = (
     "CALLERS",
+    "LOADED",
     "LONG_CALLBACK",
     "TELLS_LATENESS",
     "WOKEN",
@@ -106,6 +107,7 @@ else:
 
 CALLERS = _core.CALLERS
 INTERFACE = _core.INTERFACE
+LOADED = _core.LOADED
 LONG_CALLBACK = _core.LONG_CALLBACK
 TELLS_LATENESS = _core.TELLS_LATENESS
 WOKEN = _core.WOKEN

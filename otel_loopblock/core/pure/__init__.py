@@ -19,9 +19,9 @@ from otel_loopblock.core.pure.callbacks import (
 )
 from otel_loopblock.core.pure.clocks import scheduling, thread_clock
 from otel_loopblock.core.pure.stacks import stack, threads, variable
-from otel_loopblock.core.pure.wait import LONG_CALLBACK, WOKEN, Waiter
+from otel_loopblock.core.pure.wait import LOADED, LONG_CALLBACK, WOKEN, Waiter
 
-INTERFACE = 2
+INTERFACE = 3
 """Which interface this is; that of the compiled core must be the same."""
 
 TELLS_LATENESS = False
@@ -30,6 +30,7 @@ TELLS_LATENESS = False
 __all__ = [
     "CALLERS",
     "INTERFACE",
+    "LOADED",
     "LONG_CALLBACK",
     "TELLS_LATENESS",
     "WOKEN",

@@ -19,6 +19,7 @@ from weakref import ref
 
 from otel_loopblock import guard
 from otel_loopblock.clocks import perf_counter
+from otel_loopblock.core.pure.load import Load, Stretch
 
 _Self = TypeVar("_Self", bound="Monitor")
 
@@ -59,9 +60,12 @@ class Monitor:
         "callback",
         "clock",
         "context",
+        "is_main",
+        "load",
         "look_due",
         "looked_at",
         "loop",
+        "runs",
         "started",
         "threshold",
         "unwatched",
@@ -75,6 +79,12 @@ class Monitor:
     """Seconds spent in callbacks that have ended."""
     threshold: float
     """Seconds a callback must run for :meth:`callback_ended` to be called."""
+    runs: int
+    """How many callbacks have ended."""
+    is_main: int
+    """Whether the loop runs in the main thread."""
+    load: Load
+    """How full the loop is."""
     callback: Any
     """What the loop is calling just now, or ``None``."""
     context: Context | None
@@ -106,11 +116,33 @@ class Monitor:
         """Not ``__init__``: a subclass has one of its own, with other arguments."""
         self = super().__new__(cls)
         self.started = self.busy = self.threshold = 0.0
+        self.runs = self.is_main = 0
+        self.load = Load()
         self.callback = self.context = self.waiter = self.loop = self.clock = self.unwatched = None
         self.looked_at = self.look_due = 0.0
         self.before_at = self.before_busy = 0.0
         self.before_cpu = self.before_process_cpu = self.woke_cpu = -1.0
         return self
+
+    def tick(self, now: float, cpu_s: float, saturation_s: float, block_s: float) -> int:
+        """Look how full the loop is, as the waiter does at each tick: 0: it rests, 1: full, 2: it was full.
+
+        Args:
+            now: ``perf_counter``.
+            cpu_s: CPU seconds of the loop's thread; negative: unknown.
+            saturation_s: a loop that has had nearly no rest for as long is full.
+            block_s: a callback that runs as long is a block.
+        """
+        return self.load.tick(now, self.started, self.busy, self.runs, cpu_s, saturation_s, block_s)
+
+    @property
+    def stretch(self) -> Stretch:
+        """How long the loop had nearly no rest, as the waiter saw it last.
+
+        Whether it is full, as :meth:`tick` says it; since and until when, seconds in callbacks, number of
+        callbacks.
+        """
+        return self.load.stretch
 
     def callback_ended(self, ended: float, callback: Any, context: Context | None, turns: int, /) -> None:
         """Called on the loop's thread when a callback has run for ``threshold`` seconds; does nothing.
@@ -179,6 +211,7 @@ def Run(
                         original(_failed(handle_class, self, callback, context, error))
             finally:
                 monitor.busy += ended - started
+                monitor.runs += 1
                 monitor.started = 0.0
                 monitor.callback = monitor.context = None
                 del self, callback, context
@@ -267,6 +300,7 @@ class Call:
                     _report(monitor, ended, callback, None, self.__turns)
             finally:
                 monitor.busy += ended - started
+                monitor.runs += 1
                 monitor.started = 0.0
                 monitor.callback = None
                 del self, callback, args, kwargs
@@ -339,6 +373,7 @@ def Method(original: Callable[..., Any], monitors: Mapping[int, Monitor], turns:
                     _report(monitor, ended, original, args, turns)
             finally:
                 monitor.busy += ended - started
+                monitor.runs += 1
                 monitor.started = 0.0
                 monitor.callback = None
                 del args, kwargs
