@@ -178,6 +178,11 @@ class Config:
         _number(0),
         "a callback running this long is reported while it lasts, again at each doubling; 0: never",
     )
+    saturation_ms: float = _option(
+        100.0,
+        _number(0),
+        "a loop that has been busy without a rest for this long, with no block in it, is saturated; 0: off",
+    )
     log_interval_ms: float = _option(
         60_000.0,
         _number(0),

@@ -115,6 +115,7 @@ class LoopBlockInstrumentor(BaseInstrumentor):  # type: ignore[misc]
             config,
             monitors=loops.monitors,
             unknown=unhooked.found,
+            fetch_samples=runtime.fetch_samples,
             table=table,
             **providers,
         )

@@ -99,13 +99,17 @@ class Runtime:
 
     def _tell(self, now: tuple[Listener, ...]) -> None:
         listeners.now = now
-        tick_s = demand.tick_s
+        tick_s, load = demand.tick_s, (demand.saturation_s, demand.samples)
         demand.take(now)
         for monitor in loops.monitors():
             if not monitor.following:  # they are told of every callback
                 monitor.threshold = demand.threshold_s
-        if demand.tick_s != tick_s:
+        if demand.tick_s != tick_s or (demand.saturation_s, demand.samples) != load:
             loops.waiter.wake()  # the one before may be longer than what is to be seen now
+
+    def fetch_samples(self) -> None:
+        """Hand the listeners what loops were seen to do until now; any thread."""
+        self.watchdog.fullness.hand_out(loops.waiter)
 
     def _watch(self) -> None:
         if demand.watching:

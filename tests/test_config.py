@@ -37,6 +37,8 @@ def test_keyword_wins_over_environment_and_environment_over_default():
         ("ignore", 5),
         ("app_paths", [1]),
         ("hang_after_ms", float("inf")),
+        ("saturation_ms", -1),
+        ("saturation_ms", "never"),
         ("advice", "not json"),
         ("advice", {"call": 1}),
     ],

@@ -60,6 +60,8 @@ class Listener:
     threshold_s = 0.01
     heartbeat_interval_s = 0.0
     watchdog = False
+    saturation_s = 0.0
+    samples = False
     max_samples = 2
 
     def __init__(self, work):

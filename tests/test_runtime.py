@@ -21,6 +21,8 @@ class Listener:
     threshold_s = 0.02
     heartbeat_interval_s = 0.0
     watchdog = True
+    saturation_s = 0.0
+    samples = False
     max_samples = 2
 
     def __init__(self, act=lambda: None, **options):

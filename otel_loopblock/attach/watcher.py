@@ -5,7 +5,7 @@ On the loop's thread it notes what happened and who waited; a thread of its own 
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextvars import Context
 
 from otel_loopblock.attach.messages import Message, of_block
@@ -14,15 +14,18 @@ from otel_loopblock.clocks import perf_counter
 from otel_loopblock.config import Config
 from otel_loopblock.delayed.search import Search
 from otel_loopblock.emit.worker import Worker
+from otel_loopblock.explain import waits
 from otel_loopblock.explain.advice import AdviceTable
 from otel_loopblock.explain.block import Observed
 from otel_loopblock.explain.explainer import Explainer
 from otel_loopblock.explain.own_code import OwnCode
 from otel_loopblock.explain.stack import Stacks
 from otel_loopblock.naming import is_our_callback
+from otel_loopblock.watch.load import BusyStretch, Sample
 from otel_loopblock.watch.looks import running_elsewhere
 from otel_loopblock.watch.monitor import Monitor
 from otel_loopblock.watch.target import Target
+from otel_loopblock.watch.waits import Wait
 
 MAX_BEHIND = 200
 """Blocks that wait to be told of; what comes beyond that is counted only."""
@@ -51,6 +54,8 @@ class Watcher:
     """
 
     heartbeat_interval_s = 0.0
+    saturation_s = 0.0
+    samples = False
     watchdog = True
 
     def __init__(self, config: Config, send: Callable[[Message], None], *, follows: bool) -> None:
@@ -63,11 +68,11 @@ class Watcher:
         self._send = send
         self._request = requests()
         self._worker = Worker()
-        table = AdviceTable()
+        self._table = table = AdviceTable()
         table.load_entry_points()
         table.register(config.advice)
-        stacks = Stacks(OwnCode(config.app_paths), table.lookup, config.stack_depth)
-        self._explainer = Explainer(stacks, table, config.threshold_s)
+        self._stacks = Stacks(OwnCode(config.app_paths), table.lookup, config.stack_depth)
+        self._explainer = Explainer(self._stacks, table, config.threshold_s)
 
     def end(self) -> None:
         """Send what is pending, for a second at most, and end the thread."""
@@ -114,6 +119,17 @@ class Watcher:
 
     def lag_measured(self, monitor: Monitor, lag_s: float) -> None:
         """Nothing: no heartbeat was asked for."""
+
+    def loop_waited(self, monitor: Monitor, wait: Wait) -> None:
+        """Tell of a loop that rested and could not run on."""
+        if not wait.found.again:
+            self._tell(waits.observe(wait, monitor, self._stacks, self._table, self.threshold_s), [])
+
+    def loop_full(self, monitor: Monitor, stretch: BusyStretch) -> None:
+        """Nothing: not asked for."""
+
+    def loop_sampled(self, monitor: Monitor, samples: Sequence[Sample]) -> None:
+        """Nothing: not asked for."""
 
     # -------------------------------------------------------------------------------------------
 

@@ -1,14 +1,17 @@
 # What the compiled core offers, and its twin in pure/ as well.
 
 from collections.abc import Callable
-from contextvars import Context
+from contextvars import Context, ContextVar
 from types import CodeType
 from typing import Any, Protocol
 from weakref import ref
 
+_Frames = tuple[tuple[CodeType, int, int, str], ...]
+
 CALLERS: frozenset[CodeType]
 INTERFACE: int
 LATE: int
+LOADED: int
 LONG_CALLBACK: int
 TELLS_LATENESS: bool
 WOKEN: int
@@ -16,6 +19,8 @@ WOKEN: int
 class Monitor:
     started: float
     busy: float
+    runs: int
+    is_main: int
     threshold: float
     looked_at: float
     look_due: float
@@ -35,6 +40,9 @@ class Monitor:
     unwatched: Any
     loop: ref[Any] | None
     clock: int | None
+    def tick(self, now: float, cpu_s: float, saturation_s: float, block_s: float) -> int: ...
+    @property
+    def stretch(self) -> tuple[int, float, float, float, int]: ...
     @property
     def callback(self) -> Any: ...
     @property
@@ -71,6 +79,13 @@ class Call:
 def Method(original: Callable[..., Any], monitors: dict[int, Any], turns: int) -> Replacement: ...
 
 class Waiter:
+    saturation_s: float
+    threshold_s: float
+    sample_s: float
+    variable: ContextVar[Any] | None
+    @property
+    def wants_sample(self) -> int: ...
+    def samples(self) -> list[tuple[Monitor, float, _Frames, tuple[int, Any, Any] | None, Any]]: ...
     @property
     def asleep(self) -> int: ...
     @property
@@ -94,7 +109,7 @@ class ContextWatch:
 
 def postponing(function: Callable[..., Any], /) -> Callable[..., Any]: ...
 def scheduling(native_id: int, /) -> tuple[float, int] | None: ...
-def stack(thread_id: int, depth: int) -> tuple[tuple[CodeType, int, int, str], ...] | None: ...
+def stack(thread_id: int, depth: int) -> _Frames | None: ...
 def thread_clock() -> int | None: ...
 def thread_context(thread_id: int, /) -> Context | None: ...
 def threads() -> tuple[int, ...]: ...

@@ -47,6 +47,25 @@ DELAYED_TIME: Final = "event_loop.delayed_time"
 AWAITED_BY: Final = "event_loop.block.awaited_by"
 """The tasks that awaited the one that blocked, the outermost last; Python 3.14 on."""
 ONGOING: Final = "event_loop.block.ongoing"
+SATURATED: Final = "event_loop.saturated"
+"""Name of the log event and the span of a stretch in which a loop had no rest."""
+SATURATION_DURATION: Final = "event_loop.saturation.duration"
+SATURATION_UTILIZATION: Final = "event_loop.saturation.utilization"
+SATURATION_CALLBACKS: Final = "event_loop.saturation.callbacks"
+SATURATION_LAG_MAX: Final = "event_loop.saturation.lag_max"
+SATURATION_FUNCTIONS: Final = (
+    "event_loop.saturation.functions",
+    "event_loop.saturation.function_shares",
+    "event_loop.saturation.function_rest",
+)
+"""The names, largest share first; their shares; the share of all that are not among them."""
+SATURATION_ROUTES: Final = (
+    "event_loop.saturation.routes",
+    "event_loop.saturation.route_shares",
+    "event_loop.saturation.route_rest",
+)
+SATURATION_SAMPLES: Final = "event_loop.saturation.samples"
+SATURATION_ONGOING: Final = "event_loop.saturation.ongoing"
 LOOP_TYPE: Final = "event_loop.type"
 EXECUTOR_TYPE: Final = "event_loop.executor.type"
 """``default`` (``run_in_executor(None, …)``, ``asyncio.to_thread``) or ``anyio`` (``def`` endpoints)."""
@@ -56,7 +75,7 @@ THREAD_ID: Final = "thread.id"
 THREAD_NAME: Final = "thread.name"
 HTTP_ROUTE: Final = "http.route"
 
-Value = str | int | float | bool | Sequence[str]
+Value = str | int | float | bool | Sequence[str] | Sequence[float]
 
 
 def seconds(value: float) -> float:

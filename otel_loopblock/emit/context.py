@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import asyncio
 import contextvars
-import gc
 from contextvars import ContextVar
 from functools import cache
 from typing import Any, NamedTuple
@@ -58,15 +56,6 @@ def span_read_from(context: contextvars.Context | None) -> Span:
     carrier = variable()
     found = context.get(carrier) if context is not None and carrier is not None else None
     return trace.get_current_span(found) if found is not None else trace.INVALID_SPAN
-
-
-def context_of(task: asyncio.Task[Any]) -> contextvars.Context | None:
-    """The context that a task runs in, looked for from another thread."""
-    # Task.get_context() is there from 3.12 on; what a C task refers to can be asked on all.
-    for referent in gc.get_referents(task):
-        if isinstance(referent, contextvars.Context):
-            return referent
-    return None
 
 
 def is_valid(span: Span) -> bool:

@@ -8,9 +8,8 @@ told. The watchdog has read ahead what that takes. All else is handed to a threa
 from __future__ import annotations
 
 from _thread import get_ident
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextvars import Context as PythonContext
-from functools import partial
 from itertools import chain
 from typing import Any, NamedTuple
 
@@ -27,32 +26,35 @@ from otel_loopblock.delayed.queue import SHORTEST_S, Waiting
 from otel_loopblock.delayed.search import Search
 from otel_loopblock.emit import attributes, scope, span_hooks
 from otel_loopblock.emit.context import (
-    context_of,
     current_span,
     is_valid,
     route_and_name,
     span_read_from,
     start_unix_ns,
+    variable,
 )
 from otel_loopblock.emit.delays import Delays
 from otel_loopblock.emit.flush import Flush
 from otel_loopblock.emit.limits import Distinct
 from otel_loopblock.emit.metrics import Monitors, instruments
 from otel_loopblock.emit.reports import Reports
+from otel_loopblock.emit.saturation import Filling, Saturation
 from otel_loopblock.emit.span_hooks import Unknown
 from otel_loopblock.emit.victims import Culprit, Prefetched, Victims, prefetch
 from otel_loopblock.emit.worker import Worker
 from otel_loopblock.explain import waits
 from otel_loopblock.explain.advice import AdviceTable
-from otel_loopblock.explain.block import Block, Named, Observed
+from otel_loopblock.explain.block import Block, Observed
 from otel_loopblock.explain.explainer import Explainer
 from otel_loopblock.explain.own_code import OwnCode
 from otel_loopblock.explain.stack import Stacks
 from otel_loopblock.explain.stretches import Charges, Stretch
 from otel_loopblock.hooks.patches import Patches
 from otel_loopblock.naming import is_our_callback
-from otel_loopblock.watch.evidence import Evidence, Reading
-from otel_loopblock.watch.looks import running_elsewhere, running_target
+from otel_loopblock.watch.demand import demand
+from otel_loopblock.watch.evidence import Evidence
+from otel_loopblock.watch.load import BusyStretch, Sample
+from otel_loopblock.watch.looks import context_of, running_elsewhere, running_target
 from otel_loopblock.watch.monitor import Monitor
 from otel_loopblock.watch.target import Target, task_of
 from otel_loopblock.watch.waits import Wait
@@ -64,8 +66,6 @@ MAX_SEEN = 32
 TURNS_AFTER_REST = 2
 """Turns of the loop, from the first callback after a rest, until what came meanwhile has woken its tasks."""
 
-NO_TARGET = Target(None, None)
-NO_EVIDENCE = Evidence(0.0, (), None, Reading(0.0, None, 0.0), (), 0, ())
 """Of a wait between callbacks."""
 
 _NOTHING_PREFETCHED: tuple[float, Prefetched] = 0.0, {}
@@ -86,6 +86,7 @@ class _Running:
         "callback",
         "charges",
         "cost_s",
+        "filling",
         "hang_due",
         "prefetched",
         "reported",
@@ -98,6 +99,7 @@ class _Running:
     def __init__(self) -> None:
         self.charges = Charges()
         self.search = Search()
+        self.filling = Filling()
         self.callback = 0.0
         self.cost_s = 0.0
         """CPU seconds that the running callback's reports have taken on the loop's thread."""
@@ -144,6 +146,7 @@ class Emitter:
         meter_provider: likewise for metrics.
         logger_provider: likewise for log events.
         table: where advice is looked up.
+        fetch_samples: hands out what loops were seen to do until now.
     """
 
     def __init__(
@@ -152,6 +155,7 @@ class Emitter:
         *,
         monitors: Monitors,
         unknown: Unknown,
+        fetch_samples: Callable[[], object],
         tracer_provider: TracerProvider | None = None,
         meter_provider: MeterProvider | None = None,
         logger_provider: LoggerProvider | None = None,
@@ -161,11 +165,14 @@ class Emitter:
         self.heartbeat_interval_s = config.heartbeat_interval_ms / 1000
         self.watchdog = config.watchdog
         self.max_samples = config.max_samples
+        self.saturation_s = config.saturation_ms / 1000 if config.watchdog else 0.0
+        self.samples = config.watchdog
         self.worker = Worker()
         """Has the thread that deferred work is done on."""
         self._config = config
         self._monitors = monitors
         self._unknown = unknown
+        self._fetch_samples = fetch_samples
         self.patches = Patches()
         """The hooks on spans."""
         self._table = table
@@ -178,19 +185,32 @@ class Emitter:
         self._functions = Distinct(config.max_functions)
         self._routes = Distinct(10 * config.max_functions)
         self._hang_after_s = config.hang_after_ms / 1000
+        flush = Flush(
+            lambda: (
+                tracer_provider or trace.get_tracer_provider(),
+                logger_provider or get_logger_provider(),
+                meter_provider or get_meter_provider(),
+            )
+        )
         self._reports = Reports(
             config,
             self.worker.defer,
             stacks=stacks,
             instruments=self._instruments,
             functions=self._functions,
-            flush=Flush(
-                lambda: (
-                    tracer_provider or trace.get_tracer_provider(),
-                    logger_provider or get_logger_provider(),
-                    meter_provider or get_meter_provider(),
-                )
-            ),
+            flush=flush,
+            tracer=tracer,
+            logger_provider=logger_provider,
+        )
+        self._saturation = Saturation(
+            config,
+            self.worker.defer,
+            may_report=self._reports.may_report,
+            stacks=stacks,
+            instruments=self._instruments,
+            functions=self._functions,
+            routes=self._routes,
+            flush=flush,
             tracer=tracer,
             logger_provider=logger_provider,
         )
@@ -207,7 +227,10 @@ class Emitter:
     def begin(self) -> None:
         """Hook spans and let the gauges observe; after this the runtime may call."""
         self.patches.when_imported("opentelemetry.sdk.trace", self._hook_spans)
+        demand.variable = variable()
         self._instruments.threshold_s = self.threshold_s
+        self._instruments.busy.begin(self._monitors())
+        self._instruments.take_samples = self._count_samples
         self._instruments.monitors = self._monitors
 
     def _hook_spans(self, sdk: Any) -> None:
@@ -225,7 +248,7 @@ class Emitter:
 
     def end(self) -> None:
         """Let the gauges observe nothing any more, and deliver what is pending, for a second at most."""
-        self._instruments.monitors = tuple
+        self._instruments.monitors = self._instruments.take_samples = tuple
         self.worker.stop()
 
     # -- called by the runtime and the hooks ---------------------------------------------------
@@ -270,6 +293,7 @@ class Emitter:
             if sought is not None:
                 self._expect(running, sought.victims, started, ended, current)
             self._report_rest(running, monitor, Stretch(started, ended), target, current)
+        running.filling.lags.append((ended, ended - started))  # so long it kept others waiting
         running.seen = []  # it holds spans
         running.prefetched, running.sought = _NOTHING_PREFETCHED, None
         running.search.forget()
@@ -337,14 +361,14 @@ class Emitter:
 
     def lag_measured(self, monitor: Monitor, lag_s: float) -> None:
         """Record how late a heartbeat ran."""
+        self._running(monitor).filling.lags.append((perf_counter(), lag_s))
         self._instruments.lag.record(lag_s, {attributes.LOOP_TYPE: monitor.loop_type}, context.Context())
 
     def loop_waited(self, monitor: Monitor, wait: Wait) -> None:
         """Report that a loop which rested could not run on, on the span of whoever kept it from that."""
-        keeper, (began, ended) = wait.found.keeper, wait[:2]
+        keeper = wait.found.keeper
         span = span_read_from(keeper.context) if keeper is not None else trace.INVALID_SPAN
-        explain = partial(self._explain_wait, wait)
-        observed = Observed(monitor, NO_EVIDENCE, began, ended, NO_TARGET, explain)
+        observed = waits.observe(wait, monitor, self._stacks, self._table, self.threshold_s)
         if not wait.found.again:
             self._report_wait(monitor, observed, span)
         self.worker.defer(lambda: self._record(span, observed.block, observed.duration_s))
@@ -365,10 +389,19 @@ class Emitter:
             victims.blame(Culprit(observed, began, ended, span, carrier, traces))
             aftermath.follow(monitor, ended, TURNS_AFTER_REST, victims)
 
-    def _explain_wait(
-        self, wait: Wait, observed: Observed, monitor: Monitor, evidence: Evidence, named: Named
-    ) -> Block:
-        return waits.explain(wait, observed, monitor, self._stacks, self._table, self.threshold_s)
+    # -- how full loops are -------------------------------------------------------------------------
+
+    def loop_full(self, monitor: Monitor, stretch: BusyStretch) -> None:
+        """Report a loop that has no rest."""
+        self._saturation.full(monitor, self._running(monitor).filling, stretch)
+
+    def loop_sampled(self, monitor: Monitor, samples: Sequence[Sample]) -> None:
+        """Count what a loop was doing."""
+        self._saturation.sampled(monitor, self._running(monitor).filling, samples)
+
+    def _count_samples(self) -> None:
+        self._fetch_samples()
+        self._saturation.name()
 
     # -- who had to wait ----------------------------------------------------------------------------
 

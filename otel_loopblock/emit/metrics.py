@@ -19,6 +19,7 @@ from otel_loopblock import guard
 from otel_loopblock.clocks import perf_counter
 from otel_loopblock.emit import scope
 from otel_loopblock.emit.attributes import EXECUTOR_TYPE, LOOP_TYPE
+from otel_loopblock.emit.busy import Busy
 from otel_loopblock.emit.executors import Pool, pools_of
 
 if TYPE_CHECKING:
@@ -38,6 +39,9 @@ class Instruments:
         meter = scope.meter(provider)
         self.monitors: Monitors = tuple
         """Where the gauges look; nothing is observed while nobody is instrumented."""
+        self.take_samples: Callable[[], object] = tuple
+        """Has what loops were seen to do until now counted."""
+        self.busy = Busy()
         self.threshold_s = 0.0
         """From when on a callback is a block, in seconds."""
         self._hanging: weakref.WeakKeyDictionary[Monitor, tuple[float, str]] = weakref.WeakKeyDictionary()
@@ -65,6 +69,18 @@ class Instruments:
             "event_loop.block.suppressed",
             unit="{report}",
             description="Reports of blocks that a rate limit left out.",
+        )
+        self.saturation_duration = meter.create_histogram(
+            "event_loop.saturation.duration",
+            unit="s",
+            description="Duration of stretches in which the event loop had no rest.",
+            explicit_bucket_boundaries_advisory=BUCKETS,
+        )
+        meter.create_observable_counter(
+            "event_loop.busy",
+            callbacks=[_guarded("observe what loops are busy with", self._observe_busy)],
+            unit="s",
+            description="Time in callbacks, by what samples say it went to.",
         )
         meter.create_observable_gauge(
             "event_loop.utilization",
@@ -107,6 +123,10 @@ class Instruments:
         """
         self._hanging[monitor] = started, function
         self._hung.add((monitor.loop_type, function))
+
+    def _observe_busy(self, options: CallbackOptions) -> Iterable[Observation]:
+        self.take_samples()
+        return self.busy.observe(self.monitors())
 
     def _observe_utilization(self, options: CallbackOptions) -> Iterable[Observation]:
         now = perf_counter()

@@ -100,7 +100,7 @@ class Reports:
         place = place_under(span, observed.started_unix_ns, observed.ended_unix_ns, at_least_ns)
         if place.above is span:
             mark_blocked(span, observed.duration_s)
-        if not self._may_report():
+        if not self.may_report():
             return None
         if self._as_event and takes_event:
             count = getattr(span, EVENTS_ON_SPAN, 0)
@@ -139,7 +139,7 @@ class Reports:
             if block.culprit is not None:
                 function = self._functions(block.culprit.function)
                 self._instruments.hangs(monitor, observed.began, function)
-            if self.is_ignored(observed) or not self._may_report():
+            if self.is_ignored(observed) or not self.may_report():
                 return
             details = self._in_full(observed)
             # Its span will not end before the block does, if ever: only what is sent on its own is seen now.
@@ -161,7 +161,8 @@ class Reports:
         culprit = observed.block.culprit
         return culprit is not None and self._ignored.match(culprit.function) is not None
 
-    def _may_report(self) -> bool:
+    def may_report(self) -> bool:
+        """Whether one more report may go out; counts it where not."""
         if self._rate.allows(perf_counter()):
             return True
         self._instruments.suppressed.add(1)

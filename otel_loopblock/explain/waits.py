@@ -3,14 +3,27 @@
 from __future__ import annotations
 
 from otel_loopblock.explain.advice import AdviceTable
-from otel_loopblock.explain.block import Block, Observed
+from otel_loopblock.explain.block import Block, Named, Observed
 from otel_loopblock.explain.own_code import OwnCode
 from otel_loopblock.explain.stack import NOWHERE, Stacks, find
 from otel_loopblock.naming import printable, qualified_name
 from otel_loopblock.naming.text import MAX_SENTENCE
-from otel_loopblock.watch.evidence import RawFrame
+from otel_loopblock.watch.evidence import Evidence, RawFrame, Reading
 from otel_loopblock.watch.monitor import Monitor
+from otel_loopblock.watch.target import Target
 from otel_loopblock.watch.waits import Wait
+
+_NO_TARGET = Target(None, None)
+_NO_EVIDENCE = Evidence(0.0, (), None, Reading(0.0, None, 0.0), (), 0, ())
+
+
+def observe(wait: Wait, monitor: Monitor, stacks: Stacks, table: AdviceTable, threshold_s: float) -> Observed:
+    """A wait as a block, which is explained when somebody asks; arguments as of :func:`explain`."""
+
+    def explain_it(observed: Observed, monitor: Monitor, evidence: Evidence, named: Named) -> Block:
+        return explain(wait, observed, monitor, stacks, table, threshold_s)
+
+    return Observed(monitor, _NO_EVIDENCE, wait.began, wait.ended, _NO_TARGET, explain_it)
 
 
 def explain(

@@ -11,7 +11,7 @@ from __future__ import annotations
 import fnmatch
 import re
 import threading
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from contextvars import Context
 from functools import lru_cache
 from typing import TYPE_CHECKING
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from otel_loopblock.explain.block import Block
     from otel_loopblock.explain.stretches import Charges
     from otel_loopblock.testing.builder import Builder
+    from otel_loopblock.watch.load import BusyStretch, Sample
     from otel_loopblock.watch.monitor import Monitor
     from otel_loopblock.watch.waits import Wait
 
@@ -58,6 +59,8 @@ class Detection:
     heartbeat_interval_s = 0.0
     watchdog = True
     max_samples = 32
+    saturation_s = 0.0
+    samples = False
 
     def __init__(
         self,
@@ -247,6 +250,12 @@ class Detection:
 
     def lag_measured(self, monitor: Monitor, lag_s: float) -> None:
         """Nothing: no heartbeat was asked for."""
+
+    def loop_full(self, monitor: Monitor, stretch: BusyStretch) -> None:
+        """Nothing yet."""
+
+    def loop_sampled(self, monitor: Monitor, samples: Sequence[Sample]) -> None:
+        """Nothing yet."""
 
 
 def is_excused(foreign_s: float, duration_s: float, threshold_s: float) -> bool:

@@ -48,7 +48,16 @@ def find_endpoint(frames: Sequence[RawFrame], variable: Variable) -> Endpoint | 
 
 
 def _function(scope: dict[Any, Any]) -> RawFrame | None:
-    found = scope.get("endpoint")
+    return endpoint_of(scope.get("endpoint"), scope.get("method"))
+
+
+def endpoint_of(found: Any, method: Any) -> RawFrame | None:
+    """The function of an endpoint, which may be wrapped, or a class; ``None`` where there is none.
+
+    Args:
+        found: what a scope has as ``endpoint``.
+        method: what it has as ``method``.
+    """
     for _ in range(_MAX_WRAPPERS):
         if type(found) is functools.partial:
             found = found.func
@@ -62,7 +71,6 @@ def _function(scope: dict[Any, Any]) -> RawFrame | None:
                 return code, -1, code.co_firstlineno, module if type(module) is str else ""
             found = inner
         elif issubclass(type(found), type):  # a class with a method per HTTP method, or an ASGI application
-            method = scope.get("method")
             names = (method.lower(), "__call__") if type(method) is str else ("__call__",)
             found = _of_class(found, names)
         elif found is not None:

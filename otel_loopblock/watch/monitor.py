@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import threading
 from _thread import get_ident, get_native_id
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextvars import Context
 from typing import Any, Protocol
 
@@ -21,6 +21,7 @@ from otel_loopblock.watch.collecting import collected_between, collecting
 from otel_loopblock.watch.demand import Wants, demand
 from otel_loopblock.watch.evidence import Delay, Evidence, Reading, Scheduling, Watch, queued_between
 from otel_loopblock.watch.facts import is_closed
+from otel_loopblock.watch.load import BusyStretch, Sample
 from otel_loopblock.watch.target import Target, task_of
 
 MAX_COLLECTIONS = 64
@@ -46,6 +47,13 @@ class Listener(Wants, Protocol):
 
         Called on its thread before it runs on; of a standstill of the process, on the watchdog's.
         """
+
+    def loop_full(self, monitor: Monitor, stretch: BusyStretch) -> None:
+        """A loop has no rest, or had none until now; on the watchdog's thread, twice a second while that
+        lasts."""
+
+    def loop_sampled(self, monitor: Monitor, samples: Sequence[Sample]) -> None:
+        """What a loop was doing; called on any thread."""
 
 
 class Listeners:
@@ -158,6 +166,7 @@ class Monitor(core.Monitor):
         self.watch = None
         self.clock = core.thread_clock()
         self.thread_id = thread_id
+        self.is_main = self._thread is threading.main_thread()
         self.read_clocks()  # its very first callback may block
         return True
 

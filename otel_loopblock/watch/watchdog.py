@@ -14,11 +14,13 @@ from typing import NamedTuple
 
 from otel_loopblock import core, guard, threads
 from otel_loopblock.clocks import process_time
-from otel_loopblock.naming import called_name, is_hook, is_ours, line_before
+from otel_loopblock.naming import called_name, is_ours, line_before
 from otel_loopblock.watch import cgroup, lateness, standstill
 from otel_loopblock.watch.demand import demand
 from otel_loopblock.watch.endpoint import find_endpoint
 from otel_loopblock.watch.evidence import Endpoint, Look, RawFrame, Reading, Throttling, Watch, queued_between
+from otel_loopblock.watch.fullness import Fullness
+from otel_loopblock.watch.looks import cut
 from otel_loopblock.watch.loops import loops
 from otel_loopblock.watch.monitor import Monitor, listeners
 
@@ -83,6 +85,7 @@ class Watchdog:
         self.life: Life | None = None
         """The thread that looks; ``None`` without one, also while one that was told to end still does."""
         self._lock = threading.RLock()  # a signal handler may end what it has interrupted the start of
+        self.fullness = Fullness()
         self._seen: Seen | None = None
         self._limit: Throttling | None = None
         self._limit_at = -inf
@@ -150,11 +153,14 @@ class Watchdog:
             tick_s = demand.tick_s
             limit_s = tick_s if _poll() else inf
             # No name in the frame of the thread keeps a monitor while it sleeps, but for the core's own.
+            self.fullness.begin(waiter)
             why, *times = waiter.wait(tuple(loops.monitors()), tick_s, limit_s)
             if why == core.LONG_CALLBACK and not over.is_set():
                 self._look(WakeUp(*times), over, waiter)
             elif why == core.LATE and not over.is_set():
                 standstill.tell(*times[:2], own_queued_s=waiter.queued())
+            if not over.is_set():
+                self.fullness.look(waiter)
 
     def _look(self, wake_up: WakeUp, over: threading.Event, waiter: core.Waiter) -> None:
         process_cpu = process_time()
@@ -255,12 +261,7 @@ class Watchdog:
         if frames is None:
             self._seen = None
             return
-        # Our own frames between the application's and a method of the loop are nobody's culprit.
-        hooked = first = 0
-        while first < len(frames) - 1 and is_hook(frames[first][3]) and frames[first][0] not in loops.callers:
-            hooked |= frames[first][3] != _COLLECTOR  # that one was called by no line
-            first += 1
-        last = next((at for at in range(first, len(frames)) if frames[at][0] in loops.callers), len(frames))
+        first, last, hooked = cut(frames, loops.callers)
         stack = tuple(map(_with_line, reversed(frames[first:last])))
         # A sleeping callback has the same stack at every look: what is remembered of it serves again.
         seen = self._seen
@@ -273,9 +274,6 @@ class Watchdog:
                 )
                 self._seen = seen = Seen(stack, found)
             self._seen = seen._replace(endpoint=find_endpoint(stack, partial(core.variable, thread_id)))
-
-
-_COLLECTOR = "otel_loopblock.hooks.gc_pauses"
 
 
 def _poll() -> bool:

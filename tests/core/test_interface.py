@@ -15,7 +15,7 @@ STUB = ast.parse((ROOT / "otel_loopblock/core/_native.pyi").read_text())
 FUNCTIONS = {node.name: node for node in STUB.body if isinstance(node, ast.FunctionDef)}
 CONSTANTS = {node.target.id: node.annotation for node in STUB.body if isinstance(node, ast.AnnAssign)}
 CLASSES = {node.name: node for node in STUB.body if isinstance(node, ast.ClassDef)}
-METHODS = {"begin_rest", "callback_ended", "rest_ended"}
+METHODS = {"begin_rest", "callback_ended", "rest_ended", "tick"}
 NAMES = {*FUNCTIONS, *CONSTANTS, *CLASSES} - {"Replacement"}
 
 
@@ -29,7 +29,7 @@ def members(node):
 
 
 def test_core_has_these_names_and_no_others(core):
-    modules = {"callbacks", "clocks", "stacks", "wait"}  # of the twin
+    modules = {"callbacks", "clocks", "load", "stacks", "wait"}  # of the twin
     assert {name for name in vars(core) if name[0].isalpha()} - modules == NAMES
     assert NAMES - {"INTERFACE", "Call"} == set(chosen._SHARED)
     assert all(hasattr(chosen, name) for name in chosen._SHARED)
@@ -57,10 +57,11 @@ def test_class_has_these_members(core, name):
 
 
 def test_new_monitor_is_the_same(core):
-    methods = {"begin_rest", "callback_ended", "rest_ended"}
+    methods = {"begin_rest", "callback_ended", "rest_ended", "tick"}
     fields = [name for name in members(CLASSES["Monitor"]) if name not in methods]
     unknown = {"before_cpu": -1.0, "before_process_cpu": -1.0, "woke_cpu": -1.0}
     nothing = dict.fromkeys(("callback", "context", "waiter", "unwatched", "loop", "clock"))
+    nothing["stretch"] = (0, 0.0, 0.0, 0.0, 0)
     found = {name: getattr(core.Monitor(), name) for name in fields}
     assert found == {**dict.fromkeys(fields, 0.0), **unknown, **nothing}
 

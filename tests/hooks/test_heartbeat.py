@@ -194,6 +194,8 @@ class Failing:
     threshold_s = 10.0
     heartbeat_interval_s = 0.005
     watchdog = False
+    saturation_s = 0.0
+    samples = False
     max_samples = 1
 
     def lag_measured(self, monitor, lag_s):

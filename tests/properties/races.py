@@ -30,6 +30,8 @@ class Told:
     threshold_s = THRESHOLD_S
     heartbeat_interval_s = 0.0
     watchdog = True
+    saturation_s = 0.0
+    samples = False
     max_samples = 8
 
     def __init__(self) -> None:

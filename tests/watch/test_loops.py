@@ -105,12 +105,16 @@ def test_every_monitor_gets_the_new_sleep(table):
     assert monitor.waiter is waiter is table.attach(later, "kind").waiter
 
 
-def wants(threshold_s=0.01, heartbeat_interval_s=0.0, watchdog=True, max_samples=2):
+def wants(
+    threshold_s=0.01, heartbeat_interval_s=0.0, watchdog=True, max_samples=2, saturation_s=0.0, samples=False
+):
     return SimpleNamespace(
         threshold_s=threshold_s,
         heartbeat_interval_s=heartbeat_interval_s,
         watchdog=watchdog,
         max_samples=max_samples,
+        saturation_s=saturation_s,
+        samples=samples,
     )
 
 

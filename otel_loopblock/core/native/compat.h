@@ -206,6 +206,25 @@ frame_lasti(PyFrameObject *frame)
 }
 #endif
 
+/* Whether a function has a local variable of this name, which is interned as all of them are. */
+static inline int
+code_has_variable(PyCodeObject *code, PyObject *name)
+{
+#if PY_VERSION_HEX >= 0x030B0000
+    PyObject *names[] = {code->co_localsplusnames};
+#else
+    PyObject *names[] = {code->co_varnames, code->co_cellvars};
+#endif
+    for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
+        for (Py_ssize_t j = 0; j < PyTuple_GET_SIZE(names[i]); j++) {
+            if (PyTuple_GET_ITEM(names[i], j) == name) {
+                return 1;
+            }
+        }
+    }
+    return 0;
+}
+
 /* A local variable of a function's frame, without the snapshot that f_locals leaves behind until 3.12: a new
    reference; NULL without an exception where there is none. */
 #if PY_VERSION_HEX >= 0x030C0000
@@ -263,6 +282,30 @@ frame_variable(PyFrameObject *frame, PyCodeObject *code, PyObject *name)
         }
     }
     return NULL;
+}
+#endif
+
+/* Have the main thread make pending calls before its next instructions. Until 3.12 Py_AddPendingCall does not do so
+   from another thread: the main thread would see the call when it takes the GIL the next time. */
+#if PY_VERSION_HEX >= 0x030D0000
+static inline void
+hurry_pending_calls(void)
+{
+}
+#else
+#ifndef Py_BUILD_CORE
+#define Py_BUILD_CORE 1
+#define LOOPBLOCK_BUILD_CORE_HERE 1
+#endif
+#undef _PyGC_FINALIZED /* defined again in there */
+#include "internal/pycore_interp.h"
+#ifdef LOOPBLOCK_BUILD_CORE_HERE
+#undef Py_BUILD_CORE
+#endif
+static inline void
+hurry_pending_calls(void)
+{
+    _Py_atomic_store_relaxed(&PyInterpreterState_Main()->ceval.eval_breaker, 1);
 }
 #endif
 

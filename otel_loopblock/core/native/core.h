@@ -17,6 +17,9 @@ typedef struct {
     PyObject *str_callback;
     PyObject *str_callback_ended;
     PyObject *str_module_name; /* "__name__" */
+    PyObject *str_scope;
+    PyObject *str_endpoint;
+    PyObject *str_method;
     PyObject *get_running_loop; /* asyncio's */
     PyObject *update_wrapper;   /* functools' */
 } CoreState;
@@ -37,13 +40,45 @@ typedef struct {
     unsigned long thread;    /* native id of the thread that waits */
     int waiting;             /* a thread is in wait(); in a forked child it never leaves */
     PyThread_type_lock lock; /* held; released to wake */
+    /* Of load.c. */
+    double saturation_s;  /* a loop without a rest for as long is full; 0.0: nobody wants to know */
+    double threshold_s;   /* a callback that runs as long is a block */
+    double sample_s;      /* from one sample to the next, on average; 0.0: none are wanted */
+    double slot, sample_due, told;
+    unsigned long long random;
+    volatile int asked; /* a call is pending */
+    int is_held;        /* it has a reference to itself, for that call */
+    int wants_sample;   /* of a loop that only who gets the GIL can look at */
+    volatile int sample_count;
+    Py_ssize_t asked_index;
+    double asked_started, asked_at;
+    PyObject *monitors; /* borrowed: what it waits with; NULL while it does not */
+    PyObject *samples;  /* owned */
+    PyObject *variable; /* owned: a context variable whose value each sample has; may be NULL */
 } WaiterObject;
+
+#define LOAD_RESTS 0
+#define LOAD_FULL 1
+#define LOAD_OVER 2 /* it has been full: until the next tick */
+
+/* How full a loop is, as its ticks see it. Times of perf_counter, seconds in callbacks, number of callbacks. */
+typedef struct {
+    int full;
+    double at, busy, cpu;                          /* at the last tick; 0.0: there was none */
+    double since, since_busy;                      /* the stretch with nearly no rest */
+    unsigned long long since_runs;
+    double fresh;                                  /* the part of it since the last block */
+    double rest;                                   /* seconds of rest beyond its share */
+    double until, until_busy;                      /* since then it rests more than its share */
+    unsigned long long until_runs;
+} Load;
 
 typedef struct {
     PyObject_HEAD
     /* Written by the hot path, read by any thread. */
     volatile double started; /* perf_counter at the start of the running callback; 0.0 while none runs */
     volatile double busy;    /* seconds in callbacks that have ended */
+    volatile unsigned long long runs; /* how many those are */
     double threshold;        /* seconds from which on callback_ended is called */
     /* Borrowed from whoever runs the callback: see timing.h. */
     PyObject *callback;
@@ -64,6 +99,8 @@ typedef struct {
     double rest_at;          /* perf_counter; 0.0 while it does not rest, or nothing is counted */
     double rest_queued;      /* seconds without a CPU */
     unsigned long long rest_runs;
+    Load load;
+    int is_main; /* its loop runs in the main thread */
 } MonitorObject;
 
 #define NO_CLOCK (-1L) /* no clock of a thread has this number */
@@ -109,6 +146,9 @@ double rest_end(MonitorObject *monitor, double now, double tick);
 
 /* postponing.c */
 void core_postpone_error(PyObject *where);
+
+/* stack.c */
+PyObject *core_own_stack(CoreState *state, Py_ssize_t depth, PyObject **endpoint);
 
 /* clocks.c; a negative number where the platform does not tell */
 double clock_seconds(long clock);

@@ -36,6 +36,9 @@ module_clear(PyObject *module)
     Py_CLEAR(state->str_callback);
     Py_CLEAR(state->str_callback_ended);
     Py_CLEAR(state->str_module_name);
+    Py_CLEAR(state->str_scope);
+    Py_CLEAR(state->str_endpoint);
+    Py_CLEAR(state->str_method);
     Py_CLEAR(state->get_running_loop);
     Py_CLEAR(state->update_wrapper);
     return 0;
@@ -81,6 +84,9 @@ module_exec(PyObject *module)
     if ((state->str_callback = PyUnicode_InternFromString("callback")) == NULL ||
         (state->str_callback_ended = PyUnicode_InternFromString("callback_ended")) == NULL ||
         (state->str_module_name = PyUnicode_InternFromString("__name__")) == NULL ||
+        (state->str_scope = PyUnicode_InternFromString("scope")) == NULL ||
+        (state->str_endpoint = PyUnicode_InternFromString("endpoint")) == NULL ||
+        (state->str_method = PyUnicode_InternFromString("method")) == NULL ||
         (state->get_running_loop = import_from("asyncio.events", "_get_running_loop")) == NULL ||
         (state->update_wrapper = import_from("functools", "update_wrapper")) == NULL) {
         return -1;

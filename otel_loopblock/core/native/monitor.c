@@ -1,5 +1,6 @@
 /* Monitor: what the hot path writes of one loop, and the report of a callback that was long. */
 
+#include "load.h"
 #include "timing.h"
 
 #include <stddef.h>
@@ -157,6 +158,23 @@ monitor_rest_ended(PyObject *Py_UNUSED(self), PyObject *const *Py_UNUSED(args), 
     Py_RETURN_NONE;
 }
 
+static PyObject *
+monitor_get_stretch(MonitorObject *self, void *Py_UNUSED(closure))
+{
+    return load_stretch(self);
+}
+
+static PyObject *
+monitor_tick(MonitorObject *self, PyObject *args, PyObject *kwargs)
+{
+    static char *names[] = {"now", "cpu_s", "saturation_s", "block_s", NULL};
+    double now, cpu, saturation, threshold;
+    if (!PyArg_ParseTupleAndKeywords(args, kwargs, "dddd:tick", names, &now, &cpu, &saturation, &threshold)) {
+        return NULL;
+    }
+    return PyLong_FromLong(load_tick(self, saturation, threshold, now, cpu));
+}
+
 static PyMethodDef monitor_methods[] = {
     {"begin_rest", (PyCFunction)monitor_begin_rest, METH_NOARGS,
      "begin_rest($self, /)\n--\n\n"
@@ -170,6 +188,14 @@ static PyMethodDef monitor_methods[] = {
      "    now: ``perf_counter``.\n"
      "    queued: seconds that the thread could have run since but had no CPU.\n"
      "    runs: how often it got one."},
+    {"tick", (PyCFunction)(void (*)(void))monitor_tick, METH_VARARGS | METH_KEYWORDS,
+     "tick($self, now, cpu_s, saturation_s, block_s)\n--\n\n"
+     "Look how full the loop is, as the waiter does at each tick: 0: it rests, 1: full, 2: it was full.\n\n"
+     "Args:\n"
+     "    now: ``perf_counter``.\n"
+     "    cpu_s: CPU seconds of the loop's thread; negative: unknown.\n"
+     "    saturation_s: a loop that has had nearly no rest for as long is full.\n"
+     "    block_s: a callback that runs as long is a block."},
     {"callback_ended", (PyCFunction)(void (*)(void))monitor_callback_ended, METH_FASTCALL,
      "callback_ended($self, ended, callback, context, turns, /)\n--\n\n"
      "Called on the loop's thread when a callback has run for ``threshold`` seconds or more; does nothing.\n\n"
@@ -188,6 +214,8 @@ static PyMemberDef monitor_members[] = {
     {"started", T_DOUBLE, offsetof(MonitorObject, started), 0,
      "``perf_counter`` at the start of the running callback; 0.0 while none runs."},
     {"busy", T_DOUBLE, offsetof(MonitorObject, busy), 0, "Seconds spent in callbacks that have ended."},
+    {"runs", T_ULONGLONG, offsetof(MonitorObject, runs), 0, "How many callbacks have ended."},
+    {"is_main", T_INT, offsetof(MonitorObject, is_main), 0, "Whether the loop runs in the main thread."},
     {"threshold", T_DOUBLE, offsetof(MonitorObject, threshold), 0,
      "Seconds a callback must run for ``callback_ended`` to be called."},
     {"looked_at", T_DOUBLE, offsetof(MonitorObject, looked_at), 0,
@@ -223,6 +251,9 @@ static PyGetSetDef monitor_getset[] = {
      "A weak reference to the loop; ``None`` once the monitor is detached: then nothing is timed.", NULL},
     {"clock", (getter)monitor_get_clock, (setter)monitor_set_clock,
      "The CPU clock of the loop's thread, as ``thread_clock`` returns it there.", NULL},
+    {"stretch", (getter)monitor_get_stretch, NULL,
+     "How long the loop had nearly no rest, as the waiter saw it last: whether it is full (0: no, 1: yes,\n"
+     "2: it was), since and until when, seconds in callbacks, number of callbacks.", NULL},
     {NULL},
 };
 

@@ -102,31 +102,48 @@ done:
     return result;
 }
 
-PyObject *
-core_stack(PyObject *module, PyObject *args, PyObject *kwargs)
+/* What the framework has chosen to answer the request, where a frame has it: (index of the frame, endpoint, method).
+   All ASGI applications call what they hand a request to with a variable of that name. NULL without an exception
+   where this frame has none. */
+static PyObject *
+endpoint_at(CoreState *state, PyFrameObject *frame, Py_ssize_t index)
 {
-    static char *names[] = {"thread_id", "depth", NULL};
-    unsigned long id;
-    Py_ssize_t depth;
-    if (!PyArg_ParseTupleAndKeywords(args, kwargs, "kn:stack", names, &id, &depth)) {
-        return NULL;
-    }
     /* Owned, released at the end. */
-    PyObject *found = NULL, *result = NULL;
-    PyFrameObject *frame = NULL;
-
-    int collected = PyGC_Disable();
-    frame = find_frame(id);
-    if (frame == NULL) {
-        result = PyErr_Occurred() ? NULL : Py_NewRef(Py_None);
-        goto done;
+    PyObject *result = NULL, *scope = NULL;
+    PyCodeObject *code = PyFrame_GetCode(frame);
+    if ((code->co_flags & FUNCTION) == FUNCTION && code_has_variable(code, state->str_scope)) {
+        scope = frame_variable(frame, code, state->str_scope);
     }
-    found = PyList_New(0);
+    if (scope != NULL && PyDict_CheckExact(scope)) {
+        PyObject *endpoint = PyDict_GetItemWithError(scope, state->str_endpoint); /* borrowed */
+        if (endpoint != NULL) {
+            PyObject *method = PyDict_GetItemWithError(scope, state->str_method); /* borrowed */
+            result = Py_BuildValue("nOO", index, endpoint, method != NULL ? method : Py_None);
+        }
+    }
+    Py_XDECREF(scope);
+    Py_DECREF(code);
+    return result;
+}
+
+/* A frame and those around it, innermost first. Takes the reference to the frame. */
+static PyObject *
+walk(CoreState *state, PyFrameObject *frame, Py_ssize_t depth, PyObject **endpoint)
+{
+    PyObject *result = NULL;
+    /* Owned, released at the end. */
+    PyObject *found = PyList_New(0);
     if (found == NULL) {
         goto done;
     }
     while (frame != NULL && PyList_GET_SIZE(found) < depth) {
-        PyObject *described = describe(core_state(module), frame);
+        if (endpoint != NULL && *endpoint == NULL) {
+            *endpoint = endpoint_at(state, frame, PyList_GET_SIZE(found));
+            if (PyErr_Occurred()) {
+                goto done;
+            }
+        }
+        PyObject *described = describe(state, frame);
         int failed = described == NULL || PyList_Append(found, described) < 0;
         Py_XDECREF(described);
         if (failed) {
@@ -142,10 +159,39 @@ core_stack(PyObject *module, PyObject *args, PyObject *kwargs)
 done:
     Py_XDECREF(frame);
     Py_XDECREF(found);
+    return result;
+}
+
+PyObject *
+core_stack(PyObject *module, PyObject *args, PyObject *kwargs)
+{
+    static char *names[] = {"thread_id", "depth", NULL};
+    unsigned long id;
+    Py_ssize_t depth;
+    if (!PyArg_ParseTupleAndKeywords(args, kwargs, "kn:stack", names, &id, &depth)) {
+        return NULL;
+    }
+    PyObject *result = NULL;
+    int collected = PyGC_Disable();
+    PyFrameObject *frame = find_frame(id);
+    if (frame != NULL) {
+        result = walk(core_state(module), frame, depth, NULL);
+    }
+    else if (!PyErr_Occurred()) {
+        result = Py_NewRef(Py_None);
+    }
     if (collected) {
         PyGC_Enable();
     }
     return result;
+}
+
+/* The stack of this thread, and what answers the request: NULL where no frame knows. The collector must be off. */
+PyObject *
+core_own_stack(CoreState *state, Py_ssize_t depth, PyObject **endpoint)
+{
+    PyFrameObject *frame = PyThreadState_GetFrame(PyThreadState_Get());
+    return frame != NULL ? walk(state, frame, depth, endpoint) : PyTuple_New(0);
 }
 
 PyObject *

@@ -37,6 +37,7 @@ static inline void
 end(MonitorObject *monitor, double started, double ended)
 {
     monitor->busy += ended - started;
+    monitor->runs++;
     monitor->started = 0.0;
     monitor->callback = NULL;
     monitor->context = NULL;

@@ -4,7 +4,7 @@
    only when a callback is due a look. So three times are measured, not inferred: when it was due to wake up,
    when it did (later: no CPU), and when it had the GIL (later: somebody kept it). */
 
-#include "core.h"
+#include "load.h"
 
 #include <math.h>
 #include <stddef.h>
@@ -12,6 +12,7 @@
 #define LONG_CALLBACK 1
 #define WOKEN 2
 #define LATE 3
+#define LOADED 4
 
 #define IDLE_TICKS 1  /* without a callback, after which it goes to sleep */
 #define QUEUE_TICKS 8 /* between two readings of how long its thread had no CPU */
@@ -58,13 +59,14 @@ due_of(const MonitorObject *monitor, double started, double tick)
 typedef struct {
     int active; /* a callback runs, or has run since the last tick */
     int due;    /* one is due a look */
+    int full;   /* of the loop that is fullest: see load.c */
 } Round;
 
 /* One look at the fields of all monitors. Without the GIL. */
 static Round
-look_round(MonitorObject *const *monitors, Py_ssize_t count, double now, double tick)
+look_round(const WaiterObject *self, MonitorObject *const *monitors, Py_ssize_t count, double now, double tick)
 {
-    Round round = {0, 0};
+    Round round = {0, 0, LOAD_RESTS};
     double process_cpu = process_cpu_seconds();
     for (Py_ssize_t i = 0; i < count; i++) {
         MonitorObject *monitor = monitors[i];
@@ -73,6 +75,10 @@ look_round(MonitorObject *const *monitors, Py_ssize_t count, double now, double 
             round.active = 1;
         }
         double cpu = clock_seconds(monitor->clock);
+        if (self->saturation_s > 0.0) {
+            int full = load_tick(monitor, self->saturation_s, self->threshold_s, now, cpu);
+            round.full = full > round.full ? full : round.full;
+        }
         if (started != 0.0 && now >= due_of(monitor, started, tick)) {
             round.due = 1;
             monitor->woke_cpu = cpu;
@@ -142,23 +148,28 @@ wait_for_look(WaiterObject *self, MonitorObject *const *monitors, Py_ssize_t cou
     int idle = 0, ticks = 0;
     double last = perf_counter();
     note_queued(self);
+    self->wants_sample = 0;
     for (;;) {
-        self->due = *due = last + tick;
+        self->due = *due = sample_due(self, last, last + tick);
         int released = sleep_for(self, *due - perf_counter());
         *woke = perf_counter();
         if (!self->requested && released) { /* a wake that came while it was waking up */
             continue;
         }
-        Round round = {0, 0};
+        Round round = {0, 0, LOAD_RESTS};
         if (!self->requested && *woke - *due >= LATE_TICKS * tick && none_ran(monitors, count, *due)) {
             self->woke = *woke;
             return LATE;
         }
         if (!self->requested) {
-            round = look_round(monitors, count, *woke, tick);
+            round = look_round(self, monitors, count, *woke, tick);
+            sample_tick(self, monitors, count, *woke);
             if (round.due) {
                 self->woke = *woke;
                 return LONG_CALLBACK;
+            }
+            if (load_is_due(self, round.full, *woke)) {
+                return LOADED;
             }
         }
         if (self->requested || self->stale || *woke >= deadline) {
@@ -170,7 +181,7 @@ wait_for_look(WaiterObject *self, MonitorObject *const *monitors, Py_ssize_t cou
         if (++ticks % QUEUE_TICKS == 0) {
             note_queued(self);
         }
-        idle = round.active ? 0 : idle + 1;
+        idle = round.active || round.full ? 0 : idle + 1;
         if (idle >= IDLE_TICKS) {
             for (Py_ssize_t i = 0; i < count; i++) {
                 rest_begin(monitors[i]);
@@ -180,7 +191,7 @@ wait_for_look(WaiterObject *self, MonitorObject *const *monitors, Py_ssize_t cou
             /* From when it was woken: it may have had no CPU since then. */
             last = self->due != 0.0 ? self->due : perf_counter();
             note_queued(self);
-            (void)look_round(monitors, count, perf_counter(), tick);
+            (void)look_round(self, monitors, count, perf_counter(), tick);
         }
     }
 }
@@ -235,12 +246,16 @@ waiter_wait(WaiterObject *self, PyObject *args, PyObject *kwargs)
     Py_INCREF(sequence);
     self->waiting = 1;
     self->tick = tick;
+    self->monitors = sequence;
+    load_hold(self);
     self->thread = native_thread_id();
     Py_BEGIN_ALLOW_THREADS
     why = wait_for_look(self, monitors, count, tick, perf_counter() + limit, &due, &woke);
     Py_END_ALLOW_THREADS
     double got = perf_counter();
     self->waiting = 0;
+    self->monitors = NULL;
+    load_settle(self);
     self->due = self->woke = 0.0;
     if (why == WOKEN) {
         /* Not when the next wait begins: its monitors were listed before, and another may have come since. */
@@ -283,6 +298,33 @@ waiter_queued(WaiterObject *self, PyObject *Py_UNUSED(unused))
 }
 
 static PyObject *
+waiter_samples(WaiterObject *self, PyObject *Py_UNUSED(unused))
+{
+    return load_take_samples(self);
+}
+
+static int
+waiter_set_variable(WaiterObject *self, PyObject *value, void *Py_UNUSED(closure))
+{
+    if (value != NULL && value != Py_None && !PyContextVar_CheckExact(value)) {
+        PyErr_SetString(PyExc_TypeError, "variable must be a ContextVar, or None");
+        return -1;
+    }
+    Py_XINCREF(value);
+    Py_XSETREF(self->variable, value);
+    if (value == Py_None) {
+        Py_CLEAR(self->variable);
+    }
+    return 0;
+}
+
+static PyObject *
+waiter_get_variable(WaiterObject *self, void *Py_UNUSED(closure))
+{
+    return Py_NewRef(self->variable != NULL ? self->variable : Py_None);
+}
+
+static PyObject *
 waiter_new(PyTypeObject *type, PyObject *args, PyObject *kwargs)
 {
     static char *names[] = {NULL};
@@ -294,8 +336,10 @@ waiter_new(PyTypeObject *type, PyObject *args, PyObject *kwargs)
         return NULL;
     }
     self->queued = UNKNOWN_S;
+    self->random = (unsigned long long)(perf_counter() * 1e9) | 1;
+    self->samples = PyList_New(0);
     self->lock = PyThread_allocate_lock();
-    if (self->lock == NULL) {
+    if (self->lock == NULL || self->samples == NULL) {
         Py_DECREF(self);
         return PyErr_NoMemory();
     }
@@ -312,6 +356,8 @@ waiter_dealloc(WaiterObject *self)
         release(self);
         PyThread_free_lock(self->lock);
     }
+    Py_CLEAR(self->samples);
+    Py_CLEAR(self->variable);
     type->tp_free(self);
     Py_DECREF(type);
 }
@@ -331,8 +377,9 @@ static PyMethodDef waiter_methods[] = {
      "    tick_s: seconds between two looks at their fields, and from a callback's start to its first look.\n"
      "    limit_s: seconds after which it ends in any case, but for a tick.\n\n"
      "Returns:\n"
-     "    Why (``LONG_CALLBACK``, ``WOKEN``, or ``LATE``: it was woken up far too late while no callback ran),\n"
-     "    and three times of ``perf_counter``: when it was due to wake\n"
+     "    Why (``LONG_CALLBACK``, ``WOKEN``, ``LATE``: it was woken up far too late while no callback ran, or\n"
+     "    ``LOADED``: a loop is full or was until now, or there are samples), and three times of\n"
+     "    ``perf_counter``: when it was due to wake\n"
      "    up, when it did, and when it had the GIL.\n\n"
      "Raises:\n"
      "    RuntimeError: another thread waits already."},
@@ -343,6 +390,11 @@ static PyMethodDef waiter_methods[] = {
      "queued($self, /)\n--\n\n"
      "Seconds in which its thread could have run but had no CPU, since that was read last, at most eight ticks\n"
      "before it woke up; ``None`` where the kernel does not tell."},
+    {"samples", (PyCFunction)waiter_samples, METH_NOARGS,
+     "samples($self, /)\n--\n\n"
+     "Take what the loops of the main thread were seen to do: a list of (monitor, ``perf_counter``, stack of\n"
+     "that thread, (index of the frame, endpoint, method) or ``None``, value of the variable or ``None``).\n"
+     "64 at most are kept. The stack is empty where the callback ended before it could be looked at."},
     {NULL},
 };
 
@@ -353,6 +405,19 @@ static PyMemberDef waiter_members[] = {
      "waits."},
     {"woke", T_DOUBLE, offsetof(WaiterObject, woke), READONLY,
      "``perf_counter`` when it woke up for a look, while it waits for the GIL; else 0.0."},
+    {"saturation_s", T_DOUBLE, offsetof(WaiterObject, saturation_s), 0,
+     "A loop that has had nearly no rest for as long is full; 0.0: nobody wants to know."},
+    {"threshold_s", T_DOUBLE, offsetof(WaiterObject, threshold_s), 0, "A callback that runs as long is a block."},
+    {"sample_s", T_DOUBLE, offsetof(WaiterObject, sample_s), 0,
+     "Seconds from one sample to the next, on average; 0.0: none are wanted."},
+    {"wants_sample", T_INT, offsetof(WaiterObject, wants_sample), READONLY,
+     "Whether a sample was due of a loop in another thread than the main one, when the wait ended."},
+    {NULL},
+};
+
+static PyGetSetDef waiter_getset[] = {
+    {"variable", (getter)waiter_get_variable, (setter)waiter_set_variable,
+     "A context variable whose value each sample has, or ``None``.", NULL},
     {NULL},
 };
 
@@ -362,6 +427,7 @@ static PyType_Slot waiter_slots[] = {
     {Py_tp_dealloc, waiter_dealloc},
     {Py_tp_methods, waiter_methods},
     {Py_tp_members, waiter_members},
+    {Py_tp_getset, waiter_getset},
     {0, NULL},
 };
 
@@ -376,7 +442,8 @@ int
 core_add_wait(PyObject *module, CoreState *state)
 {
     if (PyModule_AddIntConstant(module, "LONG_CALLBACK", LONG_CALLBACK) < 0 ||
-        PyModule_AddIntConstant(module, "WOKEN", WOKEN) < 0 || PyModule_AddIntConstant(module, "LATE", LATE) < 0) {
+        PyModule_AddIntConstant(module, "WOKEN", WOKEN) < 0 || PyModule_AddIntConstant(module, "LATE", LATE) < 0 ||
+        PyModule_AddIntConstant(module, "LOADED", LOADED) < 0) {
         return -1;
     }
     return core_add_type(module, &waiter_spec, &state->waiter_type);

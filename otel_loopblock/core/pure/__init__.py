@@ -19,7 +19,7 @@ from otel_loopblock.core.pure.callbacks import (
 )
 from otel_loopblock.core.pure.clocks import scheduling, thread_clock
 from otel_loopblock.core.pure.stacks import stack, thread_context, threads, variable
-from otel_loopblock.core.pure.wait import LATE, LONG_CALLBACK, WOKEN, Waiter
+from otel_loopblock.core.pure.wait import LATE, LOADED, LONG_CALLBACK, WOKEN, Waiter
 
 INTERFACE = 3
 """Which interface this is; that of the compiled core must be the same."""
@@ -34,6 +34,7 @@ __all__ = [
     "CALLERS",
     "INTERFACE",
     "LATE",
+    "LOADED",
     "LONG_CALLBACK",
     "TELLS_LATENESS",
     "WOKEN",

@@ -20,6 +20,7 @@ from weakref import ref
 from otel_loopblock import guard
 from otel_loopblock.clocks import perf_counter
 from otel_loopblock.core.pure.clocks import scheduling
+from otel_loopblock.core.pure.load import Load, Stretch
 
 _Self = TypeVar("_Self", bound="Monitor")
 
@@ -60,6 +61,8 @@ class Monitor:
         "callback",
         "clock",
         "context",
+        "is_main",
+        "load",
         "look_due",
         "looked_at",
         "loop",
@@ -67,6 +70,7 @@ class Monitor:
         "rest_at",
         "rest_queued",
         "rest_runs",
+        "runs",
         "started",
         "threshold",
         "unwatched",
@@ -80,6 +84,12 @@ class Monitor:
     """Seconds spent in callbacks that have ended."""
     threshold: float
     """Seconds a callback must run for :meth:`callback_ended` to be called."""
+    runs: int
+    """How many callbacks have ended."""
+    is_main: int
+    """Whether the loop runs in the main thread."""
+    load: Load
+    """How full the loop is."""
     callback: Any
     """What the loop is calling just now, or ``None``."""
     context: Context | None
@@ -120,6 +130,8 @@ class Monitor:
         """Not ``__init__``: a subclass has one of its own, with other arguments."""
         self = super().__new__(cls)
         self.started = self.busy = self.threshold = 0.0
+        self.runs = self.is_main = 0
+        self.load = Load()
         self.callback = self.context = self.waiter = self.loop = self.clock = self.unwatched = None
         self.looked_at = self.look_due = 0.0
         self.before_at = self.before_busy = 0.0
@@ -150,6 +162,26 @@ class Monitor:
             queued: seconds that the thread could have run since but had no CPU.
             runs: how often it got one.
         """
+
+    def tick(self, now: float, cpu_s: float, saturation_s: float, block_s: float) -> int:
+        """Look how full the loop is, as the waiter does at each tick: 0: it rests, 1: full, 2: it was full.
+
+        Args:
+            now: ``perf_counter``.
+            cpu_s: CPU seconds of the loop's thread; negative: unknown.
+            saturation_s: a loop that has had nearly no rest for as long is full.
+            block_s: a callback that runs as long is a block.
+        """
+        return self.load.tick(now, self.started, self.busy, self.runs, cpu_s, saturation_s, block_s)
+
+    @property
+    def stretch(self) -> Stretch:
+        """How long the loop had nearly no rest, as the waiter saw it last.
+
+        Whether it is full, as :meth:`tick` says it; since and until when, seconds in callbacks, number of
+        callbacks.
+        """
+        return self.load.stretch
 
     def callback_ended(self, ended: float, callback: Any, context: Context | None, turns: int, /) -> None:
         """Called on the loop's thread when a callback has run for ``threshold`` seconds; does nothing.
@@ -218,6 +250,7 @@ def Run(
                         original(_failed(handle_class, self, callback, context, error))
             finally:
                 monitor.busy += ended - started
+                monitor.runs += 1
                 monitor.started = 0.0
                 monitor.callback = monitor.context = None
                 del self, callback, context
@@ -306,6 +339,7 @@ class Call:
                     _report(monitor, ended, callback, None, self.__turns)
             finally:
                 monitor.busy += ended - started
+                monitor.runs += 1
                 monitor.started = 0.0
                 monitor.callback = None
                 del self, callback, args, kwargs
@@ -378,6 +412,7 @@ def Method(original: Callable[..., Any], monitors: Mapping[int, Monitor], turns:
                     _report(monitor, ended, original, args, turns)
             finally:
                 monitor.busy += ended - started
+                monitor.runs += 1
                 monitor.started = 0.0
                 monitor.callback = None
                 del args, kwargs

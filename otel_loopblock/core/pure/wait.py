@@ -8,11 +8,14 @@ from __future__ import annotations
 
 from _thread import TIMEOUT_MAX, allocate_lock
 from contextlib import suppress
+from contextvars import ContextVar
 from math import inf
+from typing import Any
 
 from otel_loopblock.clocks import clock_gettime, perf_counter, process_time
 from otel_loopblock.core.pure.callbacks import Monitor
 from otel_loopblock.core.pure.clocks import scheduling
+from otel_loopblock.core.pure.load import FULL, OVER, RESTS, TELL_S, Slots
 
 LONG_CALLBACK = 1
 """Why a wait ended: a callback is due a look."""
@@ -22,6 +25,8 @@ WOKEN = 2
 
 LATE = 3
 """Why a wait ended, in the compiled core: far too late. This one cannot tell that from a wait for the GIL."""
+LOADED = 4
+"""Why a wait ended: a loop is full or was until now, or a sample is due."""
 
 IDLE_TICKS = 1
 """Ticks without a callback, after which it goes to sleep."""
@@ -35,7 +40,23 @@ LONGEST_TICK_S = 3600.0
 class Waiter:
     """The watchdog's sleep; a forked child needs another one."""
 
-    __slots__ = ("_lock", "_requested", "_stale", "_tick_s", "_waiting", "asleep", "due", "woke")
+    __slots__ = (
+        "_lock",
+        "_requested",
+        "_slots",
+        "_stale",
+        "_tick_s",
+        "_told",
+        "_waiting",
+        "asleep",
+        "due",
+        "sample_s",
+        "saturation_s",
+        "threshold_s",
+        "variable",
+        "wants_sample",
+        "woke",
+    )
 
     def __init__(self) -> None:
         self.asleep = False
@@ -45,6 +66,18 @@ class Waiter:
         nobody waits."""
         self.woke = 0.0
         """When it woke up for a look, while it waits for the GIL: it cannot tell, so 0.0."""
+        self.saturation_s = 0.0
+        """A loop that has had nearly no rest for as long is full; 0.0: nobody wants to know."""
+        self.threshold_s = 0.0
+        """A callback that runs as long is a block."""
+        self.sample_s = 0.0
+        """Seconds from one sample to the next, on average; 0.0: none are wanted."""
+        self.wants_sample = 0
+        """Whether a sample was due when the wait ended."""
+        self.variable: ContextVar[Any] | None = None
+        """A context variable whose value each sample has: here there are none."""
+        self._slots = Slots()
+        self._told = 0.0
         self._requested = False
         self._stale = False
         self._waiting = False
@@ -63,8 +96,8 @@ class Waiter:
             limit_s: seconds after which it ends in any case, but for a tick.
 
         Returns:
-            Why (:data:`LONG_CALLBACK` or :data:`WOKEN`), and three times of ``perf_counter``: when it was due
-            to wake up, when it did, and when it had the GIL. The last two are one.
+            Why (:data:`LONG_CALLBACK`, :data:`WOKEN` or :data:`LOADED`), and three times of ``perf_counter``:
+            when it was due to wake up, when it did, and when it had the GIL. The last two are one.
 
         Raises:
             RuntimeError: another thread waits already.
@@ -94,22 +127,27 @@ class Waiter:
     ) -> tuple[int, float, float]:
         idle = 0
         last = perf_counter()
+        self.wants_sample = 0
         while True:
-            self.due = due = last + tick_s
+            self.due = due = self._sample_due(last, last + tick_s)
             released = self._sleep_until(due)
             woke = perf_counter()
             if released and not self._requested:  # roused while it was waking up
                 continue
-            active = False
+            active, full = False, RESTS
             if not self._requested:
                 active, look_due = _look(monitors, woke, tick_s)
+                full = self._look_at_load(monitors, woke)
                 if look_due:
                     return LONG_CALLBACK, due, woke
+                if full == OVER or self.wants_sample or (full == FULL and woke - self._told >= TELL_S):
+                    self._told = woke
+                    return LOADED, due, woke
             if self._requested or self._stale or woke >= deadline:
                 return WOKEN, woke, woke
             # Late wake-ups are not made up for: the next tick counts from this one.
             last = due if woke - due < tick_s else woke
-            idle = 0 if active else idle + 1
+            idle = 0 if active or full else idle + 1
             if idle >= IDLE_TICKS:
                 for monitor in monitors:
                     monitor.begin_rest()
@@ -119,8 +157,33 @@ class Waiter:
                 last = self.due or now
                 # What roused it may have kept the GIL since then.
                 _, look_due = _look(monitors, now, tick_s)
+                self._look_at_load(monitors, now)
                 if look_due and not self._requested:
                     return LONG_CALLBACK, look_due, now
+
+    def _sample_due(self, now: float, tick_due: float) -> float:
+        """When the next tick is due: earlier where a sample is."""
+        if self.sample_s <= 0.0:
+            return tick_due
+        if self._slots.due < now:
+            self._slots.next(now, self.sample_s)
+        return self._slots.due if now < self._slots.due < tick_due else tick_due
+
+    def _look_at_load(self, monitors: tuple[Monitor, ...], now: float) -> int:
+        """Look how full the loops are: that of the fullest."""
+        fullest = RESTS
+        if self.saturation_s > 0.0:
+            for monitor in monitors:
+                cpu_s = _cpu_seconds(monitor.clock)
+                fullest = max(fullest, monitor.tick(now, cpu_s, self.saturation_s, self.threshold_s))
+        if self.sample_s > 0.0 and now >= self._slots.due:
+            self._slots.next(now, self.sample_s)
+            self.wants_sample = 1
+        return fullest
+
+    def samples(self) -> list[tuple[Monitor, float, Any, Any, Any]]:
+        """Take what the loops were seen to do: nothing, it is left to whoever waits."""
+        return []
 
     def _sleep_while_idle(self, monitors: tuple[Monitor, ...], tick_s: float, deadline: float) -> None:
         self.due = 0.0

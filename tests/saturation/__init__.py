@@ -1,0 +1,1 @@
+"""The trial of full loops: ``python -m tests.saturation`` prints its tables."""
