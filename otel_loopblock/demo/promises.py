@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from otel_loopblock.demo.endpoints import ENDPOINTS, INNOCENT, Endpoint
+from otel_loopblock.demo.endpoints import ENDPOINTS, INNOCENT, KEEPS_THE_GIL, THREADED, Endpoint
 from otel_loopblock.demo.load import Load
 from otel_loopblock.local.findings import BlockSeen, Findings
 from otel_loopblock.local.statistics import Histogram
@@ -58,6 +58,7 @@ def promises(run: Run) -> list[Promise]:
         _traces_arrived(run),
         *(_culprit_named(run, endpoint) for endpoint in ENDPOINTS),
         _each_on_its_own_request(run),
+        _keeper_named(run),
         _victims_point_to_culprits(run),
         _metric_leads_to_trace(run),
         _no_block_when_offloaded(run),
@@ -130,6 +131,22 @@ def _each_on_its_own_request(run: Run) -> Promise:
     return Promise(text, bool(checked), f"{len(checked)} blocks")
 
 
+def _keeper_named(run: Run) -> Promise:
+    function = f"{KEEPS_THE_GIL.__module__}.{KEEPS_THE_GIL.__qualname__}"
+    text = f"GET {THREADED} keeps the GIL in a thread; its trace names {short(function)} → json"
+    own = [
+        block
+        for block in run.blocks_in(run.before)
+        if run.findings.route(block.span.trace_id) == THREADED and block.cause == "gil_contention"
+    ]
+    if not own:
+        return Promise(text, False, f"no wait for the GIL of {run.threshold_s * 1000:g} ms is on its traces")
+    named = [block for block in own if block.function == function and (block.call or "").startswith("json")]
+    if not named:
+        return Promise(text, False, f"they name {_most_common(block.function for block in own)}")
+    return Promise(text, True, f"{len(named)} waits")
+
+
 def _victims_point_to_culprits(run: Run) -> Promise:
     text = f"GET {INNOCENT} that had to wait links to the trace that made it wait"
     findings = run.findings
@@ -164,7 +181,12 @@ def _metric_leads_to_trace(run: Run) -> Promise:
 def _no_block_when_offloaded(run: Run) -> Promise:
     text = "Offloaded, the same functions block the loop no more"
     functions = {endpoint.function for endpoint in ENDPOINTS}
-    found = [block for block in run.blocks_in(run.after) if block.function in functions]
+    # Without CPUs to spare, a thread that has the GIL for a moment may lose its CPU just then.
+    found = [
+        block
+        for block in run.blocks_in(run.after)
+        if block.function in functions and block.cause != "gil_contention"
+    ]
     if found:
         return Promise(text, False, f"{len(found)} blocks, by {_most_common(b.function for b in found)}")
     calls = sum(len(run.after.of(endpoint.offloaded)) for endpoint in ENDPOINTS)

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from rich.console import Console
 
 from otel_loopblock.demo import load
-from otel_loopblock.demo.endpoints import ENDPOINTS, INNOCENT
+from otel_loopblock.demo.endpoints import ENDPOINTS, INNOCENT, THREADED
 from otel_loopblock.demo.load import Load
 from otel_loopblock.demo.promises import LAG, Run
 from otel_loopblock.demo.steps import step
@@ -120,21 +120,23 @@ def service_started(console: Console, service: ServiceProcess) -> Iterator[Servi
 def _both_loads(
     console: Console, service: ServiceProcess, duration_s: float, receiver: ReceiverProcess | None = None
 ) -> tuple[Load, Load]:
-    before = _load(console, service, "blocking", duration_s / 2)
+    before = _load(console, service, "blocking", duration_s / 2, [THREADED])
     if receiver is not None:  # the metrics of the two must not mix
         _metrics_until(receiver, before.ended_unix_ns)
     after = _load(console, service, "offloaded", duration_s / 2)
     return before, after
 
 
-def _load(console: Console, service: ServiceProcess, variant: str, duration_s: float) -> Load:
+def _load(
+    console: Console, service: ServiceProcess, variant: str, duration_s: float, more: Sequence[str] = ()
+) -> Load:
     paths = [getattr(endpoint, variant) for endpoint in ENDPOINTS]
     with step(console, f"send requests to {INNOCENT} and {len(paths)} × /{variant}/…") as say:
         return interruption.run(
             load.send(
                 service.url,
                 innocent=INNOCENT,
-                others=paths,
+                others=[*paths, *more],
                 duration_s=duration_s,
                 progress=lambda count: say(f"{count} answered"),
             )

@@ -56,7 +56,7 @@ def cheapest_product(catalogue: Path) -> dict[str, Any]:
 
 
 def dearest_product(catalogue: Path) -> dict[str, Any]:
-    """The dearest product, for a report that a thread makes; ``json.loads`` keeps the GIL there as well."""
+    """The dearest product, for a report made in a thread: ``json.loads`` keeps the GIL there as well."""
     products: list[dict[str, Any]] = json.loads(catalogue.read_text())
     return max(products, key=lambda product: product["price"])
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from itertools import count
 
-from otel_loopblock.demo.endpoints import ENDPOINTS, INNOCENT
+from otel_loopblock.demo import shop
+from otel_loopblock.demo.endpoints import ENDPOINTS, INNOCENT, THREADED
 from otel_loopblock.demo.load import Answer, Load
 from otel_loopblock.demo.promises import BLOCK_DURATION, LAG, Run
 from otel_loopblock.local.findings import Findings
@@ -165,6 +166,10 @@ def all_spans():
         spans += [inner, server]
         spans.append(request(endpoint.offloaded, 1500, 1700, trace=trace + 10))
     first = next(span for span in spans if span.events)
+    kept = blocked(
+        910, 50, function=f"{shop.__name__}.dearest_product", call="json.loads", cause="gil_contention"
+    )
+    spans.append(request(THREADED, 900, 960, trace=21, events=[kept]))
     spans.append(
         request(
             INNOCENT,

@@ -6,7 +6,7 @@ import dataclasses
 
 import pytest
 
-from otel_loopblock.demo.endpoints import ENDPOINTS, INNOCENT
+from otel_loopblock.demo.endpoints import ENDPOINTS, INNOCENT, THREADED
 from otel_loopblock.demo.promises import promises
 from tests.demo.records import all_metrics, all_spans, answer, blocked, load, request, whole_run
 
@@ -66,6 +66,17 @@ def test_line_of_another_function_is_missed():
     spans = changed(all_spans(), ENDPOINTS[1].function, **{"code.line.number": 0})
     (line,) = missed(whole_run(spans=spans))
     assert line.endswith("its blocks name line 0, which is none of the function")
+
+
+def test_thread_that_keeps_the_gil_and_is_not_named_is_missed():
+    (line,) = missed(whole_run(spans=without_events(all_spans(), THREADED)))
+    assert line.endswith("no wait for the GIL of 10 ms is on its traces")
+
+    other = changed(
+        all_spans(), "otel_loopblock.demo.shop.dearest_product", **{"code.function.name": "other"}
+    )
+    (line,) = missed(whole_run(spans=other))
+    assert line.endswith("they name other")
 
 
 def test_nobody_who_had_to_wait_is_missed():

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import os
+import random
 import subprocess
 import sys
 from contextlib import suppress
-from time import perf_counter, sleep, time_ns
+from time import perf_counter, sleep
 
 from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
@@ -15,9 +16,6 @@ from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanE
 
 from otel_loopblock import LoopBlockInstrumentor
 from tests.kept.trial import NEW_LOOP, TICKER_S, Report, reports_in
-
-STOPPED_S = 0.1
-"""Of which a heartbeat, each 100 ms, is late for a part."""
 
 _STOPPER = """\
 import os, signal, sys, time
@@ -32,7 +30,7 @@ for line in sys.stdin:
 """
 
 
-def stop_all(loop_type: str, beside: str, count: int) -> list[list[Report]]:
+def stop_all(loop_type: str, beside: str, count: int, stopped_s: float = 0.1) -> list[list[Report]]:
     """Have the process stopped so often; returns what was reported of each time.
 
     Args:
@@ -40,6 +38,7 @@ def stop_all(loop_type: str, beside: str, count: int) -> list[list[Report]]:
         beside: what the loop does: ``heartbeat``, nothing but that; ``ticker``, a timer each 5 ms; ``busy``,
             callbacks of 2 ms, one after the other.
         count: of stops.
+        stopped_s: seconds. A heartbeat, each 100 ms, is late for a part of them.
     """
     exporter = InMemorySpanExporter()
     provider = TracerProvider()
@@ -55,7 +54,7 @@ def stop_all(loop_type: str, beside: str, count: int) -> list[list[Report]]:
     )
     loop = NEW_LOOP[loop_type]()
     try:
-        stops = loop.run_until_complete(_stop_all(stopper, beside, count))
+        stops = loop.run_until_complete(_stop_all(stopper, beside, count, stopped_s))
     finally:
         sleep(0.2)
         LoopBlockInstrumentor().uninstrument()
@@ -69,16 +68,17 @@ def stop_all(loop_type: str, beside: str, count: int) -> list[list[Report]]:
     return found
 
 
-async def _stop_all(stopper: subprocess.Popen[str], beside: str, count: int) -> list[tuple[int, int]]:
+async def _stop_all(
+    stopper: subprocess.Popen[str], beside: str, count: int, stopped_s: float
+) -> list[tuple[int, int]]:
     assert stopper.stdin is not None
     assert stopper.stdout is not None
     doing = asyncio.ensure_future(DOING[beside]())
-    began_ns = time_ns()
+    chance = random.Random(1)
     for _ in range(count):
-        stopper.stdin.write(f"{STOPPED_S}\n")
+        stopper.stdin.write(f"{stopped_s}\n")
         stopper.stdin.flush()
-        await asyncio.sleep(0.2 + 2 * STOPPED_S)
-    assert time_ns() > began_ns
+        await asyncio.sleep(0.2 + 2 * stopped_s + chance.uniform(0, 0.1))  # not in step with it
     doing.cancel()
     with suppress(asyncio.CancelledError):
         await doing
