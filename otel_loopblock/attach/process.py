@@ -68,11 +68,6 @@ def check(pid: int) -> None:
             "to. Start it with otel-loopblock run, or instrument it"
         )
     _check_own_version(version, executable, pid)
-    if _link(folder / "ns/mnt") != _link(PROC / "self/ns/mnt"):
-        raise CannotAttach(
-            f"process {pid} sees other files than this command (a container, or PrivateTmp of systemd): "
-            "run this command in there"
-        )
 
 
 def _check_own_version(version: Version | None, executable: str | None, pid: int) -> None:
@@ -134,6 +129,18 @@ def _version_within(path: Path) -> Version | None:
     except (OSError, ValueError):  # a file that is empty, or gone
         pass
     return None
+
+
+def sees(pid: int, path: Path) -> bool:
+    """Whether a process finds the same under a path as this one; true where that cannot be told."""
+    if not PROC.joinpath("self").exists():
+        return True
+    try:
+        return os.path.samestat(os.stat(f"{PROC}/{pid}/root{path}"), path.stat())
+    except (FileNotFoundError, NotADirectoryError):
+        return not is_alive(pid)
+    except OSError:
+        return True
 
 
 def children(pid: int) -> list[int]:

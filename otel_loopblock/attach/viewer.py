@@ -91,6 +91,11 @@ def _invite(plan: Plan, remote_exec: RemoteExec) -> Line:
         raise CannotAttach(f"no private socket can be made: {error}; see TMPDIR") from error
     asked = False
     try:
+        if not process.sees(plan.pid, meeting.script):
+            raise CannotAttach(
+                f"process {plan.pid} sees other files than this command (a container, a chroot, or "
+                "PrivateTmp of systemd): run this command in there, or set TMPDIR to a folder that both see"
+            )
         _ask(plan.pid, str(meeting.script), remote_exec)
         asked = True
         connection = _await(plan.pid, meeting)
