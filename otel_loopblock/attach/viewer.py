@@ -240,7 +240,11 @@ def _leave(line: Line, shown: _Shown) -> Message | None:
 
 
 class _Shown:
-    """The terminal: a line per block, a table below where it is one, a summary at the end."""
+    """The terminal: a line per block, a table below where it is one, a summary at the end.
+
+    Args:
+        console: what is written to.
+    """
 
     def __init__(self, console: Console) -> None:
         self._console = console
@@ -284,7 +288,7 @@ class _Shown:
                 self._left_out += 1
                 continue
             at = time.strftime("%H:%M:%S", time.localtime(block.started_unix_ns / 1e9))
-            self._print(f"{at} {view.line(booked)}{_waited(waited)}")
+            self._print(f"{at} {view.line(booked)}{_awaited(block)}{_waited(waited)}")
 
     def refresh(self) -> None:
         """Draw the table again."""
@@ -302,7 +306,7 @@ class _Shown:
         if found.blocks:
             summary = view.summary(found, (), None, self._console.width)
             for line in view.drawn(self._console, summary):
-                print(line.rstrip())
+                self._console.file.write(line.rstrip() + "\n")
         else:
             self.say("nothing has blocked its loops")
 
@@ -330,6 +334,10 @@ def _span(block: Block, number: int) -> Span:
         scope="otel_loopblock",
         resource={},
     )
+
+
+def _awaited(block: Block) -> str:
+    return f" Awaited by {' ← '.join(block.awaited_by[:MAX_NAMED])}." if block.awaited_by else ""
 
 
 def _waited(waited: list[tuple[str, int]]) -> str:
