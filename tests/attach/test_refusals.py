@@ -271,10 +271,14 @@ def test_loop_that_is_blocked_already_is_said_to_be(loop_kind, tmp_path):
         client.start()
         time.sleep(0.5)
         view = Viewer(service, tmp_path)
-        view.until("a loop does not come back just now: ")
-        assert "service.spin" in view.text()
-        client.join()
-        view.until("watching process")
+        try:
+            view.until("a loop does not come back just now: ")
+            assert "service.spin" in view.text()
+        finally:
+            (tmp_path / "wanted.over").touch()
+            client.join()
+        service.get("/block/0.1")
+        view.until("charge_card")  # it is watched from then on
         assert view.end(signal.SIGINT) == 0
 
 
