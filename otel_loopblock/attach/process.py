@@ -8,6 +8,7 @@ import os
 import re
 import struct
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -15,6 +16,9 @@ FIRST = (3, 14)
 """The first Python that can be asked to run something from outside."""
 
 PROC = Path("/proc")
+
+ENDS_S = 1.0
+"""A process that ends closes its files first."""
 
 _COOKIE = b"xdebugpy"
 """What the data for debuggers begin with, in every Python from 3.13 on; the version follows."""
@@ -160,6 +164,16 @@ def is_alive(pid: int) -> bool:
         return False
     with contextlib.suppress(OSError, IndexError):
         return (PROC / str(pid) / "stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    return True
+
+
+def has_ended(pid: int) -> bool:
+    """Whether a process whose connection has ended did so as it ended itself: that may take a moment more."""
+    until = time.monotonic() + ENDS_S
+    while is_alive(pid):
+        if time.monotonic() > until:
+            return False
+        time.sleep(0.05)
     return True
 
 

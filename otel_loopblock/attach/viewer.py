@@ -174,7 +174,7 @@ def _watch(plan: Plan, line: Line) -> None:
     if missed:
         shown.say(f"{missed} more blocks were too many to be told of")
     if bye is None or "bye" not in bye:
-        what = "has ended" if not process.is_alive(plan.pid) else "has hung up"
+        what = "has ended" if process.has_ended(plan.pid) else "has hung up"
         shown.say(f"process {plan.pid} {what}")
     elif plan.keep:
         shown.say(f"process {plan.pid} stays instrumented; all else is taken out again")
