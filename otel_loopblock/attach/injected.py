@@ -31,8 +31,9 @@ def begin(folder: str, package: str) -> None:
             line.connect(os.path.join(folder, "socket"))
         except OSError:  # nobody waits any more
             line.close()
-            shutil.rmtree(folder, ignore_errors=True)
             return
+        finally:  # the command does so as well, if it lives
+            shutil.rmtree(folder, ignore_errors=True)
         try:
             load()
             from otel_loopblock.attach.target import serve

@@ -8,6 +8,7 @@ import os
 import re
 import struct
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -15,6 +16,9 @@ FIRST = (3, 14)
 """The first Python that can be asked to run something from outside."""
 
 PROC = Path("/proc")
+
+ENDS_S = 1.0
+"""A process that ends closes its files first."""
 
 _COOKIE = b"xdebugpy"
 """What the data for debuggers begin with, in every Python from 3.13 on; the version follows."""
@@ -68,11 +72,6 @@ def check(pid: int) -> None:
             "to. Start it with otel-loopblock run, or instrument it"
         )
     _check_own_version(version, executable, pid)
-    if _link(folder / "ns/mnt") != _link(PROC / "self/ns/mnt"):
-        raise CannotAttach(
-            f"process {pid} sees other files than this command (a container, or PrivateTmp of systemd): "
-            "run this command in there"
-        )
 
 
 def _check_own_version(version: Version | None, executable: str | None, pid: int) -> None:
@@ -136,6 +135,18 @@ def _version_within(path: Path) -> Version | None:
     return None
 
 
+def sees(pid: int, path: Path) -> bool:
+    """Whether a process finds the same under a path as this one; true where that cannot be told."""
+    if not PROC.joinpath("self").exists():
+        return True
+    try:
+        return os.path.samestat(os.stat(f"{PROC}/{pid}/root{path}"), path.stat())
+    except (FileNotFoundError, NotADirectoryError):
+        return not is_alive(pid)
+    except OSError:
+        return True
+
+
 def children(pid: int) -> list[int]:
     """The Python processes that a process has started; Linux only."""
     found: list[int] = []
@@ -153,6 +164,16 @@ def is_alive(pid: int) -> bool:
         return False
     with contextlib.suppress(OSError, IndexError):
         return (PROC / str(pid) / "stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    return True
+
+
+def has_ended(pid: int) -> bool:
+    """Whether a process whose connection has ended did so as it ended itself: that may take a moment more."""
+    until = time.monotonic() + ENDS_S
+    while is_alive(pid):
+        if time.monotonic() > until:
+            return False
+        time.sleep(0.05)
     return True
 
 

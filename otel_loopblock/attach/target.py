@@ -15,13 +15,14 @@ import threading
 from collections.abc import Mapping
 from contextvars import Context
 from functools import partial
+from types import FrameType
 from typing import Any
 
 from otel_loopblock import core, guard, threads
 from otel_loopblock.attach.messages import Broken, Line, Message
 from otel_loopblock.attach.running import running_loops
 from otel_loopblock.attach.watcher import Watcher
-from otel_loopblock.clocks import monotonic
+from otel_loopblock.clocks import monotonic, perf_counter
 from otel_loopblock.config import Config
 from otel_loopblock.explain.stack import Frame, to_frame
 from otel_loopblock.hooks import (  # noqa: F401  # by now: the loop itself would have to wait for them
@@ -32,6 +33,7 @@ from otel_loopblock.hooks import (  # noqa: F401  # by now: the loop itself woul
 from otel_loopblock.naming import printable
 from otel_loopblock.runtime import runtime
 from otel_loopblock.version import __version__
+from otel_loopblock.watch.loops import loops as monitored
 
 COVERED_S = 2.0
 """How long a loop may take to come by before it is said to be blocked."""
@@ -252,8 +254,21 @@ def _cover(loops: Mapping[asyncio.AbstractEventLoop, int]) -> list[list[str]]:
 
 
 def _cover_here(done: threading.Event) -> None:
-    guard.call("cover a running loop", runtime.cover)
+    """What the loop calls itself."""
+    guard.call("cover a running loop", _cover_running, sys._getframe().f_back)
     done.set()
+
+
+def _cover_running(caller: FrameType | None) -> None:
+    runtime.cover()
+    loop = asyncio.get_running_loop()
+    monitor = monitored.of(loop)
+    if monitor is None:
+        return
+    if monitor.listening_since == 0.0:
+        monitor.listening_since = perf_counter()  # its start-up was not seen, and is taken to be over
+    if caller is not None and not isinstance(loop, asyncio.BaseEventLoop):
+        monitored.callers.add(caller.f_code)  # it has no frame of its own: this one bounds the stacks
 
 
 def _frames(thread_id: int) -> list[Frame]:

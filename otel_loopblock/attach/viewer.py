@@ -91,6 +91,11 @@ def _invite(plan: Plan, remote_exec: RemoteExec) -> Line:
         raise CannotAttach(f"no private socket can be made: {error}; see TMPDIR") from error
     asked = False
     try:
+        if not process.sees(plan.pid, meeting.script):
+            raise CannotAttach(
+                f"process {plan.pid} sees other files than this command (a container, a chroot, or "
+                "PrivateTmp of systemd): run this command in there, or set TMPDIR to a folder that both see"
+            )
         _ask(plan.pid, str(meeting.script), remote_exec)
         asked = True
         connection = _await(plan.pid, meeting)
@@ -169,7 +174,7 @@ def _watch(plan: Plan, line: Line) -> None:
     if missed:
         shown.say(f"{missed} more blocks were too many to be told of")
     if bye is None or "bye" not in bye:
-        what = "has ended" if not process.is_alive(plan.pid) else "has hung up"
+        what = "has ended" if process.has_ended(plan.pid) else "has hung up"
         shown.say(f"process {plan.pid} {what}")
     elif plan.keep:
         shown.say(f"process {plan.pid} stays instrumented; all else is taken out again")
@@ -235,7 +240,11 @@ def _leave(line: Line, shown: _Shown) -> Message | None:
 
 
 class _Shown:
-    """The terminal: a line per block, a table below where it is one, a summary at the end."""
+    """The terminal: a line per block, a table below where it is one, a summary at the end.
+
+    Args:
+        console: what is written to.
+    """
 
     def __init__(self, console: Console) -> None:
         self._console = console
@@ -279,7 +288,7 @@ class _Shown:
                 self._left_out += 1
                 continue
             at = time.strftime("%H:%M:%S", time.localtime(block.started_unix_ns / 1e9))
-            self._print(f"{at} {view.line(booked)}{_waited(waited)}")
+            self._print(f"{at} {view.line(booked)}{_awaited(block)}{_waited(waited)}")
 
     def refresh(self) -> None:
         """Draw the table again."""
@@ -297,7 +306,7 @@ class _Shown:
         if found.blocks:
             summary = view.summary(found, (), None, self._console.width)
             for line in view.drawn(self._console, summary):
-                print(line.rstrip())
+                self._console.file.write(line.rstrip() + "\n")
         else:
             self.say("nothing has blocked its loops")
 
@@ -325,6 +334,10 @@ def _span(block: Block, number: int) -> Span:
         scope="otel_loopblock",
         resource={},
     )
+
+
+def _awaited(block: Block) -> str:
+    return f" Awaited by {' ← '.join(block.awaited_by[:MAX_NAMED])}." if block.awaited_by else ""
 
 
 def _waited(waited: list[tuple[str, int]]) -> str:

@@ -45,9 +45,9 @@ def charge_card(seconds: float) -> None:
     time.sleep(seconds)
 
 
-def spin(seconds: float) -> None:
-    until = time.monotonic() + seconds
-    while time.monotonic() < until:
+def spin(file: str) -> None:
+    until = time.monotonic() + 60
+    while not os.path.exists(file) and time.monotonic() < until:
         pass
 
 
@@ -82,7 +82,7 @@ async def app(scope, receive, send):
     if path.startswith("/block/"):
         charge_card(float(path.rpartition("/")[2]))
     elif path == "/spin":
-        spin(8.0)
+        spin(f"{os.environ['WANTED']}.over")
     elif path == "/sleep":
         await asyncio.sleep(0.1)
     elif path == "/state":

@@ -58,7 +58,7 @@ def test_requests_that_waited_are_named(service, tmp_path):
 
 
 def test_keep_leaves_the_instrumentation_with_its_options(service, tmp_path):
-    viewer = Viewer(service, tmp_path, "--keep", "--threshold-ms", "30", "--option", "max_samples=5")
+    viewer = Viewer(service, tmp_path, "--keep", "--threshold-ms", "30", "--option", "stack=full")
     viewer.until("watching process")
     service.get("/block/0.1")
     viewer.until("charge_card")
@@ -68,6 +68,9 @@ def test_keep_leaves_the_instrumentation_with_its_options(service, tmp_path):
     spans = blocked(service, 2)
     assert len(spans) == 2
     assert {span["attributes"]["event_loop.block.threshold"] for span in spans} == {0.03}
+    assert not any("event_loop.block.phase" in span["attributes"] for span in spans)  # it serves already
+    stacks = [span["attributes"]["code.stacktrace"] for span in spans]
+    assert not any("in <module>" in stack for stack in stacks)  # what runs the loop is no part of them
     state = service.state()
     assert "otel-loopblock-attach" not in state["threads"]
     code, text = refused(str(service.pid), service=service, folder=tmp_path)

@@ -210,6 +210,25 @@ def test_command_of_another_version(tmp_path):
     assert "the process has otel_loopblock 0.0.1 loaded" in text
 
 
+def can_unshare():
+    return os.geteuid() == 0 and not subprocess.call(
+        ["unshare", "--mount", "true"], stderr=subprocess.DEVNULL
+    )
+
+
+@pytest.mark.skipif(not can_unshare(), reason="no process with other files can be made here")
+def test_process_that_sees_other_files(tmp_path, monkeypatch):
+    monkeypatch.setenv("TMPDIR", str(tmp_path))
+    monkeypatch.setattr("tempfile.tempdir", None)
+    script = 'mount -t tmpfs none "$0" && mount -t tmpfs none /tmp && echo ready && exec sleep 60'
+    with Other("unshare", "--mount", "sh", "-c", script, str(tmp_path)) as other:
+        other.ready()
+        plan = viewer.Plan(pid=other.pid, options={}, seconds=1.0, keep=False, package=None)
+        with pytest.raises(CannotAttach, match="sees other files than this command"):
+            viewer.watch(plan, lambda pid, script: pytest.fail("it was asked"))
+    assert os.listdir(tmp_path) == []
+
+
 def test_idle_process_is_waited_for_and_leaves_nothing_when_it_comes_by_later(tmp_path, monkeypatch, capsys):
     monkeypatch.setenv("TMPDIR", str(tmp_path))
     monkeypatch.setattr("tempfile.tempdir", None)
@@ -252,10 +271,14 @@ def test_loop_that_is_blocked_already_is_said_to_be(loop_kind, tmp_path):
         client.start()
         time.sleep(0.5)
         view = Viewer(service, tmp_path)
-        view.until("a loop does not come back just now: ")
-        assert "service.spin" in view.text()
-        client.join()
-        view.until("watching process")
+        try:
+            view.until("a loop does not come back just now: ")
+            assert "service.spin" in view.text()
+        finally:
+            (tmp_path / "wanted.over").touch()
+            client.join()
+        service.get("/block/0.1")
+        view.until("charge_card")  # it is watched from then on
         assert view.end(signal.SIGINT) == 0
 
 
