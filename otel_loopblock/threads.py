@@ -8,6 +8,7 @@ there is none in either: nothing is instrumented, and the log says so.
 from __future__ import annotations
 
 import _thread
+import contextlib
 import logging
 import signal
 import threading
@@ -74,8 +75,14 @@ def start(thread: threading.Thread) -> None:
             while thread.ident is None and perf_counter() < until:
                 sleep(0.001)
             if thread.ident is None:
-                thread.start()
+                with contextlib.suppress(RuntimeError):  # it has begun just now
+                    thread.start()
         raise
+
+
+def has_died(thread: threading.Thread) -> bool:
+    """Whether a thread was started and runs no more. One whose start was interrupted may not even begin."""
+    return thread.ident is not None and not thread.is_alive()
 
 
 def enter() -> None:

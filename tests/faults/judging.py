@@ -21,6 +21,7 @@ GUARDS = {
     "guard:let_through": "the guard",
     "guard:is_asynchronous": "the guard",
     "guard:_is_handler": "the guard",
+    "guard:_handlers": "the guard",
     "guard:call": "the guard",
     "guard:call_all": "the guard",
     "core.pure.callbacks:Run.<locals>._run": "a try, and the original",
