@@ -124,18 +124,20 @@ async def few_blocks() -> None:
 
 
 async def hostile_names() -> None:
-    """A span, a task, a route, a file and a function that nobody has seen before, for each block."""
+    """For each block a span, a task and a route that nobody has seen yet; a hundred functions and files."""
     global done
 
     def block() -> None:
         time.sleep(BLOCK_S)
 
+    names = [f"{number}{HOSTILE}" for number in range(100)]
+    codes = [block.__code__.replace(co_name=name, co_filename=f"/srv/{name}.py") for name in names]
     while True:
         name = f"{done}{HOSTILE}"
-        code = block.__code__.replace(co_name=name, co_filename=f"/srv/{name}.py")
+        code = codes[done % len(codes)]
         asyncio.current_task().set_name(name)
         with tracer.start_as_current_span(name, kind=SpanKind.SERVER, attributes={"http.route": name}):
-            types.FunctionType(code, {"time": time, "BLOCK_S": BLOCK_S, "__name__": name})()
+            types.FunctionType(code, {"time": time, "BLOCK_S": BLOCK_S, "__name__": code.co_name})()
         await asyncio.sleep(0.01)
         done += 1
 
