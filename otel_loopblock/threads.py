@@ -70,14 +70,19 @@ def start(thread: threading.Thread) -> None:
     try:
         thread.start()
     except Exception as error:
-        if guard.is_asynchronous(error):
-            until = perf_counter() + _BEGINS_S
-            while thread.ident is None and perf_counter() < until:
-                sleep(0.001)
-            if thread.ident is None:
-                with contextlib.suppress(RuntimeError):  # it has begun just now
-                    thread.start()
-        raise
+        raised: BaseException | None = error
+        # Where the thread has begun, CPython raises a KeyError in its place.
+        while raised is not None and not guard.is_asynchronous(raised):
+            raised = raised.__context__
+        if raised is None:
+            raise
+        until = perf_counter() + _BEGINS_S
+        while thread.ident is None and perf_counter() < until:
+            sleep(0.001)
+        if thread.ident is None:
+            with contextlib.suppress(RuntimeError):  # it has begun just now
+                thread.start()
+        raise raised
 
 
 def has_died(thread: threading.Thread) -> bool:

@@ -294,6 +294,31 @@ def dead_start(interrupted, monkeypatch):
     monkeypatch.setattr(threading, name, start)
 
 
+def test_signal_handler_that_raises_when_the_thread_has_begun_is_no_failure(interrupted, monkeypatch):
+    raise_signal = interrupted(function)
+    name = "_start_joinable_thread" if sys.version_info >= (3, 13) else "_start_new_thread"
+    original = getattr(threading, name)
+
+    def start(bootstrap, *args, **kwargs):
+        monkeypatch.setattr(threading, name, original)
+        original(bootstrap, *args, **kwargs)
+        until = time.monotonic() + 10
+        while bootstrap.__self__ in threading._limbo and time.monotonic() < until:
+            time.sleep(0.001)
+        raise_signal()  # CPython wants to forget a thread that it does not expect any more: a KeyError
+
+    monkeypatch.setattr(threading, name, start)
+    worker = Worker()
+    done = []
+    with pytest.raises(Late):
+        worker.defer(lambda: done.append(1))
+
+    assert worker.drain(30)
+    assert done == [1]
+    worker.stop()
+    assert not guard.failures
+
+
 def test_worker_whose_thread_died_as_it_started_has_another(dead_start):
     worker = Worker()
     done = []
