@@ -82,7 +82,7 @@ def start(thread: threading.Thread) -> None:
         if thread.ident is None:
             with contextlib.suppress(RuntimeError):  # it has begun just now
                 thread.start()
-        raise raised
+        raise raised from raised.__cause__
 
 
 def has_died(thread: threading.Thread) -> bool:
