@@ -170,7 +170,7 @@ def test_what_another_thread_has_raised_where_nothing_can_fail_reaches_the_appli
 @pytest.mark.parametrize("core_name", ["native", "pure"])
 def test_each_of_many_that_come_in_the_middle_of_our_code_reaches_the_application(loop_kind, core_name):
     if core_name != core.NAME == "pure":
-        pytest.skip("the core is not compiled here")
+        pytest.skip("only the twin is tried")
     found = alarms.run(loop_kind, core_name, 3)
 
     assert found["in ours"] >= 10
