@@ -34,7 +34,7 @@ test: $(VENV)/.ready ## the test suite, on both loops
 	$(call pytest,$(PYTEST_ARGS))
 
 # What the core's twin in Python has a part in.
-OF_THE_CORE := tests/core tests/hooks tests/watch tests/test_runtime.py tests/delayed
+OF_THE_CORE := tests/core tests/hooks tests/watch tests/test_guard.py tests/test_runtime.py tests/delayed
 test-pure: export OTEL_PYTHON_LOOPBLOCK_CORE = pure
 test-pure: $(VENV)/.ready ## the tests that rest on the core, on its twin in Python
 	$(call pytest,$(OF_THE_CORE) $(PYTEST_ARGS))

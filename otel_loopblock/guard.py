@@ -11,17 +11,23 @@ with ``signal.alarm``, and another thread may have an exception raised there.
 from __future__ import annotations
 
 import logging
+import opcode
 import os
+import signal
 import sys
 import threading
 from collections import Counter
 from collections.abc import Callable
-from types import FrameType
+from functools import partial
+from types import CodeType, FrameType, FunctionType, MethodType
 from typing import Any
 
 _logger = logging.getLogger("otel_loopblock")
 
 _VARARGS = 0x04  # inspect.CO_VARARGS
+
+_CANNOT_FAIL = {opcode.opmap[name] for name in ("JUMP_BACKWARD", "RESUME") if name in opcode.opmap}
+"""Instructions of Python 3.11 on at which a thread takes signals, and that raise nothing of their own."""
 
 failures: Counter[str] = Counter()
 """How often each part of this package has failed in this process, by the name of the part."""
@@ -57,16 +63,24 @@ def let_through(error: BaseException | None) -> None:
 
 
 def is_asynchronous(error: BaseException) -> bool:
-    """Whether our code was only interrupted: by a signal handler, or by ``PyThreadState_SetAsyncExc``."""
+    """Whether our code was only interrupted: by a signal handler, or by ``PyThreadState_SetAsyncExc``.
+
+    It is for certain where the traceback has the handler's frame, or where nothing can have failed. A handler
+    in C and another thread leave no frame: after a call, only what no code of ours raises counts as theirs.
+    """
     if getattr(here, "is_ours", False):
         return False
     interrupted: FrameType | None = None
-    traceback = error.__traceback__
+    at, traceback = -1, error.__traceback__
     while traceback is not None:
         if interrupted is not None and _is_handler(traceback.tb_frame, interrupted):
             return True
-        interrupted, traceback = traceback.tb_frame, traceback.tb_next
-    if interrupted is None or not str(interrupted.f_globals.get("__name__")).startswith("otel_loopblock."):
+        interrupted, at, traceback = traceback.tb_frame, traceback.tb_lasti, traceback.tb_next
+    if interrupted is None:
+        return False
+    if at >= 0 and interrupted.f_code.co_code[at] in _CANNOT_FAIL:
+        return True
+    if not str(interrupted.f_globals.get("__name__")).startswith("otel_loopblock."):
         return False
     # Another thread can only name a class. Python's own errors say what is wrong, and we raise none like it.
     kind = type(error)
@@ -82,7 +96,26 @@ def _is_handler(frame: FrameType, interrupted: FrameType) -> bool:
         if type(value) is tuple:  # of *args
             values.extend(value)
     has_number = any(issubclass(type(value), int) for value in values)
-    return has_number and any(value is interrupted for value in values)
+    if has_number and any(value is interrupted for value in values):
+        return True
+    return code in _handlers()  # it may have walked up from the frame that it was given
+
+
+def _handlers() -> set[CodeType]:
+    """Code of the signal handlers that are set. No object of the application's is asked what may run code."""
+    found: set[CodeType] = set()
+    for number in signal.valid_signals():
+        handler: Any = signal.getsignal(number)
+        while type(handler) is partial:
+            handler = handler.func
+        if type(handler) not in (FunctionType, MethodType):
+            made = [vars(kind)["__call__"] for kind in type(handler).__mro__ if "__call__" in vars(kind)]
+            handler = made[0] if made else None
+        if type(handler) is MethodType:
+            handler = handler.__func__
+        if type(handler) is FunctionType:
+            found.add(handler.__code__)
+    return found
 
 
 def note(part: str, why: str) -> None:

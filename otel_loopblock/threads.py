@@ -8,6 +8,7 @@ there is none in either: nothing is instrumented, and the log says so.
 from __future__ import annotations
 
 import _thread
+import contextlib
 import logging
 import signal
 import threading
@@ -69,13 +70,24 @@ def start(thread: threading.Thread) -> None:
     try:
         thread.start()
     except Exception as error:
-        if guard.is_asynchronous(error):
-            until = perf_counter() + _BEGINS_S
-            while thread.ident is None and perf_counter() < until:
-                sleep(0.001)
-            if thread.ident is None:
+        raised: BaseException | None = error
+        # Where the thread has begun, CPython raises a KeyError in its place.
+        while raised is not None and not guard.is_asynchronous(raised):
+            raised = raised.__context__
+        if raised is None:
+            raise
+        until = perf_counter() + _BEGINS_S
+        while thread.ident is None and perf_counter() < until:
+            sleep(0.001)
+        if thread.ident is None:
+            with contextlib.suppress(RuntimeError):  # it has begun just now
                 thread.start()
-        raise
+        raise raised from raised.__cause__
+
+
+def has_died(thread: threading.Thread) -> bool:
+    """Whether a thread was started and runs no more. One whose start was interrupted may not even begin."""
+    return thread.ident is not None and not thread.is_alive()
 
 
 def enter() -> None:

@@ -15,6 +15,7 @@ import pytest
 from otel_loopblock import core, guard
 from otel_loopblock.emit.worker import Worker
 from otel_loopblock.runtime import runtime
+from tests import alarms
 from tests.conftest import LOOPS
 
 
@@ -43,11 +44,25 @@ def any_arguments(*arguments):
     raise Late("any")
 
 
+def walking(number, frame):
+    while frame is not None:
+        frame = frame.f_back
+    raise Late("walking")
+
+
+class Callable:
+    def __call__(self, number, frame):
+        del frame
+        raise Late("callable")
+
+
 HANDLERS = {
     "function": function,
     "function that calls another": deeper,
     "TimeoutError": timed_out,
     "any arguments": any_arguments,
+    "function that walks up the stack": walking,
+    "object": Callable(),
     "method": Handlers().method,
     "partial": functools.partial(lambda name, number, frame: function(number, frame), "name"),
     "exit": lambda number, frame: sys.exit(3),
@@ -138,6 +153,31 @@ def test_what_another_thread_has_raised_in_our_code_reaches_the_application(loop
 
     assert outcome(loop_kind, names["work"]) == [Late]
     assert not guard.failures
+
+
+@pytest.mark.skipif(sys.version_info < (3, 11), reason="3.10 does not tell where it takes them")
+def test_what_another_thread_has_raised_where_nothing_can_fail_reaches_the_application(loop_kind):
+    here, error = ctypes.c_ulong(threading.get_ident()), ctypes.py_object(LookupError)
+    raise_soon = functools.partial(ctypes.pythonapi.PyThreadState_SetAsyncExc, here, error)
+
+    def work():  # stands for code of others that ours calls
+        threading.Timer(0.05, raise_soon).start()
+        while True:
+            pass
+
+    assert outcome(loop_kind, work) == [LookupError]
+    assert not guard.failures
+
+
+@pytest.mark.parametrize("core_name", ["native", "pure"])
+def test_each_of_many_that_come_in_the_middle_of_our_code_reaches_the_application(loop_kind, core_name):
+    if core_name != core.NAME == "pure":
+        pytest.skip("only the twin is tried")
+    found = alarms.run(loop_kind, core_name, 3)
+
+    assert found["in ours"] >= 10
+    assert found["lost"] == 0
+    assert found["failures"] == {}
 
 
 def _fail():
@@ -233,5 +273,77 @@ def test_worker_whose_start_was_interrupted_works(late_start):
 def test_watchdog_whose_start_was_interrupted_watches(late_start):
     with pytest.raises(Late):
         runtime.watchdog.start()
+    assert runtime.watchdog.life.thread.is_alive()
+    runtime.watchdog.stop(30)
+
+
+@pytest.fixture
+def dead_start(interrupted, monkeypatch):
+    """A signal handler raises when the next thread is there: CPython forgets it then, and it dies of that."""
+    raise_signal = interrupted(function)
+    name = "_start_joinable_thread" if sys.version_info >= (3, 13) else "_start_new_thread"
+    original = getattr(threading, name)
+
+    def start(*args, **kwargs):
+        monkeypatch.setattr(threading, name, original)
+        held = threading._active_limbo_lock
+        with held:  # so long it waits, and is forgotten first
+            original(*args, **kwargs)
+            raise_signal()
+
+    # The thread says so itself, nobody else can.
+    monkeypatch.setattr(sys, "unraisablehook", lambda found: None)
+    monkeypatch.setattr(threading, name, start)
+
+
+def test_signal_handler_that_raises_when_the_thread_has_begun_is_no_failure(interrupted, monkeypatch):
+    raise_signal = interrupted(function)
+    name = "_start_joinable_thread" if sys.version_info >= (3, 13) else "_start_new_thread"
+    original = getattr(threading, name)
+
+    def start(bootstrap, *args, **kwargs):
+        monkeypatch.setattr(threading, name, original)
+        original(bootstrap, *args, **kwargs)
+        until = time.monotonic() + 10
+        while bootstrap.__self__ in threading._limbo and time.monotonic() < until:
+            time.sleep(0.001)
+        raise_signal()  # CPython wants to forget a thread that it does not expect any more: a KeyError
+
+    monkeypatch.setattr(threading, name, start)
+    worker = Worker()
+    done = []
+    with pytest.raises(Late):
+        worker.defer(lambda: done.append(1))
+
+    assert worker.drain(30)
+    assert done == [1]
+    worker.stop()
+    assert not guard.failures
+
+
+def test_worker_whose_thread_died_as_it_started_has_another(dead_start):
+    worker = Worker()
+    done = []
+    with pytest.raises(Late):
+        worker.defer(lambda: done.append(1))
+    until = time.monotonic() + 10
+    while worker._thread.is_alive() and time.monotonic() < until:
+        time.sleep(0.01)
+
+    worker.defer(lambda: done.append(2))
+    assert worker.drain(30)
+    assert done == [1, 2]
+    worker.stop()
+    assert not guard.failures
+
+
+def test_watchdog_whose_thread_died_as_it_started_has_another(dead_start):
+    with pytest.raises(Late):
+        runtime.watchdog.start()
+    until = time.monotonic() + 10
+    while runtime.watchdog.life.thread.is_alive() and time.monotonic() < until:
+        time.sleep(0.01)
+
+    runtime.watchdog.start()
     assert runtime.watchdog.life.thread.is_alive()
     runtime.watchdog.stop(30)

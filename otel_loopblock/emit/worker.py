@@ -95,7 +95,8 @@ class Worker:
         thread = self._thread
         if thread is None or thread is threading.current_thread():
             return
-        thread.join(timeout_s)
+        if thread.ident is not None:  # else its start was interrupted: it cannot be waited for
+            thread.join(timeout_s)
         if thread.is_alive():
             self._discard()
             self._queue.put(None)
@@ -116,7 +117,7 @@ class Worker:
     def _put(self, work: Work) -> None:
         self._unfinished.append(None)
         self._queue.put(work)
-        if self._thread is None:
+        if self._thread is None or threads.has_died(self._thread):
             self._start()
 
     def _start(self) -> None:
@@ -127,7 +128,7 @@ class Worker:
         if not self._starting.acquire(blocking=False):
             return
         try:
-            if self._thread is None:
+            if self._thread is None or threads.has_died(self._thread):
                 guard.call("deliver first at exit", _deliver_first_at_exit)
                 thread = threading.Thread(
                     target=guard.call,

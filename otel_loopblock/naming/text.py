@@ -24,6 +24,23 @@ _ESCAPED: Final = frozenset({"Cc", "Cf", "Cs", "Zl", "Zp"})
 """Controls, invisible formatting such as a change of direction, lone surrogates, line and paragraph ends."""
 _JOINERS: Final = "\u200c\u200d"
 """Formatting too, but part of how words and emoji are written."""
+_MAX_KEPT: Final = 4096
+
+
+class _Shown(dict[int, str]):
+    """What stands for a character, as ``str.translate`` asks for it: a name of many is shown on the loop."""
+
+    def __missing__(self, point: int) -> str:
+        character = chr(point)
+        if not (character.isprintable() or character in _JOINERS or category(character) not in _ESCAPED):
+            character = character.encode("unicode_escape").decode("ascii")
+        if len(self) >= _MAX_KEPT:
+            self.clear()
+        self[point] = character
+        return character
+
+
+_shown: Final = _Shown()
 
 
 def printable(text: str, most: int = MAX_NAME) -> str:
@@ -37,7 +54,7 @@ def printable(text: str, most: int = MAX_NAME) -> str:
         text = text[: most - 1] + CUT
     if text.isprintable():
         return text
-    text = "".join(map(_shown, text))
+    text = text.translate(_shown)
     return text if len(text) <= most else text[: most - 1] + CUT
 
 
@@ -47,11 +64,5 @@ def printable_path(path: str) -> str:
         path = CUT + path[1 - MAX_PATH :]
     if path.isprintable():
         return path
-    path = "".join(map(_shown, path))
+    path = path.translate(_shown)
     return path if len(path) <= MAX_PATH else CUT + path[1 - MAX_PATH :]
-
-
-def _shown(character: str) -> str:
-    if character.isprintable() or character in _JOINERS or category(character) not in _ESCAPED:
-        return character
-    return character.encode("unicode_escape").decode("ascii")

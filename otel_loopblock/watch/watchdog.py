@@ -94,10 +94,10 @@ class Watchdog:
 
     def start(self) -> None:
         """Start the thread if it does not run; none where it would be no real one."""
-        if self.life is not None or not threads.may_start():
+        if self._is_alive() or not threads.may_start():
             return
         with self._lock:
-            if self.life is not None:
+            if self._is_alive():
                 return
             over, waiter = threading.Event(), loops.new_waiter()
             thread = threading.Thread(
@@ -112,6 +112,10 @@ class Watchdog:
             except RuntimeError as error:  # the interpreter is shutting down
                 guard.let_through(error)  # there is a thread nevertheless
                 self.life = None
+
+    def _is_alive(self) -> bool:
+        life = self.life
+        return life is not None and not threads.has_died(life.thread)
 
     def end(self) -> threading.Thread | None:
         """Tell the thread to end, and do not wait for it; returns the one that was told."""

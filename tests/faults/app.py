@@ -79,6 +79,7 @@ class App:
         Args:
             meanwhile: called within callbacks of it, and much is done again after each.
         """
+        Echo.made = 0  # an interrupt may have ended the run before this one
         loop = self._make_loop()
         asyncio.set_event_loop(loop)
         loop.set_exception_handler(self._told)

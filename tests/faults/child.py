@@ -156,10 +156,7 @@ class Child:
             self._fault.inject()
         self._instrument()
         self._attempt("the loop", lambda: self._run(outcome.seen, (self._break, self._change)))
-        outcome.blocks = sum(
-            span.name == "event_loop.blocked" for span in self._exporter.get_finished_spans()
-        )
-        outcome.spans = self._spans()
+        self._attempt("reading the spans", self._read_spans)  # an interrupt may come a moment later
         self._attempt("collecting metrics", self._reader.get_metrics_data)
         if self._when != "never":
             self._attempt("uninstrument()", LoopBlockInstrumentor().uninstrument)
@@ -211,6 +208,12 @@ class Child:
         self._attempt("collecting metrics", self._reader.get_metrics_data)
         self._instrument(threshold_ms=5, report="event")
         time.sleep(0.012)
+
+    def _read_spans(self) -> None:
+        self.outcome.blocks = sum(
+            span.name == "event_loop.blocked" for span in self._exporter.get_finished_spans()
+        )
+        self.outcome.spans = self._spans()
 
     def _spans(self) -> list[Any]:
         found = []

@@ -76,6 +76,7 @@ TRUSTED = {
     "call",
     "failed",
     "is_asynchronous",
+    "_handlers",
     "_is_handler",
     "let_through",
     "sys.exc_info",
@@ -89,13 +90,15 @@ TRUSTED = {
     "partial",
     "perf_counter",
     "reference",  # a weak one
+    "signal.getsignal",
+    "signal.valid_signals",
     "super().uninstrument",
     "traceback.clear_frames",
     *dir(builtins),
 }
 """What a guard may call outside its ``try``: others' functions that it stands for, and what cannot fail."""
 
-OF_BUILTINS = {"extend", "get", "pop", "remove", "startswith"}
+OF_BUILTINS = {"add", "extend", "get", "pop", "remove", "startswith"}
 """Methods of strings, lists and dicts."""
 
 

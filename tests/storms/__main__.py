@@ -60,14 +60,20 @@ def main() -> int:
     parser.add_argument("--seconds", type=float, default=60, help="of each run (default: %(default)s)")
     parser.add_argument("--rounds", type=int, default=1, help="off and on in turns (default: %(default)s)")
     parser.add_argument("--loop", choices=sorted(LOOPS), action="append", help="default: both")
+    parser.add_argument(
+        "--least",
+        type=float,
+        default=0.5,
+        help="of the work without us, on any machine (default: %(default)s)",
+    )
     parser.add_argument("--core", choices=["native", "pure"], default="native")
     args = parser.parse_args()
     for storm in args.storms:
         if storm not in STORMS:
             parser.error(f"there is no storm {storm!r}; there are: {', '.join(STORMS)}")
     table = Table(title=f"{args.core} core, {args.rounds} rounds of {args.seconds:g} s")
-    for column in ("storm", "loop", "work on / off", "lag p50, p95 off (ms)", "on", "MB", "blocks",
-                   "suppressed", "dropped", "stopped in"):  # fmt: skip
+    for column in ("storm", "loop", "work on / off", "CPU off, on (%)", "lag p50, p95 off (ms)", "on", "MB",
+                   "blocks", "suppressed", "dropped", "stopped in"):  # fmt: skip
         table.add_column(column, justify="right")
     wrong = []
     for storm in args.storms or STORMS:
@@ -77,11 +83,14 @@ def main() -> int:
                 off.append(run(storm, loop, "off", args.seconds, args.core))
                 on.append(run(storm, loop, "on", args.seconds, args.core))
             last = on[-1]
-            ratios = [b["per_second"] / a["per_second"] for a, b in zip(off, on, strict=True)]
+            ratio = statistics.median(b["per_second"] / a["per_second"] for a, b in zip(off, on, strict=True))
             table.add_row(
                 storm,
                 loop,
-                f"{statistics.median(ratios):.2f}",
+                f"{ratio:.3f}",
+                ", ".join(
+                    f"{100 * statistics.median(each['cpu'] for each in runs):.1f}" for runs in (off, on)
+                ),
                 *(
                     f"{statistics.median(each['lag_p50_ms'] for each in runs):.1f}, "
                     f"{statistics.median(each['lag_p95_ms'] for each in runs):.1f}"
@@ -94,6 +103,8 @@ def main() -> int:
                 f"{last['stopped_in_s']:.2f} s",
             )
             wrong += [f"{storm}, {loop}: {each}" for found in on for each in violations(found)]
+            if ratio < args.least:
+                wrong.append(f"{storm}, {loop}: {ratio:.2f} of the work was done")
     Console(width=150).print(table)
     for each in wrong:
         print(f"wrong: {each}", file=sys.stderr)

@@ -1,13 +1,15 @@
 """One storm in a process of its own: ``python -m tests.storms.child STORM LOOP off|on SECONDS``.
 
-Prints a line of JSON: work done per second, how late timers ran, memory after a third of the time and at its
-end, what the package says that it dropped or could not do.
+Prints a line of JSON: work done per second, CPUs used, how late timers ran, memory after a third of the time
+and at its end, what the package says that it dropped or could not do.
 """
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
+import errno
+import io
 import json
 import logging
 import os
@@ -17,6 +19,7 @@ import socket
 import sys
 import threading
 import time
+import types
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -25,7 +28,13 @@ from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExport
 from opentelemetry.sdk.metrics import MeterProvider
 from opentelemetry.sdk.metrics.export import InMemoryMetricReader
 from opentelemetry.sdk.trace import TracerProvider
-from opentelemetry.sdk.trace.export import BatchSpanProcessor, SpanExporter, SpanExportResult
+from opentelemetry.sdk.trace.export import (
+    BatchSpanProcessor,
+    ConsoleSpanExporter,
+    SpanExporter,
+    SpanExportResult,
+)
+from opentelemetry.trace import SpanKind
 
 from tests.conftest import LOOPS
 
@@ -34,6 +43,8 @@ BLOCK_S = 0.015
 REQUESTS = 10_000
 FRAMES = 900
 BEAT_S = 0.01
+HOSTILE = "<b onload=alert(1)>\u202e\x1b[31m\0\r\n漢😀" * 360
+"""Ten kilobytes in UTF-8."""
 
 provider = TracerProvider()
 tracer = provider.get_tracer("storm")
@@ -112,6 +123,25 @@ async def few_blocks() -> None:
         done += 1
 
 
+async def hostile_names() -> None:
+    """For each block a span, a task and a route that nobody has seen yet; a hundred functions and files."""
+    global done
+
+    def block() -> None:
+        time.sleep(BLOCK_S)
+
+    names = [f"{number}{HOSTILE}" for number in range(100)]
+    codes = [block.__code__.replace(co_name=name, co_filename=f"/srv/{name}.py") for name in names]
+    while True:
+        name = f"{done}{HOSTILE}"
+        code = codes[done % len(codes)]
+        asyncio.current_task().set_name(name)
+        with tracer.start_as_current_span(name, kind=SpanKind.SERVER, attributes={"http.route": name}):
+            types.FunctionType(code, {"time": time, "BLOCK_S": BLOCK_S, "__name__": code.co_name})()
+        await asyncio.sleep(0.01)
+        done += 1
+
+
 async def clock_is_set() -> None:
     """The wall clock, as the SDK and the package read it, jumps by an hour back and forth."""
     real, hours = time.time_ns, (-1, 0, 1)
@@ -162,12 +192,30 @@ def answering(answer: bytes | None) -> Iterator[SpanExporter]:
         yield OTLPSpanExporter(f"http://127.0.0.1:{port}/v1/traces", timeout=1)
 
 
+class Full(io.StringIO):
+    """A file on a disk that is full."""
+
+    def write(self, text: str) -> int:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+
+@contextmanager
+def disk_full() -> Iterator[SpanExporter]:
+    """Spans, log lines and what Python prints of errors go to such files."""
+    logging.disable(logging.NOTSET)
+    logging.basicConfig(stream=Full(), level=logging.DEBUG)
+    with contextlib.redirect_stderr(Full()):
+        yield ConsoleSpanExporter(out=Full())
+
+
 STORMS: dict[str, tuple[Callable[[], Awaitable[None]], Callable[[], contextlib.AbstractContextManager]]] = {
     "every callback is long": (every_callback_is_long, nobody),
     "10,000 requests in flight": (requests_in_flight, nobody),
     "10,000 live spans": (live_spans, nobody),
     "a stack of 900 frames": (deep_stack, nobody),
+    "names of 10 kB": (hostile_names, nobody),
     "the clock is set": (clock_is_set, nobody),
+    "the disk is full": (few_blocks, disk_full),
     "the collector is gone": (few_blocks, gone),
     "the collector does not answer": (few_blocks, lambda: answering(None)),
     "the collector answers nonsense": (few_blocks, lambda: answering(b"\x00\xff nonsense \r\n" * 100)),
@@ -194,15 +242,16 @@ async def measured(storm: Callable[[], Awaitable[None]], seconds: float) -> dict
     tasks = [asyncio.ensure_future(storm()), asyncio.ensure_future(beat())]
     await asyncio.sleep(seconds / 3)
     late.clear()
-    began, before, memory = time.perf_counter(), done, resident()
+    began, cpu, before, memory = time.perf_counter(), time.process_time(), done, resident()
     await asyncio.sleep(2 * seconds / 3)
-    took, after = time.perf_counter() - began, done
+    took, used, after = time.perf_counter() - began, time.process_time() - cpu, done
     for task in tasks:
         if task.done():
             task.result()
     late.sort()
     return {
         "per_second": (after - before) / took,
+        "cpu": used / took,
         "lag_p50_ms": late[len(late) // 2] * 1e3,
         "lag_p95_ms": late[int(len(late) * 0.95)] * 1e3,
         "grown_mb": resident() - memory,

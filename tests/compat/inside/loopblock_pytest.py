@@ -6,6 +6,7 @@ One line of JSON for each report, as it comes: of a process that dies or hangs i
 from __future__ import annotations
 
 import json
+import logging
 import os
 
 import pytest
@@ -51,5 +52,7 @@ class Outcomes:
 @pytest.hookimpl(tryfirst=True)
 def pytest_load_initial_conftests(early_config):
     # Not in the processes that a test starts.
-    file, way = (os.environ.pop(f"LOOPBLOCK_COMPAT_{name}") for name in ("FILE", "WAY"))
+    file, way, quiet = (os.environ.pop(f"LOOPBLOCK_COMPAT_{name}") for name in ("FILE", "WAY", "QUIET"))
+    for name in quiet.split():
+        logging.getLogger(name).setLevel(logging.CRITICAL)
     early_config.pluginmanager.register(Outcomes(file, switch_on(way)), "loopblock_outcomes")

@@ -36,7 +36,11 @@ def run(suite: Suite, made: Environment, way: str, tests: tuple[str, ...]) -> Ru
         for test in suite.deselected:
             command += ["--deselect", test]
         variables = environment(
-            Path(folder), LOOPBLOCK_COMPAT_FILE=str(file), LOOPBLOCK_COMPAT_WAY=way, **suite.variables
+            Path(folder),
+            LOOPBLOCK_COMPAT_FILE=str(file),
+            LOOPBLOCK_COMPAT_WAY=way,
+            LOOPBLOCK_COMPAT_QUIET=" ".join(suite.quiet),
+            **suite.variables,
         )
         end = end_of([*command, *(tests or suite.tests)], made.source, variables, suite.timeout_s)
         lines = file.read_text().splitlines() if file.exists() else []

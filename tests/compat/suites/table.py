@@ -23,6 +23,8 @@ class Suite:
     """Tests that are not run, and why."""
     differing: Mapping[str, str] = field(default_factory=dict)
     """Tests that may come out differently with the package, and why that is no fault."""
+    quiet: tuple[str, ...] = ()
+    """Loggers that the project's own runner silences."""
     variables: Mapping[str, str] = field(default_factory=dict)
     """Of the environment."""
     timeout_s: float = 1800.0
@@ -156,6 +158,7 @@ SUITES = (
         ("pytest",),
         tests=("tornado/test",),
         options=("-o", "python_files=*_test.py"),
+        quiet=("tornado.access",),
     ),
     Suite(
         "opentelemetry-instrumentation-asgi",
