@@ -2,7 +2,8 @@
 
 Each of ``/blocking/…`` calls a synchronous function on the event loop, as it is often done by mistake.
 ``/offloaded/…`` calls the same function where it belongs: what waits or releases the GIL in a thread, what
-computes in a process. ``/stock`` is innocent: it only ever awaits.
+computes in a process. ``/stock`` is innocent: it only ever awaits. ``/quote`` never blocks for long. It fills
+the loop when many ask for it.
 """
 
 from __future__ import annotations
@@ -22,6 +23,9 @@ from opentelemetry import trace
 from opentelemetry.instrumentation.propagators import TraceResponsePropagator, set_global_response_propagator
 
 from otel_loopblock.demo import shop
+
+SUPPLIERS = 20
+"""Asked for each quote."""
 
 tracer = trace.get_tracer("shop")
 # Who sends a request is told its trace, in the answer's header ``traceresponse``.
@@ -61,6 +65,16 @@ async def stock() -> dict[str, int]:
     with tracer.start_as_current_span("ask warehouse"):
         await asyncio.sleep(0.03)
     return {"left": 3}
+
+
+@app.get("/quote")
+async def quote() -> dict[str, int]:
+    """Fast alone: it lets others run after each supplier. Many of them at once fill the loop."""
+    offers = []
+    for supplier in range(SUPPLIERS):
+        offers.append(shop.supplier_offer(app.state.basket, supplier))
+        await asyncio.sleep(0)
+    return {"cheapest": min(offers)}
 
 
 @app.get("/blocking/payment")

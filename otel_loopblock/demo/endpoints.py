@@ -80,3 +80,9 @@ KEEPS_THE_GIL = shop.dearest_product
 
 INNOCENT = "/stock"
 """The path of the operation that only awaits, and suffers from the others."""
+
+QUOTE = "/quote"
+"""The path of the operation that is fast alone, and fills the loop together with others of its kind."""
+
+QUOTE_FUNCTION = f"{shop.supplier_offer.__module__}.{shop.supplier_offer.__qualname__}"
+"""What it fills the loop with."""

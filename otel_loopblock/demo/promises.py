@@ -6,7 +6,15 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from otel_loopblock.demo.endpoints import ENDPOINTS, INNOCENT, KEEPS_THE_GIL, THREADED, Endpoint
+from otel_loopblock.demo.endpoints import (
+    ENDPOINTS,
+    INNOCENT,
+    KEEPS_THE_GIL,
+    QUOTE,
+    QUOTE_FUNCTION,
+    THREADED,
+    Endpoint,
+)
 from otel_loopblock.demo.load import Load
 from otel_loopblock.local.findings import BlockSeen, Findings
 from otel_loopblock.local.statistics import Histogram
@@ -15,6 +23,7 @@ from otel_loopblock.local.wording import milliseconds, short
 
 LAG = "event_loop.lag"
 BLOCK_DURATION = "event_loop.block.duration"
+SATURATED = "event_loop.saturated"
 
 SHRINKS_TO = 0.5
 """Share of the mean lag that may be left after offloading; a busy machine adds some of its own."""
@@ -36,6 +45,8 @@ class Run:
 
     threshold_s: float
     before: Load
+    crowd: Load
+    """Many that ask for what is fast alone."""
     after: Load
     findings: Findings
     metrics: Sequence[Metric]
@@ -54,13 +65,14 @@ class Run:
 def promises(run: Run) -> list[Promise]:
     """Judge a run whose telemetry can be read."""
     return [
-        answered(run.before, run.after),
+        answered(run.before, run.crowd, run.after),
         _traces_arrived(run),
         *(_culprit_named(run, endpoint) for endpoint in ENDPOINTS),
         _each_on_its_own_request(run),
         _keeper_named(run),
         _victims_point_to_culprits(run),
         _metric_leads_to_trace(run),
+        _full_loop_explained(run),
         _no_block_when_offloaded(run),
         _lag_shrinks(run),
     ]
@@ -80,7 +92,7 @@ def answered(*loads: Load) -> Promise:
 
 def _traces_arrived(run: Run) -> Promise:
     text = "Every request's trace arrives over OTLP"
-    sent = {answer.trace_id for load in (run.before, run.after) for answer in load.answers}
+    sent = {answer.trace_id for load in (run.before, run.crowd, run.after) for answer in load.answers}
     known = {span.trace_id for span in run.findings.spans if span.kind == "SERVER"}
     missing = len(sent - known)
     if missing:
@@ -176,6 +188,27 @@ def _metric_leads_to_trace(run: Run) -> Promise:
     if not found:
         return Promise(text, False, f"{len(exemplars)} exemplars, none with the trace of a block")
     return Promise(text, True, f"{found} traces")
+
+
+def _full_loop_explained(run: Run) -> Promise:
+    text = f"GET {QUOTE} fills the loop when many ask; {SATURATED} names {short(QUOTE_FUNCTION)}"
+    load = run.crowd
+    found = [
+        span
+        for span in run.findings.spans
+        if span.name == SATURATED and load.started_unix_ns <= span.start_unix_ns <= load.ended_unix_ns
+    ]
+    if not found:
+        return Promise(text, False, f"no span {SATURATED} was received")
+    named = [
+        span for span in found if QUOTE_FUNCTION in span.attributes.get("event_loop.saturation.functions", ())
+    ]
+    if not named:
+        return Promise(text, False, f"none of {len(found)} spans names it")
+    if not any(run.findings.route(link.trace_id) == QUOTE for span in named for link in span.links):
+        return Promise(text, False, "no link leads to a request for it")
+    longest = max(named, key=lambda span: span.end_unix_ns - span.start_unix_ns)
+    return Promise(text, True, f"for {milliseconds((longest.end_unix_ns - longest.start_unix_ns) / 1e9)}")
 
 
 def _no_block_when_offloaded(run: Run) -> Promise:

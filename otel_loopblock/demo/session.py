@@ -9,7 +9,7 @@ from pathlib import Path
 from rich.console import Console
 
 from otel_loopblock.demo import load
-from otel_loopblock.demo.endpoints import ENDPOINTS, INNOCENT, THREADED
+from otel_loopblock.demo.endpoints import ENDPOINTS, INNOCENT, QUOTE, THREADED
 from otel_loopblock.demo.load import Load
 from otel_loopblock.demo.promises import LAG, Run
 from otel_loopblock.demo.steps import step
@@ -25,6 +25,8 @@ APP = "otel_loopblock.demo.app:app"
 APP_PATHS = (Path(__file__).parent,)
 """Its code is part of this package, which by default is never the application's own."""
 SERVICE_NAME = "otel-loopblock-demo"
+CROWD_S = 1.5
+"""How long the crowd asks for quotes."""
 ARRIVAL_TIMEOUT_S = 8.0
 """How long telemetry may take from the service to the receiver; exports are much more frequent."""
 
@@ -44,13 +46,14 @@ def observe(console: Console, *, loop: str, threshold_ms: float, duration_s: flo
     with receiver_started(console) as receiver:
         environ = _environment(receiver.endpoint, threshold_ms)
         with service_started(console, ServiceProcess(APP, loop=loop, environ=environ)) as service:
-            before, after = _both_loads(console, service, duration_s, receiver)
+            before, crowd, after = _all_loads(console, service, duration_s, receiver)
             with step(console, "collect the telemetry"):
-                spans = _all_spans(receiver, before, after)
+                spans = _all_spans(receiver, before, crowd, after)
                 metrics = _metrics_until(receiver, after.ended_unix_ns)
     return Run(
         threshold_s=threshold_ms / 1000,
         before=before,
+        crowd=crowd,
         after=after,
         findings=Findings(spans),
         metrics=metrics,
@@ -84,7 +87,7 @@ def feed(
     }
     service = ServiceProcess(APP, loop=loop, environ=environ)
     with service_started(console, service):
-        before, after = _both_loads(console, service, duration_s)
+        before, _, after = _all_loads(console, service, duration_s)
     return before, after, service.output()
 
 
@@ -117,26 +120,41 @@ def service_started(console: Console, service: ServiceProcess) -> Iterator[Servi
         service.stop()
 
 
-def _both_loads(
+def _all_loads(
     console: Console, service: ServiceProcess, duration_s: float, receiver: ReceiverProcess | None = None
-) -> tuple[Load, Load]:
+) -> tuple[Load, Load, Load]:
     before = _load(console, service, "blocking", duration_s / 2, [THREADED])
-    if receiver is not None:  # the metrics of the two must not mix
+    if receiver is not None:  # the metrics of one load and the next must not mix
         _metrics_until(receiver, before.ended_unix_ns)
+    crowd = _send(console, service, f"send a crowd to {QUOTE}", QUOTE, (), CROWD_S)
+    if receiver is not None:
+        _metrics_until(receiver, crowd.ended_unix_ns)
     after = _load(console, service, "offloaded", duration_s / 2)
-    return before, after
+    return before, crowd, after
 
 
 def _load(
     console: Console, service: ServiceProcess, variant: str, duration_s: float, more: Sequence[str] = ()
 ) -> Load:
     paths = [getattr(endpoint, variant) for endpoint in ENDPOINTS]
-    with step(console, f"send requests to {INNOCENT} and {len(paths)} × /{variant}/…") as say:
+    what = f"send requests to {INNOCENT} and {len(paths)} × /{variant}/…"
+    return _send(console, service, what, INNOCENT, [*paths, *more], duration_s)
+
+
+def _send(
+    console: Console,
+    service: ServiceProcess,
+    what: str,
+    by_many: str,
+    others: Sequence[str],
+    duration_s: float,
+) -> Load:
+    with step(console, what) as say:
         return interruption.run(
             load.send(
                 service.url,
-                innocent=INNOCENT,
-                others=[*paths, *more],
+                innocent=by_many,
+                others=others,
                 duration_s=duration_s,
                 progress=lambda count: say(f"{count} answered"),
             )

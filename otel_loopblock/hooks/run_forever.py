@@ -37,8 +37,7 @@ def _make(original: Callable[[Any], None], attach: Attach, patches: Patches) -> 
             try:
                 monitor = loops.of(self) or attach(self)
                 if monitor is not None:
-                    if not monitor.enter_thread():  # the thread may have computed since the loop ran last
-                        monitor.read_clocks()
+                    monitor.begin_run()
                     heartbeat.start(self, monitor)
             except Exception:
                 guard.failed("see a loop begin to run")

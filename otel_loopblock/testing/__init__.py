@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from otel_loopblock.testing.detect import detect_blocking
+    from otel_loopblock.testing.saturation import EventLoopSaturated
     from otel_loopblock.testing.threads.offload import OffloadReport, assert_offloaded, measure_offload
     from otel_loopblock.testing.threads.parallelism import (
         ParallelismReport,
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "EventLoopBlocked",
+    "EventLoopSaturated",
     "OffloadReport",
     "OwnLineBlocked",
     "ParallelismReport",
@@ -32,6 +34,7 @@ __all__ = [
 
 _MODULES = {
     "EventLoopBlocked": "words",
+    "EventLoopSaturated": "saturation",
     "OffloadReport": "threads.offload",
     "OwnLineBlocked": "words",
     "ParallelismReport": "threads.parallelism",

@@ -28,8 +28,8 @@ class Builder:
     """
 
     def __init__(self, app_paths: tuple[str, ...], threshold_s: float) -> None:
-        table = _advice()
-        stacks = Stacks(_own_code(app_paths), table.lookup)
+        table = advice_table()
+        stacks = Stacks(own_code(app_paths), table.lookup)
         self._explainer = Explainer(stacks, table, threshold_s)
 
     def build(
@@ -58,13 +58,14 @@ def names_in(block: Block) -> list[str]:
 
 
 @lru_cache(maxsize=100)
-def _own_code(paths: tuple[str, ...]) -> OwnCode:
+def own_code(paths: tuple[str, ...]) -> OwnCode:
     """One per choice of paths, so that what it knows of files serves every test."""
     return OwnCode(paths)
 
 
 @lru_cache(maxsize=1)
-def _advice() -> AdviceTable:
+def advice_table() -> AdviceTable:
+    """That of all tests."""
     table = AdviceTable()
     table.load_entry_points()
     return table

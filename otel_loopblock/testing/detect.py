@@ -9,13 +9,16 @@ import sys
 import warnings
 from collections.abc import Callable, Iterable
 from types import TracebackType
-from typing import Any, ParamSpec, TypeVar, cast
+from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar, cast
 
 from otel_loopblock.config import Config
 from otel_loopblock.explain.block import Block
 from otel_loopblock.testing.detection import Detection
 from otel_loopblock.testing.own_lines import EXCUSE, OwnLines, checked, is_own
 from otel_loopblock.testing.words import EventLoopBlocked, OwnLineBlocked, excuse, headline
+
+if TYPE_CHECKING:
+    from otel_loopblock.testing.saturation import Saturation, SaturationWatch
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -52,6 +55,8 @@ class detect_blocking:
             as for any other, ``ignore`` leaves it out.
         app_paths: folders of your own code, among which the culprit is looked for; by default whatever is
             neither the standard library nor in a site-packages folder.
+        saturation_ms: raise :class:`EventLoopSaturated` on leaving where a loop was busy without a rest for
+            this long, in milliseconds, with no block in that time; 0: do not look.
 
     Raises:
         ValueError: an argument cannot be used.
@@ -65,15 +70,25 @@ class detect_blocking:
         *,
         own_lines: OwnLines = "warn",
         app_paths: Iterable[str] | str = (),
+        saturation_ms: float = 0.0,
     ) -> None:
         # Not from the environment: a test says the same wherever it runs.
         self._config = Config.load(
-            {"threshold_ms": threshold_ms, "ignore": ignore, "app_paths": app_paths}, environ={}
+            {
+                "threshold_ms": threshold_ms,
+                "ignore": ignore,
+                "app_paths": app_paths,
+                "saturation_ms": saturation_ms,
+            },
+            environ={},
         )
         self._raises = bool(raise_on_block)
         self._own_lines = checked(own_lines)
         self._open: Detection | None = None
         self._blocks: list[Block] = []
+        self._watch: SaturationWatch | None = None
+        self.saturations: list[Saturation] = []
+        """Stretches in which a loop had no rest, once it has been left."""
 
     @property
     def blocks(self) -> list[Block]:
@@ -93,6 +108,13 @@ class detect_blocking:
         config = self._config
         self._open = Detection(config.threshold_s, config.ignore, config.app_paths, own_lines=self._own_lines)
         self._open.open()
+        if config.saturation_ms:
+            from otel_loopblock.testing.saturation import (
+                SaturationWatch,
+            )  # here: most tests have no use for it
+
+            self._watch = SaturationWatch(config.saturation_ms / 1000, config.threshold_s, config.app_paths)
+            self._watch.open()
         return self
 
     def __exit__(
@@ -106,6 +128,9 @@ class detect_blocking:
         detection, self._open = self._open, None
         if detection is None:
             raise RuntimeError("this detect_blocking is not open")
+        watch, self._watch = self._watch, None
+        if watch is not None:
+            self.saturations = watch.close()
         detection.close()
         self._blocks = detection.blocks
         if exc is not None or not self._raises:
@@ -117,6 +142,10 @@ class detect_blocking:
         for block, excused in zip(self._blocks, excuses, strict=True):
             if excused == EXCUSE:
                 warnings.warn(headline(block), OwnLineBlocked, stacklevel=2)
+        if self.saturations:
+            from otel_loopblock.testing.saturation import EventLoopSaturated
+
+            raise EventLoopSaturated.of(self.saturations)
 
     def _excuse(self, block: Block) -> str | None:
         return excuse(block) or (EXCUSE if self._own_lines != "fail" and is_own(block) else None)
@@ -163,6 +192,7 @@ class detect_blocking:
         other = detect_blocking.__new__(detect_blocking)
         other._config, other._raises, other._own_lines = self._config, self._raises, self._own_lines
         other._open, other._blocks = None, []
+        other._watch, other.saturations = None, []
         return other
 
 

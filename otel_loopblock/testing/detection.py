@@ -252,10 +252,10 @@ class Detection:
         """Nothing: no heartbeat was asked for."""
 
     def loop_full(self, monitor: Monitor, stretch: BusyStretch) -> None:
-        """Nothing yet."""
+        """Nothing: that is for :mod:`~otel_loopblock.testing.saturation`."""
 
     def loop_sampled(self, monitor: Monitor, samples: Sequence[Sample]) -> None:
-        """Nothing yet."""
+        """Nothing: that is for :mod:`~otel_loopblock.testing.saturation`."""
 
 
 def is_excused(foreign_s: float, duration_s: float, threshold_s: float) -> bool:

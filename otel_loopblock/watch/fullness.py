@@ -36,15 +36,16 @@ class Fullness:
             self.hand_out(waiter)
         if demand.saturation_s <= 0.0 and not self._full:
             return
-        for monitor in {*loops.table.values(), *self._full}:
+        ticked = set(loops.monitors())
+        for monitor in ticked | self._full:
             full, since, until, busy_s, callbacks = monitor.stretch
-            if full == FULL:
+            if full == FULL and monitor in ticked:
                 self._full.add(monitor)
-            elif full == OVER:
+            elif full == OVER or monitor in self._full:  # or it was closed
                 self._full.discard(monitor)
             else:
                 continue
-            stretch = BusyStretch(since, until, busy_s, callbacks, full == OVER)
+            stretch = BusyStretch(since, until, busy_s, callbacks, monitor not in self._full)
             for listener in listeners.now:
                 if listener.saturation_s:
                     guard.call("tell of a full loop", listener.loop_full, monitor, stretch)

@@ -93,6 +93,7 @@ class Monitor(core.Monitor):
     __slots__ = (
         "__weakref__",
         "_at_beat",
+        "_run_began",
         "_thread",
         "beating",
         "collections",
@@ -136,6 +137,7 @@ class Monitor(core.Monitor):
         thread, or this one, copies them."""
         self._at_beat = 0.0, 0.0
         """CPU seconds of the process, and ``busy``, at the last heartbeat."""
+        self._run_began = 0.0
         self.state: dict[object, Any] = {}
         """What the listeners keep per loop, by listener."""
 
@@ -169,6 +171,14 @@ class Monitor(core.Monitor):
         self.is_main = self._thread is threading.main_thread()
         self.read_clocks()  # its very first callback may block
         return True
+
+    def begin_run(self) -> None:
+        """The loop begins to run; call it on its thread. What that did until now is no block and no wait."""
+        if not self.enter_thread():
+            self.read_clocks()
+        self.begin_rest()
+        self._at_beat = 0.0, 0.0
+        self._run_began = perf_counter()
 
     def read_clocks(self) -> None:
         """Have what the thread did until now be no part of the next block; call it on the loop's thread."""
@@ -327,6 +337,7 @@ class Monitor(core.Monitor):
         queued_s, runs = self.rest_queued - queued_s, self.rest_runs - runs
         process_cpu, busy = self._at_beat
         self._at_beat = process_time(), self.busy
+        due = max(due, self._run_began)
         if now - due < demand.threshold_s:
             keeper.threads.read()
         elif since and waiter.asleep:

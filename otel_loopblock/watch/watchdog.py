@@ -148,6 +148,7 @@ class Watchdog:
                     guard.failed("watch the loops")
                     over.wait(RETRY_S)
         finally:
+            waiter.samples()  # they hold monitors, and these hold it
             with self._lock:
                 if self.life is not None and self.life.over is over:  # else another one has begun
                     self.life = None
@@ -164,7 +165,7 @@ class Watchdog:
             elif why == core.LATE and not over.is_set():
                 standstill.tell(*times[:2], own_queued_s=waiter.queued())
             if not over.is_set():
-                self.fullness.look(waiter)
+                guard.call("tell how full the loops are", self.fullness.look, waiter)
 
     def _look(self, wake_up: WakeUp, over: threading.Event, waiter: core.Waiter) -> None:
         process_cpu = process_time()

@@ -5,9 +5,9 @@ from __future__ import annotations
 from itertools import count
 
 from otel_loopblock.demo import shop
-from otel_loopblock.demo.endpoints import ENDPOINTS, INNOCENT, THREADED
+from otel_loopblock.demo.endpoints import ENDPOINTS, INNOCENT, QUOTE, QUOTE_FUNCTION, THREADED
 from otel_loopblock.demo.load import Answer, Load
-from otel_loopblock.demo.promises import BLOCK_DURATION, LAG, Run
+from otel_loopblock.demo.promises import BLOCK_DURATION, LAG, SATURATED, Run
 from otel_loopblock.local.findings import Findings
 from otel_loopblock.local.statistics import histogram_between
 from otel_loopblock.local.telemetry import Event, Exemplar, Link, Metric, Point, Span
@@ -116,7 +116,7 @@ def answer(path, trace, *, duration_s=0.1, status=200, error=""):
     return Answer(path=path, duration_s=duration_s, status=status, error=error, trace_id=f"{trace:032x}")
 
 
-def whole_run(*, spans=None, metrics=None, before=None, after=None):
+def whole_run(*, spans=None, metrics=None, before=None, crowd=None, after=None):
     """A run in which everything promised is there; what is given stands in its place."""
     if spans is None:
         spans = all_spans()
@@ -131,6 +131,7 @@ def whole_run(*, spans=None, metrics=None, before=None, after=None):
     return Run(
         threshold_s=0.01,
         before=before,
+        crowd=crowd or load(1000, 1500, [answer(QUOTE, 21)]),
         after=after,
         findings=Findings(spans),
         metrics=metrics,
@@ -181,6 +182,16 @@ def all_spans():
         )
     )
     spans.append(request(INNOCENT, 1500, 1530, trace=len(ENDPOINTS) + 11))
+    quoted = request(QUOTE, 1010, 1200, trace=21)
+    full = make_span(
+        SATURATED,
+        1010,
+        1310,
+        trace=22,
+        links=[link_to(quoted)],
+        **{"event_loop.saturation.functions": (QUOTE_FUNCTION,)},
+    )
+    spans += [quoted, full]
     return spans
 
 

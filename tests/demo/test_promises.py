@@ -7,7 +7,7 @@ import dataclasses
 import pytest
 
 from otel_loopblock.demo.endpoints import ENDPOINTS, INNOCENT, THREADED
-from otel_loopblock.demo.promises import promises
+from otel_loopblock.demo.promises import SATURATED, promises
 from tests.demo.records import all_metrics, all_spans, answer, blocked, load, request, whole_run
 
 
@@ -38,13 +38,13 @@ def test_all_are_kept_when_everything_is_there():
 def test_request_without_an_answer_is_missed():
     answers = [answer("/blocking/payment", 1), answer(INNOCENT, 5, status=0, error="connection refused")]
     assert missed(whole_run(before=load(0, 1000, answers))) == [
-        "Every request is answered: 1 of 7 were not; the first: /stock: connection refused"
+        "Every request is answered: 1 of 8 were not; the first: /stock: connection refused"
     ]
 
 
 def test_trace_that_did_not_arrive_is_missed():
     spans = [span for span in all_spans() if span.attributes.get("http.route") != "/offloaded/bundle"]
-    assert missed(whole_run(spans=spans)) == ["Every request's trace arrives over OTLP: 1 of 10 did not"]
+    assert missed(whole_run(spans=spans)) == ["Every request's trace arrives over OTLP: 1 of 11 did not"]
 
 
 @pytest.mark.parametrize("endpoint", ENDPOINTS, ids=lambda endpoint: endpoint.name)
@@ -54,6 +54,21 @@ def test_endpoint_without_a_block_is_missed(endpoint):
     assert len(others) == (endpoint is ENDPOINTS[0])  # the victim's culprit is gone as well
     assert line.startswith(f"GET {endpoint.blocking} ")
     assert line.endswith("no block of 10 ms or more is on its traces")
+
+
+@pytest.mark.parametrize(
+    ("change", "why"),
+    [
+        ({"name": "other"}, "no span event_loop.saturated was received"),
+        ({"attributes": {"event_loop.saturation.functions": ("json.loads",)}}, "none of 1 spans names it"),
+        ({"links": ()}, "no link leads to a request for it"),
+    ],
+)
+def test_full_loop_that_is_not_explained_is_missed(change, why):
+    spans = [dataclasses.replace(span, **change) if span.name == SATURATED else span for span in all_spans()]
+    [line] = missed(whole_run(spans=spans))
+    assert line.startswith("GET /quote fills the loop when many ask")
+    assert line.endswith(why)
 
 
 def test_wrong_culprit_is_missed():
@@ -86,7 +101,7 @@ def test_nobody_who_had_to_wait_is_missed():
 
 
 def test_victim_without_a_link_is_missed():
-    spans = [dataclasses.replace(span, links=()) for span in all_spans()]
+    spans = [span if span.name == SATURATED else dataclasses.replace(span, links=()) for span in all_spans()]
     (line,) = missed(whole_run(spans=spans))
     assert line.endswith("none of 1 has a link to a trace with a block")
 

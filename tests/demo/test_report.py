@@ -167,7 +167,9 @@ def test_promise_that_was_not_kept_is_one_line():
 
 
 def test_report_of_a_run_in_which_nothing_arrived_still_says_so():
-    run = whole_run(spans=[], metrics=[], before=load(0, 1000, []), after=load(1500, 2500, []))
+    run = whole_run(
+        spans=[], metrics=[], before=load(0, 1000, []), crowd=load(1000, 1500, []), after=load(1500, 2500, [])
+    )
     text = printed(run)
     assert "ok" not in text.split()
     assert text.count("NO ") == len(promises(run))

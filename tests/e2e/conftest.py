@@ -108,7 +108,7 @@ def lead_through_a_collectors_life(stack: Stack) -> Run:
         stack.start_program(program)
     stack.start_program(stack.collector)
     trace_with_collector = stacks.traced(service, "/block_then_return")
-    for path in ("/bare_task", "/inner_span", "/data_received"):
+    for path in ("/bare_task", "/inner_span", "/data_received", "/fill"):
         service.get(path)
     with_collector = stacks.asked_for(innocent)
     stacks.wait_for_blocked(stack, trace_with_collector)

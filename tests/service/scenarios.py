@@ -204,6 +204,17 @@ async def data_received():
     return {}
 
 
+@app.get("/fill")
+async def fill():
+    """Many short callbacks without a rest."""
+    for _ in range(250):
+        until = time.perf_counter() + 0.002
+        while time.perf_counter() < until:
+            pass
+        await asyncio.sleep(0)
+    return {}
+
+
 @app.get("/spin")
 async def spin():
     while True:

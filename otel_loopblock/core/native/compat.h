@@ -305,7 +305,10 @@ hurry_pending_calls(void)
 static inline void
 hurry_pending_calls(void)
 {
-    _Py_atomic_store_relaxed(&PyInterpreterState_Main()->ceval.eval_breaker, 1);
+    PyInterpreterState *main = PyInterpreterState_Main();
+    if (main != NULL) { /* else Python has ended */
+        _Py_atomic_store_relaxed(&main->ceval.eval_breaker, 1);
+    }
 }
 #endif
 

@@ -220,8 +220,8 @@ load_hold(WaiterObject *waiter)
 void
 sample_tick(WaiterObject *waiter, MonitorObject *const *monitors, Py_ssize_t count, double now)
 {
-    if (waiter->sample_s <= 0.0 || now < waiter->sample_due) {
-        return;
+    if (waiter->sample_s <= 0.0 || now < waiter->sample_due || !Py_IsInitialized()) {
+        return; /* at Python's end this thread may still tick */
     }
     next_slot(waiter, now);
     for (Py_ssize_t i = 0; i < count; i++) {

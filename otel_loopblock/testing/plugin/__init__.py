@@ -45,6 +45,10 @@ def pytest_configure(config: pytest.Config) -> None:
     if chosen.on:
         _watcher(config)
         _reporter(config)
+    if chosen.saturation_ms:
+        from otel_loopblock.testing.plugin.saturation import SaturationPlugin
+
+        config.pluginmanager.register(SaturationPlugin(chosen), "loopblock-saturation")
 
 
 def pytest_sessionstart(session: pytest.Session) -> None:

@@ -37,6 +37,8 @@ class Settings:
     """Whether annotations for GitHub are printed."""
     baseline: Path | None
     update_baseline: bool
+    saturation_ms: float = 0.0
+    """A loop without a rest for as long fails a test; 0: that is not looked for."""
 
 
 def add_options(parser: pytest.Parser) -> None:
@@ -57,6 +59,12 @@ def add_options(parser: pytest.Parser) -> None:
         metavar="DURATION",
         help="a callback that runs at least this long is a block: 10ms, 0.5s; a bare number is milliseconds"
         " (default: 10ms)",
+    )
+    group.addoption(
+        "--loopblock-saturation",
+        metavar="DURATION",
+        help="fail each test in which a loop was busy without a rest for this long, with no block in it:"
+        " 100ms (default: do not look)",
     )
     group.addoption(
         "--loopblock-own-lines",
@@ -95,6 +103,7 @@ def add_options(parser: pytest.Parser) -> None:
         "patterns of functions or calls that may block, one a line (myapp.legacy.*, sqlite3.*)",
         type="linelist",
     )
+    parser.addini("loopblock_saturation", "as --loopblock-saturation", default="")
     parser.addini("loopblock_own_lines", "as --loopblock-own-lines", default="")
     parser.addini("loopblock_baseline", "as --loopblock-baseline, relative to the ini file", default="")
 
@@ -112,6 +121,9 @@ def read(config: pytest.Config) -> Settings:
     else:
         ini = config.getini("loopblock_threshold")
         threshold_ms = milliseconds(ini, "loopblock_threshold") if ini else 10.0
+    saturation, name = option.loopblock_saturation, "--loopblock-saturation"
+    if saturation is None:
+        saturation, name = config.getini("loopblock_saturation"), "loopblock_saturation"
     if option.loopblock_annotations not in ANNOTATIONS:
         raise pytest.UsageError(
             f"--loopblock-annotations={option.loopblock_annotations!r} cannot be used;"
@@ -136,6 +148,7 @@ def read(config: pytest.Config) -> Settings:
         annotations=github,
         baseline=baseline,
         update_baseline=option.loopblock_update_baseline,
+        saturation_ms=milliseconds(saturation, name) if saturation else 0.0,
     )
 
 
