@@ -90,7 +90,7 @@ class Runtime:
             if self._hooks.patches is not None:
                 self._hooks.patches.restore()
             for monitor in list(loops.table.values()):
-                monitor.loop, monitor.following = None, ()
+                monitor.loop, monitor.following, monitor.poll = None, (), None
             loops.table.clear()
             life = self.watchdog.life
             if life is not None:

@@ -27,6 +27,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument(
         "--check", action="store_true", help="exit with 1 when a budget is exceeded by over 2 %%"
     )
+    parser.add_argument("--brief", action="store_true", help="callbacks and steps of tasks only")
     parser.add_argument("--write", action="store_true", help="make what is counted now the budgets")
     parser.add_argument(
         "--core", action="append", choices=["native", "pure"], help="default: all that are there"
@@ -90,13 +91,14 @@ def measure(args: argparse.Namespace, cores: list[str]) -> dict[str, Any]:
         "uvloop": importlib.metadata.version("uvloop"),
         "machine": f"{platform.machine()}, {os.cpu_count()} cores",
     }
+    counted_works = counting.works(cores, brief=args.brief)
     # Counts do not mind company: two at a time.
     with ThreadPoolExecutor(os.cpu_count()) as pool:
         ours = {
             loop: {"off": pool.submit(counting.count, loop, "off", works)}
-            for loop, works in counting.works(cores).items()
+            for loop, works in counted_works.items()
         }
-        for loop, works in counting.works(cores).items():
+        for loop, works in counted_works.items():
             for core in cores if loop in counting.LOOPS else ["native"]:
                 ours[loop][core] = pool.submit(counting.count, loop, "otel-loopblock", works, core=core)
         peers = {name: pool.submit(peer, name, args.peers) for name in tools.PEERS} if args.peers else {}

@@ -112,14 +112,14 @@ def _total(file: Path) -> int:
     return int(found[1])
 
 
-def works(cores: Sequence[str]) -> dict[str, tuple[str, ...]]:
+def works(cores: Sequence[str], *, brief: bool) -> dict[str, tuple[str, ...]]:
     """What is counted on which loop."""
-    found = dict.fromkeys(LOOPS, ALL)
+    found = dict.fromkeys(LOOPS, BRIEF if brief else ALL)
     if "native" in cores and sys.version_info >= (3, 14):
-        found |= {loop: OF_UNHOOKED for loop in UNHOOKED if importlib.util.find_spec(loop) is not None}
+        found |= {loop: BRIEF for loop in UNHOOKED if importlib.util.find_spec(loop) is not None}
     return found
 
 
 ALL = tuple(WORKLOADS)
-OF_UNHOOKED = ("callback", "task step")
-"""Of a loop that nothing hooks: what it does else, it does without the package."""
+BRIEF = ("callback", "task step")
+"""All of a loop that nothing hooks: what it does else, it does without the package."""

@@ -50,13 +50,17 @@ def tables(results: Mapping[str, Any]) -> Iterator[Table]:
 def _ours(ours: Mapping[str, Any]) -> Table:
     cores = [core for core in CORES if any(core in ours[loop] for loop in LOOPS)]
     rows = []
-    for loop in LOOPS:
-        for work, bare in ours[loop]["off"].items():
-            counts = [ours[loop][core][work] for core in cores]
-            cells = [cell for count in counts for cell in (f"{count:,.0f}", f"{count / bare:.2f}")]
+    for loop, of_loop in ours.items():
+        for work, bare in of_loop["off"].items():
+            counts = [of_loop[core][work] if core in of_loop else None for core in cores]
+            cells = [cell for count in counts for cell in _of_off(count, bare)]
             rows.append([loop, WORK_NAMES[work], f"{bare:,.0f}", *cells])
     columns = [column for core in cores for column in (f"{core} core", "of off")]
     return Table("Instructions", "make bench-cost", ["loop", "per", "off", *columns], rows)
+
+
+def _of_off(count: float | None, bare: float) -> tuple[str, str]:
+    return (f"{count:,.0f}", f"{count / bare:.2f}") if count is not None else ("", "")
 
 
 def _peers(peers: Mapping[str, Any], ours: Mapping[str, Any]) -> Table:

@@ -127,5 +127,5 @@ def test_the_budgets_of_the_project_are_complete(version):
         budget.key(loop, work, core) for loop in counting.LOOPS for work in counting.ALL for core in cores
     }
     assert set(ratios) - hooked <= {
-        budget.key(loop, work, "native") for loop in counting.UNHOOKED for work in counting.OF_UNHOOKED
+        budget.key(loop, work, "native") for loop in counting.UNHOOKED for work in counting.BRIEF
     }
