@@ -18,6 +18,7 @@ from otel_loopblock.watch.load import BusyStretch, Sample
 from otel_loopblock.watch.loops import loops
 from otel_loopblock.watch.monitor import Monitor
 from otel_loopblock.watch.target import Target
+from otel_loopblock.watch.waits import Wait
 
 MAX_KEPT = 1000
 """Stretches, and samples, kept by one watch."""
@@ -108,6 +109,9 @@ class SaturationWatch:
         return Saturation(stretch.until - since, stretch.callbacks, shares, monitor.loop_type)
 
     # -- called by the runtime --------------------------------------------------------------------
+
+    def loop_waited(self, monitor: Monitor, wait: Wait) -> None:
+        """Nothing: a loop that waits is not full."""
 
     def loop_full(self, monitor: Monitor, stretch: BusyStretch) -> None:
         """Keep a stretch that is over, and the loop of one that lasts: it may be closed before that ends."""

@@ -170,7 +170,7 @@ def all_spans():
     kept = blocked(
         910, 50, function=f"{shop.__name__}.dearest_product", call="json.loads", cause="gil_contention"
     )
-    spans.append(request(THREADED, 900, 960, trace=21, events=[kept]))
+    spans.append(request(THREADED, 900, 960, trace=31, events=[kept]))
     spans.append(
         request(
             INNOCENT,

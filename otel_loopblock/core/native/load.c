@@ -78,7 +78,7 @@ load_tick(MonitorObject *monitor, double saturation, double threshold, double no
         if (started != 0.0 && now - started >= threshold) {
             load->fresh = now; /* a block is reported as such; a stretch of nothing but blocks is none of ours */
         }
-        else if (now - load->fresh >= saturation) {
+        else if ((started != 0.0 ? started : now) - load->fresh >= saturation) { /* what runs now may be a block yet */
             load->full = LOAD_FULL;
         }
     }

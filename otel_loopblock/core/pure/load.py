@@ -73,7 +73,7 @@ class Load:
         elif not self.full:
             if started and now - started >= block_s:
                 self.fresh = now
-            elif now - self.fresh >= saturation_s:
+            elif (started or now) - self.fresh >= saturation_s:  # what runs now may be a block yet
                 self.full = FULL
         return self.full
 
