@@ -235,9 +235,10 @@ def test_idle_process_is_waited_for_and_leaves_nothing_when_it_comes_by_later(tm
     monkeypatch.setattr(viewer, "PATIENCE_S", 0.6)
     monkeypatch.setattr(viewer, "SAID_S", 0.2)
     asked = []
-    plan = viewer.Plan(pid=os.getppid(), options={}, seconds=1.0, keep=False, package=None)
-    with pytest.raises(CannotAttach, match="has run no Python code in its main thread for"):
-        viewer.watch(plan, lambda pid, script: asked.append(script))
+    with Other("sleep", "60") as other:
+        plan = viewer.Plan(pid=other.pid, options={}, seconds=1.0, keep=False, package=None)
+        with pytest.raises(CannotAttach, match="has run no Python code in its main thread for"):
+            viewer.watch(plan, lambda pid, script: asked.append(script))
     assert "its main thread is idle, or in a call that does not come back" in capsys.readouterr().err
     assert len(os.listdir(tmp_path)) == 1
     with open(asked[0]) as script:
