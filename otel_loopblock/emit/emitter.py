@@ -54,7 +54,7 @@ MAX_SEEN = 32
 """Looks at the current span per callback: they end where blocks are reported as hanging."""
 
 
-_NOTHING_PREFETCHED: tuple[float, Prefetched] = 0.0, {}
+_NOTHING_PREFETCHED: tuple[float, Prefetched] = 0.0, Prefetched()
 
 
 class _Sought(NamedTuple):
@@ -223,7 +223,7 @@ class Emitter:
             running.begin(monitor.started)
             sought = self._seek(running, monitor, monitor.started, ended)
             if sought is not None:  # the event tells how many
-                self._expect(running, sought.victims, monitor.started, ended, span)
+                sought.victims.expect((monitor.started, ended, {span.get_span_context().trace_id}))
             self._take(
                 running, monitor, stretches, running_target(monitor), span, within=(started_ns, wall_ns)
             )
@@ -244,7 +244,7 @@ class Emitter:
         if not (running.reported and running.charges.cover(started, ended, self.threshold_s)):
             current = current_span(python_context)
             if sought is not None:
-                self._expect(running, sought.victims, started, ended, current)
+                sought.victims.expect((started, ended, {current.get_span_context().trace_id}))
             self._report_rest(running, monitor, Stretch(started, ended), target, current)
         running.seen = []  # it holds spans
         running.prefetched, running.sought = _NOTHING_PREFETCHED, None
@@ -309,7 +309,7 @@ class Emitter:
         """Read what was seen last of a callback that is still running: at its end there is little time."""
         watch = monitor.watch
         if watch is not None and watch.started == started and watch.looks:
-            self._explainer.prepare(watch.looks[-1])
+            self._explainer.prepare(watch)
 
     def lag_measured(self, monitor: Monitor, lag_s: float) -> None:
         """Record how late a heartbeat ran."""
@@ -336,12 +336,6 @@ class Emitter:
         victims.look(aftermath.waiting(perf_counter(), search.foreseen))
         running.sought = sought = _Sought(now, aftermath, victims)
         return sought
-
-    @staticmethod
-    def _expect(running: _Running, victims: Victims, started: float, ended: float, span: Span) -> None:
-        foreseen = running.search.foreseen
-        timers = foreseen.timers if foreseen is not None and foreseen.started == started else []
-        victims.expect((started, ended, {span.get_span_context().trace_id}), timers)
 
     # -- a stretch --------------------------------------------------------------------------------
 

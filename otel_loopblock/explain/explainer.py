@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import NamedTuple
 
 from otel_loopblock.explain.advice import AdviceTable
 from otel_loopblock.explain.advice.known import COMPUTING, ONLY_WAITING, WAITING, KnownCall
@@ -11,14 +12,31 @@ from otel_loopblock.explain.calls import Call
 from otel_loopblock.explain.cause import Judgement, judge
 from otel_loopblock.explain.measurements import held_looks, measure
 from otel_loopblock.explain.own_code import OwnCode
-from otel_loopblock.explain.phase import phase_of
+from otel_loopblock.explain.phase import SERVERS, phase_of
 from otel_loopblock.explain.stack import Frame, Place, Stacks, find, own_index
 from otel_loopblock.explain.verdicts import Verdicts
 from otel_loopblock.naming import printable, qualified_name, spelled_name
 from otel_loopblock.naming.text import MAX_SENTENCE
 from otel_loopblock.watch.demand import demand
-from otel_loopblock.watch.evidence import Evidence, Look
+from otel_loopblock.watch.evidence import Delay, Evidence, Look, Watch
 from otel_loopblock.watch.monitor import Monitor
+
+
+class Interpretation(NamedTuple):
+    """What the looks at a stretch say, whatever the clocks say at its end."""
+
+    looks: tuple[Look, ...]
+    """Those of the stretch."""
+    of: tuple[Look, ...]
+    """Those of its whole callback."""
+    began: float | None
+    """When the stretch began; ``None`` where that makes no difference, as all its looks say the same."""
+    place: Place
+    known: KnownCall | None
+    """What is known of the call."""
+    both: tuple[KnownCall, ...]
+    """And of the one deeper down, which tells, too, what a library function did."""
+    is_of_server: bool
 
 
 class Explainer:
@@ -35,12 +53,14 @@ class Explainer:
         self._table = table
         self._threshold_s = threshold_s
         self._verdicts = Verdicts()
+        self._last: Interpretation | None = None
 
-    def prepare(self, look: Look) -> None:
-        """Read a look ahead, on the watchdog's thread: to explain the block takes little time then."""
-        call = self._stacks.read(look, held=False).call
-        self._known(call.name)
-        self._known(call.inner)
+    def prepare(self, watch: Watch) -> None:
+        """Read what was seen so far of a callback that still runs; on the watchdog's thread.
+
+        At the callback's end its loop has no time for that. Where nothing was seen since, it serves then.
+        """
+        self._interpret(watch.looks, watch.looks, watch.started, watch.delays)
 
     def explain(
         self,
@@ -59,10 +79,8 @@ class Explainer:
         """
         began, ended = observed.began, observed.ended
         looks = looks_within(evidence, began, ended)
-        place = find(looks, began, self._stacks, held_looks(evidence))
-        known = self._known(place.call.name)
-        # What is deeper down tells, too, what a library function did.
-        both = [each for each in (known, self._known(place.call.inner)) if each is not None]
+        read = self._interpret(looks, evidence.looks, began, evidence.delays)
+        place, known, both = read.place, read.known, read.both
         judgement = judge(
             measure(
                 evidence,
@@ -106,8 +124,31 @@ class Explainer:
             samples=len(looks),
             ongoing=observed.ongoing,
             call_kind=known.kind if known is not None else None,
-            phase=phase_of(evidence, observed.entry, began, monitor.listening_since),
+            phase=phase_of(read.is_of_server or observed.entry in SERVERS, began, monitor.listening_since),
         )
+
+    def _interpret(
+        self, looks: tuple[Look, ...], of: tuple[Look, ...], began: float, delays: Sequence[Delay]
+    ) -> Interpretation:
+        """Read the looks at a stretch, or find them read already; ``of`` are those of its whole callback."""
+        last = self._last
+        if last is not None and last.looks is looks and last.of is of and last.began in (None, began):
+            return last
+        held = held_looks(delays)
+        place = find(looks, began, self._stacks, held)
+        known = self._known(place.call.name)
+        # Of a stack that is cut off the frames of the server are missing: any look tells.
+        seen = [self._stacks.read(look, held=look.at in held) for look in of]
+        self._last = read = Interpretation(
+            looks=looks,
+            of=of,
+            began=None if looks and all(each is seen[0] for each in seen) else began,
+            place=place,
+            known=known,
+            both=tuple(each for each in (known, self._known(place.call.inner)) if each is not None),
+            is_of_server=any(each.starts_server for each in seen),
+        )
+        return read
 
     def _is_written(self, place: Place) -> bool:
         """Whether the call stands in the culprit's line: what was found in the code does."""
@@ -144,7 +185,10 @@ class Explainer:
 
 
 def looks_within(evidence: Evidence, began: float, ended: float) -> tuple[Look, ...]:
-    """The samples that were taken in a stretch."""
+    """The samples that were taken in a stretch: the very tuple, where that is all of them."""
+    looks = evidence.looks
+    if not looks or (began <= looks[0].at and looks[-1].at <= ended):
+        return looks
     return tuple(look for look in evidence.looks if began <= look.at <= ended)
 
 

@@ -1,0 +1,19 @@
+"""What a block costs its loop's thread: counted in calls, which are the same on a machine that is busy."""
+
+from __future__ import annotations
+
+import pytest
+
+from benchmarks.loop_thread import calls, measure
+from tests.conftest import LOOPS
+
+BLOCK_S = 0.05
+
+
+@pytest.mark.parametrize(("waiting", "most"), [(0, 700), (20, 1500), (1000, 6000)])
+def test_block_costs_its_loop_a_bounded_number_of_calls_however_many_wait(loop_kind, waiting, most):
+    counted, told = measure(LOOPS[loop_kind], 5, BLOCK_S, waiting, calls)
+
+    # The least of them: whoever is kept from a CPU for long has blocked a second time.
+    assert min(counted) <= most, counted
+    assert told >= min(waiting, 8) - 1
