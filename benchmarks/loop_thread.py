@@ -42,6 +42,9 @@ from otel_loopblock.watch.monitor import Monitor
 LOOPS = {"asyncio": asyncio.new_event_loop, "uvloop": uvloop.new_event_loop}
 BLOCKS_S = (0.012, 0.05, 0.2)
 WAITING = (0, 20, 1000)
+SET_UP_S = 0.1
+"""Before each block, for those who wait to begin."""
+PIECE = 20
 DEPTH = 30
 """Frames between the callback and the block."""
 PARTS = (
@@ -148,9 +151,9 @@ def measure(
         else:
             time.sleep(block_s)
 
-    async def request() -> None:
+    async def request(until: float) -> None:
         with tracer.start_as_current_span("GET /", kind=SpanKind.SERVER):
-            await asyncio.sleep(block_s / 2)
+            await asyncio.sleep(until - asyncio.get_running_loop().time())
 
     async def culprit() -> None:
         with tracer.start_as_current_span("GET /block", kind=SpanKind.SERVER):
@@ -158,9 +161,13 @@ def measure(
 
     async def run() -> None:
         for _ in range(blocks + 3):
-            others = [asyncio.create_task(request()) for _ in range(waiting)]
-            await asyncio.sleep(0)
-            await asyncio.sleep(0)
+            began = asyncio.get_running_loop().time() + SET_UP_S
+            others = []
+            for _ in range(0, waiting, PIECE):  # to begin all of them at once would be a block itself
+                some = range(min(PIECE, waiting))
+                others += [asyncio.create_task(request(began + block_s / 2)) for _ in some]
+                await asyncio.sleep(0)
+            await asyncio.sleep(began - asyncio.get_running_loop().time())
             spent[0] = 0.0
             await asyncio.create_task(culprit())
             await asyncio.gather(*others)

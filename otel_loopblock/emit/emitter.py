@@ -227,6 +227,8 @@ class Emitter:
             self._take(
                 running, monitor, stretches, running_target(monitor), span, within=(started_ns, wall_ns)
             )
+            if sought is not None:  # to report it took time, in which nobody else has come
+                running.sought = sought._replace(at=perf_counter())
 
     def callback_blocked(
         self,
@@ -309,7 +311,7 @@ class Emitter:
         """Read what was seen last of a callback that is still running: at its end there is little time."""
         watch = monitor.watch
         if watch is not None and watch.started == started and watch.looks:
-            self._explainer.prepare(watch)
+            self._explainer.prepare(monitor, watch)
 
     def lag_measured(self, monitor: Monitor, lag_s: float) -> None:
         """Record how late a heartbeat ran."""
@@ -397,7 +399,9 @@ class Emitter:
             running.reported.append((span, whole, carrier))
 
     def _observed(self, monitor: Monitor, evidence: Evidence, stretch: Stretch, target: Target) -> Observed:
-        return Observed(monitor, evidence, stretch.began, stretch.ended, target, self._explainer.explain)
+        explainer, (began, ended) = self._explainer, stretch
+        settled = explainer.settled(evidence, began, ended)
+        return Observed(monitor, evidence, began, ended, target, explainer.explain, settled=settled)
 
     # -- on the worker's thread ---------------------------------------------------------------------
 

@@ -11,7 +11,7 @@ import asyncio
 from bisect import bisect_right
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Set
 from contextvars import Context as PythonContext
-from itertools import islice
+from itertools import chain, islice
 from typing import Any, Final, NamedTuple, TypeAlias
 
 from opentelemetry.context import Context
@@ -203,10 +203,13 @@ class Victims:
         # What was left unseen may belong to what is seen now: a sleep to the task that it wakes.
         if carrier is None or self._budget_of_rest_s <= 0.0:
             return found
+        first = next(waiting, None)
+        if first is None:  # as most often: then nothing is worth a look at the clock
+            return found
         began = thread_time()
         until = began + self._budget_s
         set_aside_s = 0.0
-        for context, task, due in waiting:
+        for context, task, due in chain((first,), waiting):
             looks += 1
             carried = context.get(carrier)
             read = prefetched.get(id(context))
@@ -246,7 +249,7 @@ class Victims:
     def count(self) -> int:
         """How many are known by now. On any thread."""
         when, found = self._when, list(self._found.values())
-        if when is None:
+        if when is None or not (found or self._prefetched.due):
             return 0
         # Timers that are due, but not yet where :meth:`look` looks, count as well.
         roots = self._prefetched.waited_for(when)
@@ -287,7 +290,8 @@ class Victims:
         if span.is_recording() and getattr(span, "kind", None) in (SpanKind.SERVER, SpanKind.CONSUMER):
             self._arriving.discard(task)
             victim = self._found[id(span)] = span, span, None, span.get_span_context().trace_id
-            self._take([victim], self._culprit)
+            if self._told < AT_ONCE or (self._left > 0 and self._budget_s > 0.0):
+                self._take([victim], self._culprit)
 
     def ended(self) -> None:
         """There are no more: what is left can be done elsewhere."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from types import FunctionType
-from typing import Any, TypeAlias
+from typing import Any, NamedTuple, TypeAlias
 
 from otel_loopblock.clocks import perf_counter, time_ns
 from otel_loopblock.explain.advice.known import Kind
@@ -52,6 +52,15 @@ class Block:
     """``startup`` for one of the start-up of a server."""
 
 
+class Gist(NamedTuple):
+    """What a person wants to know first; a :class:`Block` has the same."""
+
+    cause: Cause
+    culprit: Frame | None
+    call: str | None
+    advice: str | None
+
+
 Named: TypeAlias = "tuple[Frame | None, str | None]"
 """A culprit and a call."""
 
@@ -72,6 +81,7 @@ class Observed:
         ended: its end; now, for one that still lasts.
         target: what the loop called; names the culprit when no stack was seen.
         explain: makes the record.
+        settled: what was settled of it while it lasted.
         ongoing: whether the callback still runs.
     """
 
@@ -85,6 +95,7 @@ class Observed:
         "ended_unix_ns",
         "entry",
         "ongoing",
+        "settled",
         "started_unix_ns",
         "task_name",
     )
@@ -98,6 +109,7 @@ class Observed:
         target: Target,
         explain: Explain,
         *,
+        settled: Gist | None = None,
         ongoing: bool = False,
     ) -> None:
         self.began = began
@@ -108,6 +120,8 @@ class Observed:
         """Its end."""
         self.task_name = _task_name(target.task)
         self.ongoing = ongoing
+        self.settled = settled
+        """What was settled of it while it lasted; the record will say the same."""
         self.count_delayed: Callable[[], int] | None = None
         """Tells how many requests its callback has made wait, as far as is known by then."""
         self._explain = explain
@@ -137,6 +151,11 @@ class Observed:
         """Correct the times on the wall clock, which are worked out, by two that the stretch lies between."""
         self.started_unix_ns = max(self.started_unix_ns, started_unix_ns)
         self.ended_unix_ns = max(self.started_unix_ns, min(self.ended_unix_ns, ended_unix_ns))
+
+    @property
+    def gist(self) -> Gist | Block:
+        """The record, or where there is none yet what is settled of it."""
+        return self.settled or self.block
 
     @property
     def block(self) -> Block:

@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 from otel_loopblock.explain.advice import AdviceTable
 from otel_loopblock.explain.advice.known import COMPUTING, ONLY_WAITING, WAITING, KnownCall
-from otel_loopblock.explain.block import Block, Named, Observed
+from otel_loopblock.explain.block import Block, Gist, Named, Observed
 from otel_loopblock.explain.calls import Call
 from otel_loopblock.explain.cause import Judgement, judge
 from otel_loopblock.explain.measurements import held_looks, measure
@@ -18,7 +18,7 @@ from otel_loopblock.explain.verdicts import Verdicts
 from otel_loopblock.naming import printable, qualified_name, spelled_name
 from otel_loopblock.naming.text import MAX_SENTENCE
 from otel_loopblock.watch.demand import demand
-from otel_loopblock.watch.evidence import Delay, Evidence, Look, Watch
+from otel_loopblock.watch.evidence import Delay, Evidence, Look, Reading, Watch
 from otel_loopblock.watch.monitor import Monitor
 
 
@@ -37,6 +37,15 @@ class Interpretation(NamedTuple):
     both: tuple[KnownCall, ...]
     """And of the one deeper down, which tells, too, what a library function did."""
     is_of_server: bool
+    gist: Gist | None = None
+    """What is settled of the callback, where anything is."""
+
+
+SETTLED = 0.9
+"""Of what was seen, so much must have one cause for it to be settled."""
+
+MAX_UNSEEN = 0.4
+"""Of the stretch, so much may be unseen: whatever it was, what is settled is the cause of more than half."""
 
 
 class Explainer:
@@ -55,12 +64,51 @@ class Explainer:
         self._verdicts = Verdicts()
         self._last: Interpretation | None = None
 
-    def prepare(self, watch: Watch) -> None:
-        """Read what was seen so far of a callback that still runs; on the watchdog's thread.
+    def prepare(self, monitor: Monitor, watch: Watch) -> None:
+        """Explain a callback that still runs, as far as it was seen; on the watchdog's thread.
 
-        At the callback's end its loop has no time for that. Where nothing was seen since, it serves then.
+        At its end the loop has no time for that. Where nothing was seen since, :meth:`settled` has it then.
+
+        Args:
+            monitor: of the loop.
+            watch: the looks at the callback; at least one.
         """
-        self._interpret(watch.looks, watch.looks, watch.started, watch.delays)
+        looks, last = watch.looks, watch.looks[-1]
+        read = self._interpret(looks, looks, watch.started, watch.delays)
+        seen = Evidence(
+            watch.started,
+            looks,
+            watch.before,
+            Reading(last.at, last.thread_cpu, last.process_cpu, last.scheduling, last.busy),
+            watch.delays,
+            watch.wake_ups,
+            monitor.collections,
+            watch.throttled,
+        )
+        judgement = self._judge(seen, read, watch.started, last.at)
+        gist = None
+        if judgement.cause == "wait" and judgement.share >= SETTLED and read.place.culprit is not None:
+            culprit, call = read.place.culprit, read.place.call
+            gist = Gist("wait", culprit, call.name, self._advise(judgement, culprit, call, read.known, looks))
+        self._last = read._replace(gist=gist)
+
+    def settled(self, evidence: Evidence, began: float, ended: float) -> Gist | None:
+        """What is known of a stretch without explaining it, because nothing at its end can change that.
+
+        Only of one that waited: to tell computing, and who had the GIL, takes the last reading of the clocks.
+
+        Args:
+            evidence: what is known of the callback.
+            began: ``perf_counter`` at the start of the stretch.
+            ended: the same at its end.
+        """
+        last, looks = self._last, evidence.looks
+        if last is None or last.gist is None or last.of is not looks or last.began not in (None, began):
+            return None
+        seen_s = looks[-1].at - began
+        is_seen = began <= looks[0].at and looks[-1].at <= ended
+        is_most = (ended - began) - seen_s + (began - evidence.started) <= MAX_UNSEEN * (ended - began)
+        return last.gist if is_seen and is_most else None
 
     def explain(
         self,
@@ -80,23 +128,10 @@ class Explainer:
         began, ended = observed.began, observed.ended
         looks = looks_within(evidence, began, ended)
         read = self._interpret(looks, evidence.looks, began, evidence.delays)
-        place, known, both = read.place, read.known, read.both
-        judgement = judge(
-            measure(
-                evidence,
-                looks,
-                began,
-                ended,
-                tick_s=demand.tick_s,
-                in_call=place.call.name is not None,
-                in_c_call=place.call.name is not None and place.call.is_c,
-                call_waits=any(each.kind in ONLY_WAITING for each in both),
-                call_holds_gil=None
-                if place.call.name is None
-                else any(each.releases_gil is False for each in both),
-                own_threads=_own_threads(place, both),
-            )
-        )
+        place, known = read.place, read.known
+        judgement = self._judge(evidence, read, began, ended)
+        if observed.settled is not None:  # and has been said
+            judgement = judgement._replace(cause=observed.settled.cause, releases_gil=None)
         culprit, call = place.culprit, place.call
         if judgement.cause == "gc" and not self._is_written(place):
             call, known = Call(None), None  # the collector runs what it likes, anywhere
@@ -139,7 +174,7 @@ class Explainer:
         known = self._known(place.call.name)
         # Of a stack that is cut off the frames of the server are missing: any look tells.
         seen = [self._stacks.read(look, held=look.at in held) for look in of]
-        self._last = read = Interpretation(
+        return Interpretation(
             looks=looks,
             of=of,
             began=None if looks and all(each is seen[0] for each in seen) else began,
@@ -148,7 +183,25 @@ class Explainer:
             both=tuple(each for each in (known, self._known(place.call.inner)) if each is not None),
             is_of_server=any(each.starts_server for each in seen),
         )
-        return read
+
+    def _judge(self, evidence: Evidence, read: Interpretation, began: float, ended: float) -> Judgement:
+        place, both = read.place, read.both
+        return judge(
+            measure(
+                evidence,
+                read.looks,
+                began,
+                ended,
+                tick_s=demand.tick_s,
+                in_call=place.call.name is not None,
+                in_c_call=place.call.name is not None and place.call.is_c,
+                call_waits=any(each.kind in ONLY_WAITING for each in both),
+                call_holds_gil=None
+                if place.call.name is None
+                else any(each.releases_gil is False for each in both),
+                own_threads=_own_threads(place, both),
+            )
+        )
 
     def _is_written(self, place: Place) -> bool:
         """Whether the call stands in the culprit's line: what was found in the code does."""

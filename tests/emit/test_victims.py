@@ -36,7 +36,7 @@ BLOCK = Block(
     leaf_call=None,
     samples=0,
 )
-OBSERVED = SimpleNamespace(block=BLOCK, began=100.0, ended=100.1, started_unix_ns=1_000_000_000)
+OBSERVED = SimpleNamespace(block=BLOCK, gist=BLOCK, began=100.0, ended=100.1, started_unix_ns=1_000_000_000)
 CULPRIT = Culprit(
     observed=OBSERVED,
     started_s=100.0,
