@@ -133,7 +133,7 @@ class Victims:
     Args:
         maximum: how many get an event.
         budget_s: CPU seconds of the loop's thread for all of this; those not reached in that time, but for
-            the first few, are recorded only; in half as much time again the rest is set aside for that.
+            the first few, are recorded only; in as much time again the rest is set aside for that.
         spend: is told of CPU seconds used on the loop's thread.
         annotate: makes, for a culprit, what gives it to them.
         finish: is called with what is left to do on another thread.
@@ -175,7 +175,7 @@ class Victims:
         self._prefetched = prefetched or Prefetched()
         self._left = maximum
         self._budget_s = budget_s
-        self._budget_of_rest_s = budget_s / 2
+        self._budget_of_rest_s = budget_s
         self._spend = spend
         self._make_annotate = annotate
         self._annotate: Annotate | None = None
