@@ -11,8 +11,9 @@ from tests.conftest import LOOPS
 
 @pytest.mark.parametrize(("waiting", "most"), [(0, 500), (20, 6_000), (1000, 12_000)])
 def test_block_costs_its_loop_a_bounded_number_of_calls_however_many_wait(loop_kind, waiting, most):
-    counted, told = measure(LOOPS[loop_kind], 5, 0.05, waiting, calls)
+    rounds = measure(LOOPS[loop_kind], 5, 0.05, waiting, calls)
 
-    # The least of them: whoever is kept from a CPU for a while has blocked a second time.
-    assert min(counted) <= most, counted
-    assert told >= min(waiting, AT_ONCE)
+    if not rounds:
+        pytest.skip("other processes have blocked the loop in each round")
+    assert min(counted for counted, _ in rounds) <= most, rounds
+    assert max(told for _, told in rounds) >= min(waiting, AT_ONCE)
