@@ -44,7 +44,7 @@ MAX_OPEN: Final = 8
 MAX_HANDLES: Final = 2000
 """Handles looked at per turn; a queue that is longer is looked at up to here."""
 
-MAX_CALLBACKS: Final = 300
+MAX_CALLBACKS: Final = 200
 """Callbacks of the loop that are attended to after a block, to learn what data has woken; or"""
 CALLBACKS_PER_S: Final = 10_000
 """so many for each second of a longer one. Each takes close to a microsecond."""

@@ -20,7 +20,7 @@ from otel_loopblock.emit.metrics import Instruments
 from otel_loopblock.emit.victims import Culprit, Prefetched, Record, Victim, Victims
 from otel_loopblock.emit.worker import Worker
 
-BUDGET_S: Final = 0.0004
+BUDGET_S: Final = 0.0003
 """CPU seconds of the loop's thread that may go into finding and telling those who waited for a block; or"""
 BUDGET_SHARE: Final = 0.02
 """this share of a longer block: what is done about it stays small beside it. What the block's own report has
