@@ -44,6 +44,11 @@ MAX_OPEN: Final = 8
 MAX_HANDLES: Final = 2000
 """Handles looked at per turn; a queue that is longer is looked at up to here."""
 
+MAX_CALLBACKS: Final = 200
+"""Callbacks of the loop that are attended to after a block, to learn what data has woken; or"""
+CALLBACKS_PER_S: Final = 10_000
+"""so many for each second of a longer one. Each takes close to a microsecond."""
+
 AT_ONCE: Final = 32
 """Handles read before those who follow are asked whether they want more."""
 
@@ -59,6 +64,7 @@ class Aftermath:
     __slots__ = (
         "_arrivals",
         "_asleep",
+        "_callbacks_left",
         "_ended",
         "_follower",
         "_last_turn",
@@ -79,6 +85,7 @@ class Aftermath:
         self._turns = 0
         self._last_turn = 0
         self._looked_late = False
+        self._callbacks_left = 0
         self._arrivals = Arrivals(queue)
         self._superseded = False
         self._asleep: set[Any] = set()
@@ -126,13 +133,21 @@ class Aftermath:
         self._monitor, self._ended, self._turns, self._follower = monitor, ended, turns, follower
         self._last_turn = max(turns, self._last_turn)
         self._arrivals.begin(ended)
+        self._callbacks_left = max(MAX_CALLBACKS, int(CALLBACKS_PER_S * (ended - self.started)))
         monitor.following = (*monitor.following, self)
         monitor.threshold = 0.0
         self._look_again()
 
     def callback_ended(self, callback: Any) -> None:
         """Learn that a callback of the loop has ended, however short."""
+        if self._callbacks_left <= 0:
+            return
         try:
+            self._callbacks_left -= 1
+            if self._callbacks_left <= 0:  # the turn decides on the rest
+                if self._monitor is not None:
+                    _tell_of_long_ones_only(self._monitor)
+                return
             if self._arrivals.callback_ended(callback):
                 self._last_turn = max(self._last_turn, self._turn + TURNS_TO_READ)
         except Exception:
@@ -206,10 +221,7 @@ class Aftermath:
         self._arrivals.end()
         if monitor is not None:
             monitor.following = tuple(other for other in monitor.following if other is not self)
-            if not monitor.following:
-                # Again, if another thread has changed it meanwhile.
-                while monitor.threshold != demand.threshold_s:
-                    monitor.threshold = demand.threshold_s
+            _tell_of_long_ones_only(monitor)
         if follower is not None:
             try:
                 follower.ended()
@@ -247,6 +259,14 @@ class Aftermath:
             self._arrivals.expect(opening.connection)
         # What was ready when the block ended runs in the same turn or, if it came last, in the next.
         self._last_turn = max(self._last_turn, turn + opening.turns_to_read + (turn == 0))
+
+
+def _tell_of_long_ones_only(monitor: Monitor) -> None:
+    """Have a monitor tell of blocks only, where no aftermath attends to every callback any more."""
+    if not any(each._callbacks_left > 0 for each in aftermaths(monitor)):
+        # Again, if another thread has changed it meanwhile.
+        while monitor.threshold != demand.threshold_s:
+            monitor.threshold = demand.threshold_s
 
 
 def _read(queue: Queue) -> Iterator[Queued]:

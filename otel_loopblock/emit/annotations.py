@@ -67,7 +67,7 @@ class Annotations:
 
     def _describe(self, delay_s: float, before_start: bool) -> Mapping[str, attributes.Value]:
         culprit = self._culprit
-        described = attributes.of_delay(culprit.observed.block, culprit.carrier, self._route, delay_s)
+        described = attributes.of_delay(culprit.observed.gist, culprit.carrier, self._route, delay_s)
         if before_start:
             described[attributes.BEFORE_START] = True
         return described

@@ -15,7 +15,7 @@ from opentelemetry.semconv.attributes.code_attributes import (
 from opentelemetry.trace import SpanContext
 
 from otel_loopblock.explain.awaited import is_default_name
-from otel_loopblock.explain.block import Block
+from otel_loopblock.explain.block import Block, Gist
 
 BLOCKED: Final = "event_loop.blocked"
 """Name of the event, the log event and the span of a block."""
@@ -83,14 +83,15 @@ def seconds(value: float) -> float:
     return round(value, 6)
 
 
-def in_short(block: Block, delayed_requests: int | None = None) -> dict[str, Value]:
+def in_short(block: Block | Gist, duration_s: float, delayed_requests: int | None = None) -> dict[str, Value]:
     """What a person wants to know first: the attributes of an event that is not alone.
 
     Args:
-        block: the record.
+        block: the record, or what is settled of it.
+        duration_s: how long it was.
         delayed_requests: how many it is known to have made wait; left out for ``None``.
     """
-    attributes: dict[str, Value] = {DURATION: seconds(block.duration_s), CAUSE: block.cause}
+    attributes: dict[str, Value] = {DURATION: seconds(duration_s), CAUSE: block.cause}
     if block.culprit is not None:
         attributes[CODE_FUNCTION_NAME] = block.culprit.function
     if block.call is not None:
@@ -113,7 +114,7 @@ def of_block(block: Block, stacktrace: str | None, delayed_requests: int | None 
         stacktrace: its stack as text; left out for ``None``.
         delayed_requests: how many it is known to have made wait; likewise.
     """
-    attributes = in_short(block, delayed_requests)
+    attributes = in_short(block, block.duration_s, delayed_requests)
     if block.phase is not None:
         attributes[PHASE] = block.phase
     attributes[THRESHOLD] = seconds(block.threshold_s)
@@ -134,13 +135,13 @@ def of_block(block: Block, stacktrace: str | None, delayed_requests: int | None 
 
 
 def of_delay(
-    block: Block, carrier: SpanContext | None, route: str | None, delay_s: float
+    block: Block | Gist, carrier: SpanContext | None, route: str | None, delay_s: float
 ) -> dict[str, Value]:
     """The attributes of ``event_loop.delayed``. Those of the culprit have names of their own, so that a
     search for a culprit finds no victim.
 
     Args:
-        block: what made the request wait.
+        block: what made the request wait, or what is settled of it.
         carrier: the span that leads to it, or an invalid one; ``None`` for a block that is not reported.
         route: ``http.route`` of the request that blocked.
         delay_s: how long the other one waited at most.

@@ -20,12 +20,11 @@ from otel_loopblock.emit.metrics import Instruments
 from otel_loopblock.emit.victims import Culprit, Prefetched, Record, Victim, Victims
 from otel_loopblock.emit.worker import Worker
 
-BUDGET_S: Final = 0.0005
-"""CPU seconds of the loop's thread that may go into finding and telling those who waited for a block, and as
-much again into setting the rest aside; or"""
-BUDGET_SHARE: Final = 0.025
-"""this share of a longer block, each: what is done about it stays small beside it. What the block's own
-report has cost is part of it."""
+BUDGET_S: Final = 0.0003
+"""CPU seconds of the loop's thread that may go into finding and telling those who waited for a block; or"""
+BUDGET_SHARE: Final = 0.02
+"""this share of a longer block: what is done about it stays small beside it. What the block's own report has
+cost is part of it. As much again may go into setting the rest aside."""
 
 SHARE: Final = 0.01
 """Of a loop's time that may go there, however many blocks there are."""

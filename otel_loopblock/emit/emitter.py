@@ -66,9 +66,7 @@ MAX_SEEN = 32
 TURNS_AFTER_REST = 2
 """Turns of the loop, from the first callback after a rest, until what came meanwhile has woken its tasks."""
 
-"""Of a wait between callbacks."""
-
-_NOTHING_PREFETCHED: tuple[float, Prefetched] = 0.0, {}
+_NOTHING_PREFETCHED: tuple[float, Prefetched] = 0.0, Prefetched()
 
 
 class _Sought(NamedTuple):
@@ -270,10 +268,12 @@ class Emitter:
             running.begin(monitor.started)
             sought = self._seek(running, monitor, monitor.started, ended)
             if sought is not None:  # the event tells how many
-                self._expect(running, sought.victims, monitor.started, ended, span)
+                sought.victims.expect((monitor.started, ended, {span.get_span_context().trace_id}))
             self._take(
                 running, monitor, stretches, running_target(monitor), span, within=(started_ns, wall_ns)
             )
+            if sought is not None:  # to report it took time, in which nobody else has come
+                running.sought = sought._replace(at=perf_counter())
 
     def callback_blocked(
         self,
@@ -291,7 +291,7 @@ class Emitter:
         if not (running.reported and running.charges.cover(started, ended, self.threshold_s)):
             current = current_span(python_context)
             if sought is not None:
-                self._expect(running, sought.victims, started, ended, current)
+                sought.victims.expect((started, ended, {current.get_span_context().trace_id}))
             self._report_rest(running, monitor, Stretch(started, ended), target, current)
         running.filling.lags.append((ended, ended - started))  # so long it kept others waiting
         running.seen = []  # it holds spans
@@ -357,7 +357,7 @@ class Emitter:
         """Read what was seen last of a callback that is still running: at its end there is little time."""
         watch = monitor.watch
         if watch is not None and watch.started == started and watch.looks:
-            self._explainer.prepare(watch.looks[-1])
+            self._explainer.prepare(monitor, watch)
 
     def lag_measured(self, monitor: Monitor, lag_s: float) -> None:
         """Record how late a heartbeat ran."""
@@ -383,7 +383,7 @@ class Emitter:
             victims.look(chain(_first_of(monitor), aftermath.waiting(ended)))
             observed.count_delayed = victims.count
             traces = {span.get_span_context().trace_id}
-            victims.expect((began, ended, traces), ())
+            victims.expect((began, ended, traces))
         carrier = self._reports.add(observed, span, takes_event=span.is_recording())
         if aftermath is not None and victims is not None:
             victims.blame(Culprit(observed, began, ended, span, carrier, traces))
@@ -424,12 +424,6 @@ class Emitter:
         victims.look(aftermath.waiting(perf_counter(), search.foreseen))
         running.sought = sought = _Sought(now, aftermath, victims)
         return sought
-
-    @staticmethod
-    def _expect(running: _Running, victims: Victims, started: float, ended: float, span: Span) -> None:
-        foreseen = running.search.foreseen
-        timers = foreseen.timers if foreseen is not None and foreseen.started == started else []
-        victims.expect((started, ended, {span.get_span_context().trace_id}), timers)
 
     # -- a stretch --------------------------------------------------------------------------------
 
@@ -491,7 +485,9 @@ class Emitter:
             running.reported.append((span, whole, carrier))
 
     def _observed(self, monitor: Monitor, evidence: Evidence, stretch: Stretch, target: Target) -> Observed:
-        return Observed(monitor, evidence, stretch.began, stretch.ended, target, self._explainer.explain)
+        explainer, (began, ended) = self._explainer, stretch
+        settled = explainer.settled(evidence, began, ended)
+        return Observed(monitor, evidence, began, ended, target, explainer.explain, settled=settled)
 
     # -- on the worker's thread ---------------------------------------------------------------------
 

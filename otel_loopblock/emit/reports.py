@@ -158,7 +158,7 @@ class Reports:
         """Whether the user wants no report of such a block; only that has it explained at once."""
         if self._ignored is None:
             return False
-        culprit = observed.block.culprit
+        culprit = observed.gist.culprit
         return culprit is not None and self._ignored.match(culprit.function) is not None
 
     def may_report(self) -> bool:
@@ -217,7 +217,7 @@ def _end(span: Span, details: dict[str, Value], place: Place) -> None:
 
 
 def _in_short(observed: Observed) -> dict[str, Value]:
-    return attributes.in_short(observed.block, _delayed(observed))
+    return attributes.in_short(observed.gist, observed.duration_s, _delayed(observed))
 
 
 def _delayed(observed: Observed) -> int | None:

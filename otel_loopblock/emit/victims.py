@@ -8,9 +8,10 @@ only as many as the loop's thread could set aside in the same time.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterable, Iterator, Set
+from bisect import bisect_right
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Set
 from contextvars import Context as PythonContext
-from itertools import islice
+from itertools import chain, islice
 from typing import Any, Final, NamedTuple, TypeAlias
 
 from opentelemetry.context import Context
@@ -79,9 +80,28 @@ Annotate = Callable[[list[Victim]], None]
 """Gives requests their events."""
 
 
-Prefetched: TypeAlias = "dict[int, tuple[PythonContext, Any, Any, Any, int]]"
-"""By the id of a context: it, what OpenTelemetry keeps in it, the innermost span there, that one's local
-root, and its trace."""
+class Prefetched(NamedTuple):
+    """What was read of the requests that timers are of, while a callback ran."""
+
+    contexts: Mapping[int, tuple[PythonContext, Any, Any, Any, int]] = {}
+    """By the id of a context: it, what OpenTelemetry keeps in it, the innermost span there, that one's local
+    root, and its trace."""
+    due: Sequence[float] = ()
+    """When each request's first timer comes due, in order."""
+    roots: Sequence[int] = ()
+    """Ids of their local roots, in the same order."""
+    traces: Mapping[int, Set[int]] = {}
+    """Ids of local roots by their trace."""
+
+    def waited_for(self, when: When) -> set[int]:
+        """Ids of the local roots of those who waited for a callback."""
+        waited = set(self.roots[: bisect_right(self.due, when[1] - SHORTEST_S)])
+        for trace_id in when[2]:
+            waited -= self.traces.get(trace_id, _NOBODY)
+        return waited
+
+
+_NOBODY: Final[Set[int]] = frozenset()
 
 
 def prefetch(timers: Iterable[Upcoming]) -> Prefetched:
@@ -90,16 +110,21 @@ def prefetch(timers: Iterable[Upcoming]) -> Prefetched:
     Whether that is still what the context holds, and whether the span still records, is asked later.
     """
     carrier = variable()
-    prefetched: Prefetched = {}
+    contexts: dict[int, tuple[PythonContext, Any, Any, Any, int]] = {}
+    first_due: dict[int, float] = {}
+    traces: dict[int, set[int]] = {}
     if carrier is None:
-        return prefetched
-    for _, context, _, _ in islice(timers, MAX_LOOKS):
+        return Prefetched()
+    for _, context, due, _ in islice(timers, MAX_LOOKS):
         carried = context.get(carrier)
         span = get_current_span(carried) if carried is not None else None
         if span is not None and span.is_recording():
-            trace_id = span.get_span_context().trace_id
-            prefetched[id(context)] = context, carried, span, local_root(span), trace_id
-    return prefetched
+            root, trace_id = local_root(span), span.get_span_context().trace_id
+            contexts[id(context)] = context, carried, span, root, trace_id
+            first_due[id(root)] = min(due, first_due.get(id(root), due))
+            traces.setdefault(trace_id, set()).add(id(root))
+    roots = sorted(first_due, key=lambda root: first_due[root])
+    return Prefetched(contexts, [first_due[root] for root in roots], roots, traces)
 
 
 class Victims:
@@ -124,7 +149,6 @@ class Victims:
         "_carrier",
         "_culprit",
         "_finish",
-        "_foreseen",
         "_found",
         "_known",
         "_left",
@@ -148,7 +172,7 @@ class Victims:
         record: Callable[[Culprit], Record],
         prefetched: Prefetched | None = None,
     ) -> None:
-        self._prefetched = prefetched or {}
+        self._prefetched = prefetched or Prefetched()
         self._left = maximum
         self._budget_s = budget_s
         self._budget_of_rest_s = budget_s
@@ -158,8 +182,6 @@ class Victims:
         self._finish = finish
         self._make_record = record
         self._found: dict[int, Victim] = {}
-        self._foreseen: dict[int, tuple[Any, int]] = {}
-        """Roots and traces of requests whose timers are due, but not yet where :meth:`look` looks."""
         self._carrier = variable()
         self._known: dict[int, object] = {}
         self._rest: list[tuple[PythonContext, float | None]] = []
@@ -177,14 +199,17 @@ class Victims:
         """
         found: list[Victim] = []
         known, carrier, looks = self._known, self._carrier, self._looks
-        prefetched, found_before = self._prefetched, self._found
+        prefetched, found_before = self._prefetched.contexts, self._found
         # What was left unseen may belong to what is seen now: a sleep to the task that it wakes.
         if carrier is None or self._budget_of_rest_s <= 0.0:
+            return found
+        first = next(waiting, None)
+        if first is None:  # as most often: then nothing is worth a look at the clock
             return found
         began = thread_time()
         until = began + self._budget_s
         set_aside_s = 0.0
-        for context, task, due in waiting:
+        for context, task, due in chain((first,), waiting):
             looks += 1
             carried = context.get(carrier)
             read = prefetched.get(id(context))
@@ -223,26 +248,21 @@ class Victims:
 
     def count(self) -> int:
         """How many are known by now. On any thread."""
-        when, found, foreseen = self._when, list(self._found.values()), list(self._foreseen.items())
-        if when is None:
+        when, found = self._when, list(self._found.values())
+        if when is None or not (found or self._prefetched.due):
             return 0
-        roots = {id(victim[1]) for victim in _who_waited_for(when, found)}
-        roots.update(root for root, (_, trace_id) in foreseen if trace_id not in when[2])
+        # Timers that are due, but not yet where :meth:`look` looks, count as well.
+        roots = self._prefetched.waited_for(when)
+        roots.update(id(victim[1]) for victim in _who_waited_for(when, found))
         return len(roots)
 
-    def expect(self, when: When, timers: Iterable[Upcoming]) -> None:
+    def expect(self, when: When) -> None:
         """Have :meth:`count` tell of those known so far, before the block has its record.
 
         Args:
             when: start, end so far, and traces of the culprit.
-            timers: those that were foreseen.
         """
         self._when = when
-        latest = when[1] - SHORTEST_S
-        for _, context, due, _ in islice(timers, MAX_LOOKS):
-            read = self._prefetched.get(id(context)) if due <= latest else None
-            if read is not None and read[2].is_recording():
-                self._foreseen[id(read[3])] = read[3], read[4]
 
     def charge(self, seconds: float) -> None:
         """Take CPU seconds that the block itself has cost the loop's thread from what there is for them."""
@@ -270,7 +290,8 @@ class Victims:
         if span.is_recording() and getattr(span, "kind", None) in (SpanKind.SERVER, SpanKind.CONSUMER):
             self._arriving.discard(task)
             victim = self._found[id(span)] = span, span, None, span.get_span_context().trace_id
-            self._take([victim], self._culprit)
+            if self._told < AT_ONCE or (self._left > 0 and self._budget_s > 0.0):
+                self._take([victim], self._culprit)
 
     def ended(self) -> None:
         """There are no more: what is left can be done elsewhere."""

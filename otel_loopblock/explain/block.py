@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from types import FunctionType
-from typing import Any, TypeAlias
+from typing import Any, NamedTuple, TypeAlias
 
 from otel_loopblock.clocks import perf_counter, time_ns
 from otel_loopblock.explain.advice.known import Kind
@@ -55,6 +55,15 @@ class Block:
     """The tasks that await the one that blocked, the nearest first; Python 3.14 on."""
 
 
+class Gist(NamedTuple):
+    """What a person wants to know first; a :class:`Block` has the same."""
+
+    cause: Cause
+    culprit: Frame | None
+    call: str | None
+    advice: str | None
+
+
 Named: TypeAlias = "tuple[Frame | None, str | None]"
 """A culprit and a call."""
 
@@ -75,6 +84,7 @@ class Observed:
         ended: its end; now, for one that still lasts.
         target: what the loop called; names the culprit when no stack was seen.
         explain: makes the record.
+        settled: what was settled of it while it lasted.
         ongoing: whether the callback still runs.
     """
 
@@ -89,6 +99,7 @@ class Observed:
         "ended_unix_ns",
         "entry",
         "ongoing",
+        "settled",
         "started_unix_ns",
         "task_name",
     )
@@ -102,6 +113,7 @@ class Observed:
         target: Target,
         explain: Explain,
         *,
+        settled: Gist | None = None,
         ongoing: bool = False,
     ) -> None:
         self.began = began
@@ -115,6 +127,8 @@ class Observed:
         self.awaiters = awaiters(target.task) if not ongoing else ()
         """The tasks that await the one that blocked."""
         self.ongoing = ongoing
+        self.settled = settled
+        """What was settled of it while it lasted; the record will say the same."""
         self.count_delayed: Callable[[], int] | None = None
         """Tells how many requests its callback has made wait, as far as is known by then."""
         self._explain = explain
@@ -144,6 +158,11 @@ class Observed:
         """Correct the times on the wall clock, which are worked out, by two that the stretch lies between."""
         self.started_unix_ns = max(self.started_unix_ns, started_unix_ns)
         self.ended_unix_ns = max(self.started_unix_ns, min(self.ended_unix_ns, ended_unix_ns))
+
+    @property
+    def gist(self) -> Gist | Block:
+        """The record, or where there is none yet what is settled of it."""
+        return self.settled or self.block
 
     @property
     def block(self) -> Block:

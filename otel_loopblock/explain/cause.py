@@ -28,6 +28,8 @@ class Judgement(NamedTuple):
     """For ``cpu``: whether the code had released the GIL, so that a thread would help; else ``None``."""
     evidence: Mapping[str, float]
     """Attributes of the event: times in seconds and shares of the block."""
+    share: float = 0.0
+    """How much of the block has this cause, from 0 to 1; 0 where that cannot be told."""
 
 
 def judge(m: Measurements) -> Judgement:
@@ -65,7 +67,7 @@ def judge(m: Measurements) -> Judgement:
     # What the readings leave open must not decide between computing and not computing.
     if low < 0.5 * m.duration_s < high and high - low > 0.4 * m.duration_s:
         return Judgement("unknown", None, evidence)
-    return Judgement(cause, _releases_gil(m) if cause == "cpu" else None, evidence)
+    return Judgement(cause, _releases_gil(m) if cause == "cpu" else None, evidence, share)
 
 
 def _shares(m: Measurements, cpu: float) -> dict[Cause, float]:

@@ -3,23 +3,50 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import NamedTuple
 
 from otel_loopblock.explain.advice import AdviceTable
 from otel_loopblock.explain.advice.known import COMPUTING, ONLY_WAITING, WAITING, KnownCall
 from otel_loopblock.explain.awaited import words
-from otel_loopblock.explain.block import Block, Named, Observed
+from otel_loopblock.explain.block import Block, Gist, Named, Observed
 from otel_loopblock.explain.calls import Call
 from otel_loopblock.explain.cause import Judgement, judge
 from otel_loopblock.explain.measurements import held_looks, measure
 from otel_loopblock.explain.own_code import OwnCode
-from otel_loopblock.explain.phase import phase_of
+from otel_loopblock.explain.phase import SERVERS, phase_of
 from otel_loopblock.explain.stack import Frame, Place, Stacks, find, own_index
 from otel_loopblock.explain.verdicts import Verdicts
 from otel_loopblock.naming import printable, qualified_name, spelled_name
 from otel_loopblock.naming.text import MAX_SENTENCE
 from otel_loopblock.watch.demand import demand
-from otel_loopblock.watch.evidence import Evidence, Look
+from otel_loopblock.watch.evidence import Delay, Evidence, Look, Reading, Watch
 from otel_loopblock.watch.monitor import Monitor
+
+
+class Interpretation(NamedTuple):
+    """What the looks at a stretch say, whatever the clocks say at its end."""
+
+    looks: tuple[Look, ...]
+    """Those of the stretch."""
+    of: tuple[Look, ...]
+    """Those of its whole callback."""
+    began: float | None
+    """When the stretch began; ``None`` where that makes no difference, as all its looks say the same."""
+    place: Place
+    known: KnownCall | None
+    """What is known of the call."""
+    both: tuple[KnownCall, ...]
+    """And of the one deeper down, which tells, too, what a library function did."""
+    is_of_server: bool
+    gist: Gist | None = None
+    """What is settled of the callback, where anything is."""
+
+
+SETTLED = 0.9
+"""Of what was seen, so much must have one cause for it to be settled."""
+
+MAX_UNSEEN = 0.4
+"""Of the stretch, so much may be unseen: whatever it was, what is settled is the cause of more than half."""
 
 
 class Explainer:
@@ -36,12 +63,53 @@ class Explainer:
         self._table = table
         self._threshold_s = threshold_s
         self._verdicts = Verdicts()
+        self._last: Interpretation | None = None
 
-    def prepare(self, look: Look) -> None:
-        """Read a look ahead, on the watchdog's thread: to explain the block takes little time then."""
-        call = self._stacks.read(look, held=False).call
-        self._known(call.name)
-        self._known(call.inner)
+    def prepare(self, monitor: Monitor, watch: Watch) -> None:
+        """Explain a callback that still runs, as far as it was seen; on the watchdog's thread.
+
+        At its end the loop has no time for that. Where nothing was seen since, :meth:`settled` has it then.
+
+        Args:
+            monitor: of the loop.
+            watch: the looks at the callback; at least one.
+        """
+        looks, last = watch.looks, watch.looks[-1]
+        read = self._interpret(looks, looks, watch.started, watch.delays)
+        seen = Evidence(
+            watch.started,
+            looks,
+            watch.before,
+            Reading(last.at, last.thread_cpu, last.process_cpu, last.scheduling, last.busy),
+            watch.delays,
+            watch.wake_ups,
+            monitor.collections,
+            watch.throttled,
+        )
+        judgement = self._judge(seen, read, watch.started, last.at)
+        gist = None
+        if judgement.cause == "wait" and judgement.share >= SETTLED and read.place.culprit is not None:
+            culprit, call = read.place.culprit, read.place.call
+            gist = Gist("wait", culprit, call.name, self._advise(judgement, culprit, call, read.known, looks))
+        self._last = read._replace(gist=gist)
+
+    def settled(self, evidence: Evidence, began: float, ended: float) -> Gist | None:
+        """What is known of a stretch without explaining it, because nothing at its end can change that.
+
+        Only of one that waited: to tell computing, and who had the GIL, takes the last reading of the clocks.
+
+        Args:
+            evidence: what is known of the callback.
+            began: ``perf_counter`` at the start of the stretch.
+            ended: the same at its end.
+        """
+        last, looks = self._last, evidence.looks
+        if last is None or last.gist is None or last.of is not looks or last.began not in (None, began):
+            return None
+        seen_s = looks[-1].at - began
+        is_seen = began <= looks[0].at and looks[-1].at <= ended
+        is_most = (ended - began) - seen_s + (began - evidence.started) <= MAX_UNSEEN * (ended - began)
+        return last.gist if is_seen and is_most else None
 
     def explain(
         self,
@@ -60,26 +128,11 @@ class Explainer:
         """
         began, ended = observed.began, observed.ended
         looks = looks_within(evidence, began, ended)
-        place = find(looks, began, self._stacks, held_looks(evidence))
-        known = self._known(place.call.name)
-        # What is deeper down tells, too, what a library function did.
-        both = [each for each in (known, self._known(place.call.inner)) if each is not None]
-        judgement = judge(
-            measure(
-                evidence,
-                looks,
-                began,
-                ended,
-                tick_s=demand.tick_s,
-                in_call=place.call.name is not None,
-                in_c_call=place.call.name is not None and place.call.is_c,
-                call_waits=any(each.kind in ONLY_WAITING for each in both),
-                call_holds_gil=None
-                if place.call.name is None
-                else any(each.releases_gil is False for each in both),
-                own_threads=_own_threads(place, both),
-            )
-        )
+        read = self._interpret(looks, evidence.looks, began, evidence.delays)
+        place, known = read.place, read.known
+        judgement = self._judge(evidence, read, began, ended)
+        if observed.settled is not None:  # and has been said
+            judgement = judgement._replace(cause=observed.settled.cause, releases_gil=None)
         culprit, call = place.culprit, place.call
         if judgement.cause == "gc" and not self._is_written(place):
             call, known = Call(None), None  # the collector runs what it likes, anywhere
@@ -108,7 +161,48 @@ class Explainer:
             ongoing=observed.ongoing,
             call_kind=known.kind if known is not None else None,
             awaited_by=words(observed.awaiters, self._stacks.is_own),
-            phase=phase_of(evidence, observed.entry, began, monitor.listening_since),
+            phase=phase_of(read.is_of_server or observed.entry in SERVERS, began, monitor.listening_since),
+        )
+
+    def _interpret(
+        self, looks: tuple[Look, ...], of: tuple[Look, ...], began: float, delays: Sequence[Delay]
+    ) -> Interpretation:
+        """Read the looks at a stretch, or find them read already; ``of`` are those of its whole callback."""
+        last = self._last
+        if last is not None and last.looks is looks and last.of is of and last.began in (None, began):
+            return last
+        held = held_looks(delays)
+        place = find(looks, began, self._stacks, held)
+        known = self._known(place.call.name)
+        # Of a stack that is cut off the frames of the server are missing: any look tells.
+        seen = [self._stacks.read(look, held=look.at in held) for look in of]
+        return Interpretation(
+            looks=looks,
+            of=of,
+            began=None if looks and all(each is seen[0] for each in seen) else began,
+            place=place,
+            known=known,
+            both=tuple(each for each in (known, self._known(place.call.inner)) if each is not None),
+            is_of_server=any(each.starts_server for each in seen),
+        )
+
+    def _judge(self, evidence: Evidence, read: Interpretation, began: float, ended: float) -> Judgement:
+        place, both = read.place, read.both
+        return judge(
+            measure(
+                evidence,
+                read.looks,
+                began,
+                ended,
+                tick_s=demand.tick_s,
+                in_call=place.call.name is not None,
+                in_c_call=place.call.name is not None and place.call.is_c,
+                call_waits=any(each.kind in ONLY_WAITING for each in both),
+                call_holds_gil=None
+                if place.call.name is None
+                else any(each.releases_gil is False for each in both),
+                own_threads=_own_threads(place, both),
+            )
         )
 
     def _is_written(self, place: Place) -> bool:
@@ -146,7 +240,10 @@ class Explainer:
 
 
 def looks_within(evidence: Evidence, began: float, ended: float) -> tuple[Look, ...]:
-    """The samples that were taken in a stretch."""
+    """The samples that were taken in a stretch: the very tuple, where that is all of them."""
+    looks = evidence.looks
+    if not looks or (began <= looks[0].at and looks[-1].at <= ended):
+        return looks
     return tuple(look for look in evidence.looks if began <= look.at <= ended)
 
 

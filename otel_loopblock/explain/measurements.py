@@ -137,10 +137,10 @@ def measure(
     )
 
 
-def held_looks(evidence: Evidence) -> frozenset[float]:
+def held_looks(delays: Sequence[Delay]) -> frozenset[float]:
     """When looks were taken that came late because the loop's thread kept the GIL: what it did is over."""
     return frozenset(
-        delay.at for delay in evidence.delays if delay.long_s > 0 and delay.long_cpu_s >= 0.5 * delay.long_s
+        delay.at for delay in delays if delay.long_s > 0 and delay.long_cpu_s >= 0.5 * delay.long_s
     )
 
 
@@ -180,14 +180,12 @@ def _around(
     """The closest readings before the start and after the end; within, where there is none outside."""
     if not readings:
         return _NOTHING, _NOTHING
-    if (
-        readings[0].at <= began
-        and (len(readings) == 1 or readings[1].at > began)
-        and ended >= readings[-1].at
-    ):
-        return readings[0], readings[-1]  # the whole callback, as most are
-    first = next((r for r in reversed(readings) if r.at <= began), readings[0])
-    last = next((r for r in readings if r.at >= ended), readings[-1])
+    # Most stretches are all of their callback, but for its very beginning and end.
+    first, last = readings[0], readings[-1]
+    if len(readings) > 1 and readings[1].at <= began:
+        first = next(r for r in reversed(readings) if r.at <= began)
+    if len(readings) > 1 and readings[-2].at >= ended:
+        last = next(r for r in readings if r.at >= ended)
     return first, last
 
 

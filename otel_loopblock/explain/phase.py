@@ -9,9 +9,10 @@ at each connection, and would call what runs in the background until then start-
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Final, Literal, TypeAlias
 
-from otel_loopblock.watch.evidence import Evidence
+from otel_loopblock.watch.evidence import RawFrame
 
 Phase: TypeAlias = 'Literal["startup"]'
 
@@ -28,12 +29,16 @@ SERVERS: Final = frozenset(
 """Modules that start a server: on the stack of its start-up, its end and its main loop; of no request."""
 
 
-def phase_of(evidence: Evidence, entry: str | None, began: float, listening_since: float) -> Phase | None:
+def starts_server(frames: Sequence[RawFrame]) -> bool:
+    """Whether a stack is of code that a server runs to start, or around all that it does."""
+    return any(module in SERVERS and code.co_name != "<module>" for code, _, _, module in frames)
+
+
+def phase_of(is_of_server: bool, began: float, listening_since: float) -> Phase | None:
     """The phase of a stretch.
 
     Args:
-        evidence: what was seen of its callback.
-        entry: module of its task's own coroutine; ``None`` where that is not known.
+        is_of_server: whether its callback, in any look, or its task is of such code.
         began: its start, ``perf_counter``.
         listening_since: when its loop began to listen, ``perf_counter``; 0.0 where it has not yet.
 
@@ -42,9 +47,4 @@ def phase_of(evidence: Evidence, entry: str | None, began: float, listening_sinc
     """
     if 0.0 < listening_since <= began:
         return None
-    # Any look: of a deep stack (imports) the outermost frames are left out.
-    frames = (frame for look in evidence.looks for frame in look.frames)
-    starts = entry in SERVERS or any(
-        module in SERVERS and code.co_name != "<module>" for code, _, _, module in frames
-    )
-    return "startup" if starts else None
+    return "startup" if is_of_server else None

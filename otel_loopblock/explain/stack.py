@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 from otel_loopblock.explain.advice.known import WAITING
 from otel_loopblock.explain.calls import IMPORT, Call, IsKnown, call_below, is_import
 from otel_loopblock.explain.own_code import OwnCode
+from otel_loopblock.explain.phase import starts_server
 from otel_loopblock.explain.shared import Sample, blame
 from otel_loopblock.explain.stacktrace import fold, render
 from otel_loopblock.naming import has_just_begun, is_ours, printable_path, qualified_name
@@ -59,6 +60,8 @@ class Seen(NamedTuple):
     call: Call
     sample: Sample
     """What is left of it once what had not begun by then is taken away; its weight is to be set."""
+    starts_server: bool
+    """Whether it is of code that a server runs to start."""
 
 
 class Stacks:
@@ -96,10 +99,11 @@ class Stacks:
     def _read(self, look: Look, held: bool) -> Seen:
         frames, leaf = _before_the_look(look, self.is_known) if held else (look.frames, look.call)
         index = own_index(frames, self.is_own, look.endpoint.depth if look.endpoint is not None else 0)
-        if index is None:
-            return Seen(look, held, None, Call(None), Sample(frames, leaf, look.endpoint, 0.0))
-        call = call_below(frames, index, leaf, self.is_known)
-        return Seen(look, held, frames[index], call, Sample(frames, leaf, look.endpoint, 0.0))
+        culprit, call = None, Call(None)
+        if index is not None:
+            culprit, call = frames[index], call_below(frames, index, leaf, self.is_known)
+        sample = Sample(frames, leaf, look.endpoint, 0.0)
+        return Seen(look, held, culprit, call, sample, starts_server(look.frames))
 
     def text(self, frames: tuple[RawFrame, ...], call: str | None) -> str:
         """A stack as text, as :mod:`~otel_loopblock.explain.stacktrace` renders it."""

@@ -285,17 +285,17 @@ class Monitor(core.Monitor):
                 callback has been seen and has woken its tasks.
         """
         try:
-            self._callback_ended(ended, callback, context, turns)
+            for each in self.following:
+                each.callback_ended(callback)
+            if ended - self.started >= demand.threshold_s:
+                self._callback_ended(ended, callback, context, turns)
         except Exception:
             self.following, self.threshold = (), demand.threshold_s
             guard.failed("report a block")
 
     def _callback_ended(self, ended: float, callback: Any, context: Context | None, turns: int) -> None:
         started = self.started
-        for each in self.following:
-            each.callback_ended(callback)
-        duration_s = ended - started
-        if duration_s < demand.threshold_s or is_our_callback(callback) or not is_plausible(duration_s):
+        if is_our_callback(callback) or not is_plausible(ended - started):
             return
         self.ended = started  # before the listeners fetch what was left for them
         self.turns = turns

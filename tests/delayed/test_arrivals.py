@@ -13,7 +13,7 @@ import pytest
 from opentelemetry.trace import SpanKind
 
 from otel_loopblock import guard
-from otel_loopblock.delayed import arrivals
+from otel_loopblock.delayed import aftermath, arrivals
 from otel_loopblock.emit.emitter import Emitter
 from otel_loopblock.watch.demand import demand
 from otel_loopblock.watch.loops import loops
@@ -376,6 +376,33 @@ def test_no_more_connections_than_that_are_looked_at_and_the_turn_decides_on_the
 
     assert len(asked) == 2
     assert delayed(telemetry) == {"0", "1", "2", "3", "4"}
+
+
+def test_so_many_callbacks_are_attended_to_and_the_turn_decides_on_the_rest(telemetry, run, monkeypatch):
+    telemetry.instrument(threshold_ms=60)
+    monkeypatch.setattr(aftermath, "MAX_CALLBACKS", 5)
+    monkeypatch.setattr(aftermath, "CALLBACKS_PER_S", 0)
+    told = []
+    monkeypatch.setattr(arrivals.Arrivals, "callback_ended", lambda self, callback: told.append(callback))
+    thresholds = []
+
+    async def main():
+        async with Service(telemetry) as service:
+            client = service.connect()
+            await asyncio.sleep(0.02)
+            block(telemetry, (BLOCK_S / 2, partial(service.ask, "meanwhile", client)))
+            (monitor,) = loops.monitors()
+            for _ in range(10):
+                asyncio.get_running_loop().call_soon(lambda: thresholds.append(monitor.threshold))
+            await asyncio.sleep(OVER_S)
+            return monitor.following, monitor.threshold
+
+    assert run(main()) == ((), 0.06)
+
+    assert len(told) == 4
+    assert set(thresholds[:3]) == {0.0}
+    assert thresholds[-1] == 0.06
+    assert delayed(telemetry) == {"meanwhile"}
 
 
 def test_failure_to_tell_what_came_ends_the_aftermath_only(telemetry, run, monkeypatch):

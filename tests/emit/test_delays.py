@@ -37,7 +37,7 @@ def delays(worker, suppressed):
 
 
 @pytest.mark.parametrize(
-    ("lasted_s", "budget_s"), [(0.01, 0.0005), (0.02, 0.0005), (0.1, 0.0025), (1.0, 0.025), (10.0, 0.05)]
+    ("lasted_s", "budget_s"), [(0.01, 0.0003), (0.02, 0.0004), (0.1, 0.002), (1.0, 0.02), (10.0, 0.05)]
 )
 def test_time_for_those_who_waited_grows_with_the_block(delays, lasted_s, budget_s):
     assert delays.new_victims(100.0, 100.0 + lasted_s)._budget_s == pytest.approx(budget_s)

@@ -36,7 +36,7 @@ BLOCK = Block(
     leaf_call=None,
     samples=0,
 )
-OBSERVED = SimpleNamespace(block=BLOCK, began=100.0, ended=100.1, started_unix_ns=1_000_000_000)
+OBSERVED = SimpleNamespace(block=BLOCK, gist=BLOCK, began=100.0, ended=100.1, started_unix_ns=1_000_000_000)
 CULPRIT = Culprit(
     observed=OBSERVED,
     started_s=100.0,
@@ -160,9 +160,35 @@ def test_only_so_many_are_read_ahead_and_none_that_record_nothing(monkeypatch):
     nobody = [waiting(ended), waiting(trace.INVALID_SPAN), (contextvars.Context(),)]
     some = [upcoming(waiting(root_span())) for _ in range(5)]
 
-    assert len(prefetch([*map(upcoming, nobody), *some])) == 5
+    assert len(prefetch([*map(upcoming, nobody), *some]).contexts) == 5
     monkeypatch.setattr(victims, "MAX_LOOKS", 4)
-    assert len(prefetch(some)) == 4
+    assert len(prefetch(some).contexts) == 4
+
+
+def test_requests_whose_timers_are_due_are_counted_before_they_are_found():
+    own, twice, once, too_late = (root_span() for _ in range(4))
+    timers = [
+        (object(), waiting(span)[0], due, None)
+        for span, due in (
+            (too_late, 100.0995),
+            (twice, 100.2),
+            (once, 100.06),
+            (own, 100.01),
+            (twice, 100.05),
+        )
+    ]
+    victims = Outcome(prefetched=prefetch(timers)).victims
+    own_trace = {own.get_span_context().trace_id}
+
+    assert victims.count() == 0  # of no culprit yet
+    victims.expect((100.0, 100.1, own_trace))
+    assert victims.count() == 2
+    victims.look(iter([waiting(once), waiting(root_span())]))
+    assert victims.count() == 3
+    victims.expect((100.0, 100.055, own_trace))
+    assert victims.count() == 3  # what is in the queue waited, be it due or not
+    victims.blame(CULPRIT._replace(ended_s=100.2, traces=own_trace))
+    assert victims.count() == 4
 
 
 def test_ended_spans_and_empty_contexts_are_nobody():

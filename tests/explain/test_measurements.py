@@ -89,4 +89,4 @@ def test_look_is_late_for_what_the_loops_thread_did_only_if_that_computed():
     )
     evidence = Evidence(1.0, (), None, Reading(1.3, None, 0.0), delays, 3, ())
 
-    assert held_looks(evidence) == {1.1}
+    assert held_looks(evidence.delays) == {1.1}
