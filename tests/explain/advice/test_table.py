@@ -126,6 +126,21 @@ def test_who_uses_the_asynchronous_client_is_not_told_to(call):
     assert AdviceTable().lookup(call) is None
 
 
+@pytest.mark.parametrize(
+    "call",
+    [
+        "queue.Queue.put_nowait",
+        "queue.SimpleQueue.put",
+        "threading.Event.set",
+        "threading.Condition.notify_all",
+        "threading.Semaphore.release",
+        "concurrent.futures._base.Future.set_result",
+    ],
+)
+def test_what_never_waits_is_not_said_to(call):
+    assert AdviceTable().lookup(call) is None
+
+
 CALLS = [*dict.fromkeys(entry.pattern.replace("*", "name") for entry in ENTRIES), "unknown.call", None]
 
 
