@@ -51,7 +51,8 @@ class detect_blocking:
             a fixture: ``warn`` has it among the blocks and warns (:class:`OwnLineBlocked`), ``fail`` raises
             as for any other, ``ignore`` leaves it out.
         app_paths: folders of your own code, among which the culprit is looked for; by default whatever is
-            neither the standard library nor in a site-packages folder.
+            neither the standard library nor in a site-packages folder. A block whose culprit is elsewhere
+            raises nothing.
 
     Raises:
         ValueError: an argument cannot be used.
@@ -119,7 +120,12 @@ class detect_blocking:
                 warnings.warn(headline(block), OwnLineBlocked, stacklevel=2)
 
     def _excuse(self, block: Block) -> str | None:
-        return excuse(block) or (EXCUSE if self._own_lines != "fail" and is_own(block) else None)
+        excused = excuse(block) or (EXCUSE if self._own_lines != "fail" and is_own(block) else None)
+        if excused is None and self._config.app_paths:
+            from otel_loopblock.testing.builder import ELSEWHERE, is_elsewhere  # it has come with the block
+
+            excused = ELSEWHERE if is_elsewhere(block, self._config.app_paths) else None
+        return excused
 
     async def __aenter__(self) -> detect_blocking:
         """Begin to watch; needs a running asyncio or uvloop loop."""
