@@ -71,13 +71,16 @@ def excuse(block: Block) -> str | None:
     file = block.culprit.file if block.culprit is not None else ""
     if file and not block.stack and not _own_code.owns(file):
         return "unseen"
-    if block.cause == "wait" and any(raw[0] is _THREAD_START for raw in block.stack):
+    starts_thread = any(raw[0] is _THREAD_START for raw in block.stack)
+    if block.cause == "wait" and starts_thread:
         return "descheduled"
     descheduled = _share(block, "descheduled")
     if block.call_kind in WAITING:
         # Who sleeps on a busy machine also wakes up late; it slept all the same. What the kernel has counted
         # is no sleep.
         descheduled = min(block.evidence.get("event_loop.block.run_queue_delay", 0.0), block.duration_s)
+    if starts_thread:
+        descheduled += _share(block, "wait")
     unknown = _share(block, "unknown") if "event_loop.block.cpu_time" in block.evidence else 0.0
     collecting = 0.0
     if block.call not in ASKED_TO_COLLECT:

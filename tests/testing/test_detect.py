@@ -598,8 +598,10 @@ def test_time_of_the_collector_and_of_a_busy_machine_does_not_count(block, chang
 def test_wait_for_a_new_thread_to_be_scheduled_does_not_count(block):
     starting = (threading.Thread.start.__code__, 0, 1, "threading")
 
-    assert excuse(replace(block, stack=(*block.stack, starting))) == "descheduled"
-    assert excuse(replace(block, stack=(*block.stack, starting), cause="cpu")) is None
+    waited = replace(block, stack=(*SEEN, starting), cause="wait", evidence={})
+
+    assert excuse(waited) == "descheduled"
+    assert excuse(replace(waited, cause="cpu")) is None
 
 
 @pytest.mark.parametrize(
