@@ -98,8 +98,18 @@ def _shares(m: Measurements, cpu: float) -> dict[Cause, float]:
         "gil_held" if held else "unknown" if untold else "cpu": computing,
         "descheduled": descheduled,
     }
-    shares[idle_cause] = shares.get(idle_cause, 0.0) + rest
+    unwatched = _unwatched(m, rest, idle_cause)
+    shares[idle_cause] = shares.get(idle_cause, 0.0) + rest - unwatched
+    shares["unknown"] = shares.get("unknown", 0.0) + unwatched
     return shares
+
+
+def _unwatched(m: Measurements, rest: float, idle_cause: Cause) -> float:
+    """Seconds of ``rest`` in which the thread may have had no CPU, as far as anybody knows."""
+    is_known = m.call_waits if idle_cause == "wait" else m.call_holds_gil
+    if is_known or idle_cause not in ("wait", "gil_held"):
+        return 0.0
+    return min(rest, max(0.0, m.unwatched_s - 2 * m.tick_s))
 
 
 def _asked(m: Measurements) -> float:
@@ -139,7 +149,8 @@ def _idle_cause(m: Measurements, rest: float, running: float, cpu: float, untold
     if others >= 0.4 * running:
         return "gil_contention" if m.runs is None or m.runs >= 0.3 * waits else "wait"
     # The GIL was taken and nobody computed: C code that waits, and keeps it.
-    if m.long_late_s == 0.0:
+    # On a busy machine, though, whoever has the GIL may have no CPU.
+    if m.long_late_s == 0.0 or (m.queued_s or 0.0) >= 0.1 * m.duration_s:
         return "unknown"
     # Another thread's code, if this one wanted the GIL all the time. C code may wake up often, too.
     if m.runs is not None and 0.7 * waits <= m.runs <= 1.5 * waits:

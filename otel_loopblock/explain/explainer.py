@@ -197,7 +197,7 @@ class Explainer:
                 tick_s=demand.tick_s,
                 in_call=place.call.name is not None,
                 in_c_call=place.call.name is not None and place.call.is_c,
-                call_waits=any(each.kind in ONLY_WAITING for each in both),
+                call_waits=_may_wait(place) and any(each.kind in ONLY_WAITING for each in both),
                 call_holds_gil=None
                 if place.call.name is None
                 else any(each.releases_gil is False for each in both),
@@ -245,6 +245,11 @@ def looks_within(evidence: Evidence, began: float, ended: float) -> tuple[Look, 
     if not looks or (began <= looks[0].at and looks[-1].at <= ended):
         return looks
     return tuple(look for look in evidence.looks if began <= look.at <= ended)
+
+
+def _may_wait(place: Place) -> bool:
+    """Whether the call does not say of itself that it never waits, as ``queue.Queue.put_nowait``."""
+    return place.call.name is None or not place.call.name.endswith("_nowait")
 
 
 def _own_threads(place: Place, known: Sequence[KnownCall]) -> bool | None:

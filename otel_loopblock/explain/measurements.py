@@ -55,6 +55,9 @@ class Measurements(NamedTuple):
     is not known; ``False`` where it is known to wait, or is no C code."""
     throttled: Throttling | None = None
     """What the cgroup's CPU limit did around the stretch."""
+    unwatched_s: float = 0.0
+    """From the start until the kernel was first asked for ``queued_s``: a wait for a CPU that began and ended
+    before is not in it. 0.0 where the kernel does not tell at all."""
 
 
 def measure(
@@ -99,9 +102,11 @@ def measure(
     first, last = _around(counted, began, ended)
     queued: float | None = None
     runs: int | None = None
+    unwatched_s = 0.0
     if first.scheduling is not None and last.scheduling is not None and last.at > first.at:
         queued = min(duration, max(0.0, last.scheduling.queued_s - first.scheduling.queued_s))
         runs = last.scheduling.runs - first.scheduling.runs
+        unwatched_s = min(duration, max(0.0, first.at - began))
     late_s = long_late_s = long_cpu_s = stopped_s = untold_s = 0.0
     for delay in evidence.delays:
         part = _within(delay, began, ended)
@@ -134,6 +139,7 @@ def measure(
         call_holds_gil=call_holds_gil,
         own_threads=own_threads,
         throttled=evidence.throttled,
+        unwatched_s=unwatched_s,
     )
 
 

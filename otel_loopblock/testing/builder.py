@@ -11,8 +11,9 @@ from functools import lru_cache
 from otel_loopblock.explain.advice import AdviceTable
 from otel_loopblock.explain.block import Block, Observed
 from otel_loopblock.explain.explainer import Explainer
-from otel_loopblock.explain.own_code import OwnCode
+from otel_loopblock.explain.own_code import OwnCode, in_library
 from otel_loopblock.explain.stack import Stacks, to_frame
+from otel_loopblock.testing import own_lines
 from otel_loopblock.watch.evidence import Evidence
 from otel_loopblock.watch.looks import running_elsewhere, running_target
 from otel_loopblock.watch.monitor import Monitor
@@ -23,13 +24,13 @@ class Builder:
     """Makes blocks.
 
     Args:
-        app_paths: folders of the application's own code.
+        app_paths: folders of the application's own code; empty: whatever is not installed.
         threshold_s: the threshold that is exceeded.
     """
 
     def __init__(self, app_paths: tuple[str, ...], threshold_s: float) -> None:
         table = advice_table()
-        stacks = Stacks(own_code(app_paths), table.lookup)
+        stacks = Stacks(own_code(_with_tests(app_paths)), table.lookup)
         self._explainer = Explainer(stacks, table, threshold_s)
 
     def build(
@@ -55,6 +56,24 @@ def names_in(block: Block) -> list[str]:
     if block.culprit is not None:
         names.append(block.culprit.function)
     return names + [call for call in (block.call, block.leaf_call) if call is not None]
+
+
+ELSEWHERE = "elsewhere"
+"""Why a block fails no test that no line of the chosen paths is guilty of."""
+
+
+def is_elsewhere(block: Block, app_paths: tuple[str, ...]) -> bool:
+    """Whether own code was chosen, and the culprit is neither there nor a line of a test."""
+    file = block.culprit.file if block.culprit is not None else ""
+    return bool(app_paths and file) and not own_code(_with_tests(app_paths)).owns(file)
+
+
+def _with_tests(app_paths: tuple[str, ...]) -> tuple[str, ...]:
+    """The paths, and the files of the tests: their lines are to be told from those that they call."""
+    if not app_paths or not own_lines.runs:
+        return app_paths
+    tests = (file for file in own_lines.runs[-1] if not in_library(file))
+    return (*app_paths, *sorted(tests))
 
 
 @lru_cache(maxsize=100)

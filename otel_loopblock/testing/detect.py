@@ -54,7 +54,8 @@ class detect_blocking:
             a fixture: ``warn`` has it among the blocks and warns (:class:`OwnLineBlocked`), ``fail`` raises
             as for any other, ``ignore`` leaves it out.
         app_paths: folders of your own code, among which the culprit is looked for; by default whatever is
-            neither the standard library nor in a site-packages folder.
+            neither the standard library nor in a site-packages folder. A block whose culprit is elsewhere
+            raises nothing.
         saturation_ms: raise :class:`EventLoopSaturated` on leaving where a loop was busy without a rest for
             this long, in milliseconds, with no block in that time; 0: do not look.
 
@@ -148,7 +149,12 @@ class detect_blocking:
             raise EventLoopSaturated.of(self.saturations)
 
     def _excuse(self, block: Block) -> str | None:
-        return excuse(block) or (EXCUSE if self._own_lines != "fail" and is_own(block) else None)
+        excused = excuse(block) or (EXCUSE if self._own_lines != "fail" and is_own(block) else None)
+        if excused is None and self._config.app_paths:
+            from otel_loopblock.testing.builder import ELSEWHERE, is_elsewhere  # it has come with the block
+
+            excused = ELSEWHERE if is_elsewhere(block, self._config.app_paths) else None
+        return excused
 
     async def __aenter__(self) -> detect_blocking:
         """Begin to watch; needs a running asyncio or uvloop loop."""

@@ -57,11 +57,19 @@ class OwnFiles:
         """Whether lines of ``file`` are the tests' own."""
         if os.path.basename(file) == "conftest.py":
             return True
+        files = self._all()
+        return file in files or _real(file) in files
+
+    def __iter__(self) -> Iterator[str]:
+        """All files that are known by now."""
+        return iter(self._all())
+
+    def _all(self) -> frozenset[str]:
         if self._files is None:
             if not self._session.items:  # they are being collected
-                return False
+                return frozenset()
             self._files = frozenset(_real(found) for found in _files_of(self._session) if found)
-        return file in self._files or _real(file) in self._files
+        return self._files
 
 
 runs: list[OwnFiles] = []

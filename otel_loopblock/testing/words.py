@@ -62,27 +62,43 @@ def excuse(block: Block) -> str | None:
     (:func:`~otel_loopblock.testing.detection.is_excused`); so does waiting for a new thread to be
     scheduled, as the first work for a thread pool does. A call of ``gc.collect`` counts. Where no stack was
     seen, and the loop was to call nothing of the application's either, no line of it is known to be guilty.
+    Nor does time count of which it cannot be told why it went by: on a busy machine somebody who has the GIL
+    may have no CPU.
 
     Returns:
-        The cause, ``gc`` or ``descheduled``, or ``unseen``; ``None`` for a block that counts.
+        The cause, ``gc``, ``descheduled`` or ``unknown``, or ``unseen``; ``None`` for a block that counts.
     """
     file = block.culprit.file if block.culprit is not None else ""
     if file and not block.stack and not _own_code.owns(file):
         return "unseen"
-    if block.cause == "wait" and any(raw[0] is _THREAD_START for raw in block.stack):
+    starts_thread = any(raw[0] is _THREAD_START for raw in block.stack)
+    if block.cause == "wait" and starts_thread:
         return "descheduled"
-    share = block.evidence.get("event_loop.block.share.descheduled")
-    if share is None:
-        share = 1.0 if block.cause == "descheduled" else 0.0
+    descheduled = _share(block, "descheduled")
     if block.call_kind in WAITING:
-        share = 0.0  # who sleeps on a busy machine also wakes up late; it slept all the same
-    descheduled = share * block.duration_s
+        # Who sleeps on a busy machine also wakes up late; it slept all the same. What the kernel has counted
+        # is no sleep.
+        descheduled = min(block.evidence.get("event_loop.block.run_queue_delay", 0.0), block.duration_s)
+    if starts_thread:
+        descheduled += _share(block, "wait")
+    unknown = _share(block, "unknown") if "event_loop.block.cpu_time" in block.evidence else 0.0
     collecting = 0.0
     if block.call not in ASKED_TO_COLLECT:
         collecting = min(block.evidence.get("event_loop.block.gc_time", 0.0), block.duration_s)
-    if not is_excused(descheduled + collecting, block.duration_s, block.threshold_s):
+    foreign = {"gc": collecting, "descheduled": descheduled, "unknown": unknown}
+    if not is_excused(min(sum(foreign.values()), block.duration_s), block.duration_s, block.threshold_s):
         return None
-    return "gc" if collecting >= descheduled else "descheduled"
+    return max(foreign, key=lambda cause: foreign[cause])
+
+
+def _share(block: Block, cause: str) -> float:
+    """Seconds of a block that went by for a cause; all that it did not compute where that is the only one."""
+    share = block.evidence.get(f"event_loop.block.share.{cause}")
+    if share is not None:
+        return share * block.duration_s
+    if block.cause != cause:
+        return 0.0
+    return max(0.0, block.duration_s - block.evidence.get("event_loop.block.cpu_time", 0.0))
 
 
 EventLoopBlocked.__module__ = OwnLineBlocked.__module__ = "otel_loopblock.testing"  # as they are imported

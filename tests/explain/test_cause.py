@@ -141,6 +141,20 @@ def test_call_that_only_waits_has_waited_whatever_cannot_be_told():
     assert judge(QUIET._replace(untold_s=0.09, call_waits=True)).cause == "wait"
 
 
+@pytest.mark.parametrize("kept", [{}, KEPT], ids=["the GIL was free", "the GIL was taken"])
+def test_idle_thread_may_have_had_no_cpu_before_the_kernel_was_asked(kept):
+    late = QUIET._replace(**kept, unwatched_s=0.09)
+
+    assert judge(late).cause == "unknown"
+    assert judge(late._replace(call_waits=True)).cause == "wait"
+    assert judge(late._replace(**KEPT, call_holds_gil=True)).cause == "gil_held"
+    assert judge(late._replace(unwatched_s=0.03)).cause == judge(QUIET._replace(**kept)).cause != "unknown"
+
+
+def test_thread_that_computed_did_whenever_the_kernel_was_asked():
+    assert judge(BUSY._replace(unwatched_s=0.09)).cause == "cpu"
+
+
 def test_mixed_block_shows_its_shares():
     evidence = judge(BUSY._replace(thread_cpu_s=(0.06, 0.06), queued_s=0.04, in_c_call=False)).evidence
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import queue
 from types import SimpleNamespace
 
 import pytest
@@ -12,7 +13,7 @@ from otel_loopblock.explain.explainer import Explainer
 from otel_loopblock.explain.own_code import OwnCode
 from otel_loopblock.explain.stack import Stacks, find
 from otel_loopblock.watch.demand import demand
-from otel_loopblock.watch.evidence import Evidence, Look, Reading, Watch
+from otel_loopblock.watch.evidence import Delay, Evidence, Look, Reading, Scheduling, Watch
 from otel_loopblock.watch.target import Target
 
 
@@ -64,6 +65,7 @@ def block_of(explainer, looks, began, entry=None, end=END, settled=None):
         task_name=None,
         entry=entry,
         ongoing=False,
+        awaiters=(),
         settled=settled,
     )
     return explainer.explain(observed, MONITOR, evidence, (None, None))
@@ -155,6 +157,27 @@ def test_what_was_read_while_a_block_lasted_is_not_read_again_and_serves_no_othe
     watch.add(look(107.0, "other"))
     assert block_of(explainer, watch.looks, 104.0).samples == 2
     assert len(found) == 2
+
+
+@pytest.mark.parametrize(("method", "cause"), [("put", "wait"), ("put_nowait", "unknown")])
+def test_call_that_says_it_never_waits_is_not_taken_for_a_wait(method, cause):
+    codes = [outer.__code__, queue.Queue.put_nowait.__code__, queue.Queue.put.__code__]
+    if method == "put":
+        del codes[1]
+    modules = [__name__, *["queue"] * 2]
+    frames = tuple((code, 0, code.co_firstlineno, at) for code, at in zip(codes, modules, strict=False))
+    look = Look(100.003, 100.058, 0.001, 0.001, frames, None, (), Scheduling(0.0, 1))
+    delays = (Delay(100.003, 100.058, gil_s=0.05, long_s=0.05),)
+    before, end = Reading(99.999, 0.0, 0.0), Reading(100.06, 0.001, 0.001, Scheduling(0.0, 2))
+    evidence = Evidence(100.0, (look,), before, end, delays, 1, ())
+    monitor = SimpleNamespace(loop_type="asyncio", thread_id=1, thread_name="Main", listening_since=0.0)
+    table = AdviceTable()
+    explainer = Explainer(Stacks(OwnCode(), table.lookup), table, 0.01)
+
+    block = Observed(monitor, evidence, 100.0, 100.06, Target(None, None), explainer.explain).block
+
+    assert block.call == f"queue.Queue.{method}"
+    assert block.cause == cause
 
 
 def outer():

@@ -543,6 +543,11 @@ def test_exception_survives_a_pickle_with_its_text():
     assert str(copy) == "app.py:1: load blocked"
 
 
+SEEN = ((stall.__code__, 0, stall.__code__.co_firstlineno, __name__),)
+UNTOLD = {"event_loop.block.cpu_time": 0.005, "event_loop.block.share.unknown": 0.7}
+QUEUED = {"event_loop.block.share.descheduled": 0.9, "event_loop.block.run_queue_delay": 0.012}
+
+
 @pytest.fixture
 def block(run):
     async def main():
@@ -559,7 +564,12 @@ def block(run):
     [
         ({}, None),
         ({"cause": "unknown", "evidence": {}}, None),
+        ({"cause": "unknown", "evidence": {"event_loop.block.cpu_time": 0.001}}, "unknown"),
+        ({"cause": "unknown", "duration_s": 0.03, "evidence": {"event_loop.block.cpu_time": 0.012}}, None),
+        ({"duration_s": 0.02, "evidence": UNTOLD}, "unknown"),
         ({"cause": "descheduled", "evidence": {}, "call_kind": "sleep"}, None),
+        ({"duration_s": 0.02, "evidence": QUEUED, "call_kind": "sleep"}, "descheduled"),
+        ({"duration_s": 0.03, "evidence": QUEUED, "call_kind": "sleep"}, None),
         ({"cause": "descheduled", "evidence": {}}, "descheduled"),
         ({"duration_s": 0.03, "evidence": {"event_loop.block.share.descheduled": 0.5}}, None),
         ({"duration_s": 0.015, "evidence": {"event_loop.block.share.descheduled": 0.6}}, "descheduled"),
@@ -580,14 +590,18 @@ def block(run):
     ],
 )
 def test_time_of_the_collector_and_of_a_busy_machine_does_not_count(block, change, expected):
-    assert excuse(replace(block, **{"call": "sum", "call_kind": None, **change})) == expected
+    known = {"call": "sum", "call_kind": None, "cause": "cpu", "evidence": {}, "stack": SEEN}
+
+    assert excuse(replace(block, **{**known, **change})) == expected
 
 
 def test_wait_for_a_new_thread_to_be_scheduled_does_not_count(block):
     starting = (threading.Thread.start.__code__, 0, 1, "threading")
 
-    assert excuse(replace(block, stack=(*block.stack, starting))) == "descheduled"
-    assert excuse(replace(block, stack=(*block.stack, starting), cause="cpu")) is None
+    waited = replace(block, stack=(*SEEN, starting), cause="wait", evidence={})
+
+    assert excuse(waited) == "descheduled"
+    assert excuse(replace(waited, cause="cpu")) is None
 
 
 @pytest.mark.parametrize(

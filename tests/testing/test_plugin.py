@@ -843,6 +843,39 @@ def test_own_lines_are_no_entries_of_a_baseline(own_lines, pytester):
     assert entries == [{"function": "application.load", "call": "time.sleep"}]
 
 
+LIBRARY = "import time\ndef work():\n    time.sleep(0.08)\n"
+LIBRARY_AT_WORK = """
+import library, shop.prices
+async def test_called_by_a_test():
+    library.work()
+async def test_called_by_the_loop():
+    asyncio.get_running_loop().call_soon(library.work)
+    await asyncio.sleep(0.01)
+async def test_called_by_the_application():
+    await shop.prices.load()
+"""
+
+
+@pytest.mark.parametrize("options", [(), ("-n", "2")], ids=["here", "in workers"])
+def test_paths_say_whose_blocks_fail_a_test(suite, pytester, options):
+    pytester.makepyfile(library=LIBRARY)
+    pytester.mkpydir("shop").joinpath("prices.py").write_text(
+        "import library\nasync def load():\n    library.work()\n"
+    )
+    run = suite(LIBRARY_AT_WORK, "loopblock_own_lines =\nloopblock_app_paths = shop\n")
+
+    result = run("--loopblock", "--loopblock-report=report.json", *options)
+
+    result.assert_outcomes(passed=2, failed=1)
+    found = {block["test"].partition("::")[2]: block for block in report_of(pytester)["blocks"]}
+    assert {test: block["excuse"] for test, block in found.items()} == {
+        "test_called_by_a_test": "own line",
+        "test_called_by_the_loop": "elsewhere",
+        "test_called_by_the_application": None,
+    }
+    assert found["test_called_by_the_application"]["attributes"]["code.function.name"] == "shop.prices.load"
+
+
 def test_marker_chooses_what_becomes_of_own_lines(suite, pytester):
     result = suite(
         "@pytest.mark.loopblock(own_lines='fail')\nasync def test_fails():\n    stall()\n"

@@ -10,10 +10,11 @@ from collections.abc import Sequence
 from otel_loopblock.explain.advice.known import ALWAYS, COMPUTING, WAITING, KnownCall
 from otel_loopblock.explain.cause import Cause
 
-MAX_CHARS = 160
+MAX_CHARS = 120
 """No sentence of ours is longer: it is shown in a list of attributes and in one line of a log."""
 
 _MAX_NAME_CHARS = 48
+"""Of one name, where there is room for more."""
 
 _GC = "Call gc.collect() and gc.freeze() after start-up, raise gc.set_threshold(), or create fewer objects."
 _DESCHEDULED = (
@@ -96,15 +97,15 @@ def awaited_sentence(
     if call is None or cause == "unknown":
         return None
     if cause != "wait":
-        return f"{_short(call)} is awaited, and computes on the loop: ask it for less at once."
-    where = f", in {_short(inner)}" if inner is not None else ""
-    return f"{_short(call)} is awaited, and blocks itself{where}: no other await helps."
+        return _with("{} is awaited, and computes on the loop: ask it for less at once.", call)
+    if inner is None:
+        return _with("{} is awaited, and blocks itself: no other await helps.", call)
+    return _with("{} is awaited, and blocks itself, in {}: no other await helps.", call, inner)
 
 
 def disputed_sentence(call: str | None) -> str:
     """What to do where blocks of the same line said that a thread would help, and that it would not."""
-    what = _short(call) if call is not None else "It"
-    return f"{what} keeps the GIL part of the time: do less of it at once, or move it to a process pool."
+    return _with("{} keeps the GIL part of the time: do less at once, or use a process pool.", call or "It")
 
 
 def _wait(call: str | None, entry: KnownCall | None, inner: str | None) -> str:
@@ -113,8 +114,8 @@ def _wait(call: str | None, entry: KnownCall | None, inner: str | None) -> str:
     if call is None:
         return _WAIT_FOR_SOMETHING
     if inner is None:
-        return f"Run {_short(call)} in a thread: await asyncio.to_thread(...), or use an async client."
-    return f"{_short(call)} waits, in {_short(inner)}: run it in a thread, await asyncio.to_thread(...)."
+        return _with("Run {} in a thread: await asyncio.to_thread(...), or use an async client.", call)
+    return _with("{} waits, in {}: run it in a thread, await asyncio.to_thread(...).", call, inner)
 
 
 def _held(call: str | None, entry: KnownCall | None) -> str:
@@ -122,10 +123,7 @@ def _held(call: str | None, entry: KnownCall | None) -> str:
         return entry.instead
     if call is None:
         return _HELD_BY_SOMETHING
-    return (
-        f"{_short(call)} held the GIL: do less of it at once, or move it to a process pool; "
-        "a thread would not help."
-    )
+    return _with("{} held the GIL: do less at once, or use a process pool; a thread would not help.", call)
 
 
 def _cpu(call: str | None, entry: KnownCall | None, releases_gil: bool | None) -> str:
@@ -138,52 +136,55 @@ def _cpu(call: str | None, entry: KnownCall | None, releases_gil: bool | None) -
             return entry.instead
         if call is None:
             return _RELEASED_BY_SOMETHING
-        return (
-            f"{_short(call)} released the GIL: run it in a thread, "
-            "await asyncio.to_thread(...) (FastAPI: run_in_threadpool)."
-        )
+        return _with("{} released the GIL: run it in a thread, await asyncio.to_thread(...).", call)
     if released is False:
         if entry is not None and computing and known is False:
             return entry.instead
         if call is None:
             return _PYTHON
-        return (
-            f"Do less in {_short(call)}, or move it to a process pool; "
-            "a thread would not help: it needs the GIL."
-        )
+        return _with("Do less in {}, or use a process pool; a thread would not help: it needs the GIL.", call)
     if call is None:
         return _PYTHON
     if entry is not None and computing:
         return entry.instead
-    return f"{_short(call)} computed, it did not wait: ask it for less at once, or run it in a process pool."
+    return _with("{} computed, it did not wait: ask it for less at once, or use a process pool.", call)
 
 
 def kept_sentence(kept_by: str) -> str:
     """What to do about what kept the GIL in another thread, so that the loop could not run on."""
-    return (
-        f"{_short(kept_by)} kept the GIL in a thread: move it to a process pool, or use a library that "
-        "releases the GIL."
+    return _with(
+        "{} kept the GIL in a thread: use a process pool, or a library that releases the GIL.", kept_by
     )
 
 
 def _contention(contenders: Sequence[str]) -> str:
-    text, rest = "", ""
-    for name in contenders:
-        longer = f"{text}, {_short(name)}" if text else _short(name)
-        if len(longer) > 2 * _MAX_NAME_CHARS:
-            rest = " and others"
-            break
-        text = longer
-    if not text:
+    if not contenders:
         return "Other threads took the GIL: move their CPU work to a process pool, or run fewer of them."
-    return f"Threads took the GIL: {text}{rest}; move their work to a process pool."
+    sentence = "Threads took the GIL: {}, {} and others; move their work to a process pool."
+    if len(contenders) < 3:
+        sentence = sentence.replace(", {} and others", ", {}" * (len(contenders) - 1))
+    return _with(sentence, *contenders[:2])
 
 
-def _short(name: str) -> str:
-    """A dotted name that leaves room for the sentence around it: ``sklearn...ForestClassifier.predict``."""
-    if len(name) <= _MAX_NAME_CHARS:
+def _with(sentence: str, *names: str) -> str:
+    """The sentence with a name for each ``{}``, cut where they are too long for it."""
+    room = MAX_CHARS - len(sentence.replace("{}", ""))
+    short = list(names)
+    shortest_first = sorted(range(len(names)), key=lambda at: len(names[at]))
+    for done, at in enumerate(shortest_first):
+        short[at] = _short(names[at], min(_MAX_NAME_CHARS, room // (len(names) - done)))
+        room -= len(short[at])
+    return sentence.format(*short)
+
+
+def _short(name: str, most: int) -> str:
+    """A dotted name in so many characters: ``sklearn...ForestClassifier.predict``."""
+    if len(name) <= most:
         return name
     root, _, rest = name.partition(".")
-    tail = ".".join(rest.split(".")[-2:])
-    short = f"{root}...{tail}"
-    return short if len(short) <= _MAX_NAME_CHARS else "..." + name[3 - _MAX_NAME_CHARS :]
+    parts = rest.split(".")
+    for kept in (2, 1):
+        short = f"{root}...{'.'.join(parts[-kept:])}"
+        if len(short) <= most:
+            return short
+    return "..." + name[3 - most :]

@@ -101,7 +101,13 @@ class Judge:
 
     def _own(self, item: pytest.Item) -> Detection:
         threshold_s, ignored, self._own_lines = options_of(item, self._settings)
-        detection = Detection(threshold_s, ignored, notice=self.notice, own_lines=self._own_lines)
+        detection = Detection(
+            threshold_s,
+            ignored,
+            self._settings.app_paths,
+            notice=self.notice,
+            own_lines=self._own_lines,
+        )
         detection.open()
         self._shared.pause()
         return detection
@@ -221,6 +227,7 @@ class Judge:
         fixture = self._fixtures.get(id(block))
         if fixture is not None:
             return fixture
+        from otel_loopblock.testing.builder import ELSEWHERE, is_elsewhere
         from otel_loopblock.testing.plugin.baseline import Known
         from otel_loopblock.testing.words import excuse
 
@@ -229,6 +236,8 @@ class Judge:
             return excused
         if self._own_lines != "fail" and own_lines.is_own(block):
             return own_lines.EXCUSE
+        if is_elsewhere(block, self._settings.app_paths):
+            return ELSEWHERE
         if self._settings.update_baseline:
             return "baseline"
         function = block.culprit.function if block.culprit is not None else ""

@@ -32,6 +32,8 @@ class Settings:
     allow: tuple[str, ...]
     own_lines: str
     """What becomes of a block in the tests' own lines: one of :data:`own_lines.CHOICES`."""
+    app_paths: tuple[str, ...]
+    """Folders and files of the application's own code; empty: whatever is not installed."""
     reports: tuple[Path, ...]
     annotations: bool
     """Whether annotations for GitHub are printed."""
@@ -105,6 +107,12 @@ def add_options(parser: pytest.Parser) -> None:
     )
     parser.addini("loopblock_saturation", "as --loopblock-saturation", default="")
     parser.addini("loopblock_own_lines", "as --loopblock-own-lines", default="")
+    parser.addini(
+        "loopblock_app_paths",
+        "folders and files of your own code, relative to the ini file: only blocks there fail a test"
+        " (default: whatever is neither the standard library nor in a site-packages folder)",
+        type="paths",
+    )
     parser.addini("loopblock_baseline", "as --loopblock-baseline, relative to the ini file", default="")
 
 
@@ -144,6 +152,7 @@ def read(config: pytest.Config) -> Settings:
         threshold_ms=threshold_ms,
         allow=tuple(config.getini("loopblock_allow")),
         own_lines=_own_lines(config),
+        app_paths=tuple(map(str, config.getini("loopblock_app_paths"))),
         reports=reports,
         annotations=github,
         baseline=baseline,

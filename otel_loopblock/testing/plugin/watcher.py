@@ -93,6 +93,7 @@ class Watcher:
         shared = Detection(
             settings.threshold_ms / 1000,
             settings.allow,
+            settings.app_paths,
             notice=self._notice,
             collected=self._pauses.add,
             own_lines=settings.own_lines,

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
+import subprocess
 import tempfile
 from functools import partial
 from pathlib import Path
 
-from tests.compat.compare import Comparison, Run, compare
+from tests.compat.compare import Comparison, Missing, Run, compare
 from tests.compat.process import ROOT, end_of, environment
 from tests.compat.suites.environment import Environment, prepare
 from tests.compat.suites.table import Suite
@@ -32,7 +33,7 @@ def run(suite: Suite, made: Environment, way: str, tests: tuple[str, ...]) -> Ru
         command = [str(made.python), "-m", "pytest", "-p", "loopblock_pytest", "-p", "no:cacheprovider"]
         command += ["-o", "addopts=", "-q", *suite.options]
         if way in PLUGIN_WAYS:
-            command += PLUGIN
+            command += [*PLUGIN, "-o", f"loopblock_app_paths={own_code(suite, made)}"]
         for test in suite.deselected:
             command += ["--deselect", test]
         variables = environment(
@@ -45,6 +46,19 @@ def run(suite: Suite, made: Environment, way: str, tests: tuple[str, ...]) -> Ru
         end = end_of([*command, *(tests or suite.tests)], made.source, variables, suite.timeout_s)
         lines = file.read_text().splitlines() if file.exists() else []
     return _read([json.loads(line) for line in lines], end)
+
+
+def own_code(suite: Suite, made: Environment) -> str:
+    """Where the tests import the project from: the source package, or what is installed.
+
+    Raises:
+        Missing: it cannot be imported.
+    """
+    code = f"import importlib.util as u; print(*u.find_spec({suite.package!r}).submodule_search_locations)"
+    found = subprocess.run([made.python, "-c", code], cwd=made.source, capture_output=True, text=True)
+    if found.returncode:
+        raise Missing(f"{suite.package} cannot be imported by its tests: {found.stderr.strip()}")
+    return found.stdout.strip()
 
 
 def _read(lines: list[dict[str, object]], end: str) -> Run:

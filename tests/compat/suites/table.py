@@ -30,6 +30,13 @@ class Suite:
     timeout_s: float = 1800.0
 
     @property
+    def package(self) -> str:
+        """As it is imported."""
+        if self.name.startswith("opentelemetry-"):
+            return self.name.replace("-", ".")
+        return self.name.replace("-", "_")
+
+    @property
     def requirement(self) -> str:
         """For pip."""
         return f"{self.name}=={self.version}"

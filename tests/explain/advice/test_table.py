@@ -17,16 +17,13 @@ from otel_loopblock.explain.advice.sentences import MAX_CHARS
 from otel_loopblock.explain.advice.table import ALREADY_ASYNC, ENTRIES
 from otel_loopblock.explain.cause import Cause
 
-MAX_OWN_CHARS = 120
-"""What the table says itself; sentences that name the call may be longer."""
-
 
 @pytest.mark.parametrize("entry", ENTRIES, ids=lambda entry: entry.pattern)
 def test_entry_is_one_short_sentence_that_rests_on_a_page(entry):
     assert re.fullmatch(r"[\w*]+(\.[\w*<>]+)*", entry.pattern)
     assert entry.instead[0].isupper()
     assert entry.instead.endswith(".")
-    assert len(entry.instead) <= MAX_OWN_CHARS
+    assert len(entry.instead) <= MAX_CHARS
     assert re.fullmatch(r"(20\d\d-(0[1-9]|1[0-2]))?", entry.checked)
     assert "\n" not in entry.instead
     assert entry.kind in get_args(Kind)
@@ -129,6 +126,21 @@ def test_who_uses_the_asynchronous_client_is_not_told_to(call):
     assert AdviceTable().lookup(call) is None
 
 
+@pytest.mark.parametrize(
+    "call",
+    [
+        "queue.Queue.put_nowait",
+        "queue.SimpleQueue.put",
+        "threading.Event.set",
+        "threading.Condition.notify_all",
+        "threading.Semaphore.release",
+        "concurrent.futures._base.Future.set_result",
+    ],
+)
+def test_what_never_waits_is_not_said_to(call):
+    assert AdviceTable().lookup(call) is None
+
+
 CALLS = [*dict.fromkeys(entry.pattern.replace("*", "name") for entry in ENTRIES), "unknown.call", None]
 
 
@@ -141,11 +153,47 @@ def test_advice_is_one_sentence_and_never_sends_a_gil_holder_to_a_thread(cause, 
             assert cause == "unknown", call
             continue
         assert sentence.endswith("."), call
-        assert len(sentence) <= MAX_CHARS + 10, sentence
+        assert len(sentence) <= MAX_CHARS, sentence
         entry = table.lookup(call) if call else None
         if cause == "gil_held" and (entry is None or entry.kind != "startup"):
             assert "to_thread" not in sentence, call
             assert "thread would not help" in sentence or "thread" not in sentence, call
+
+
+LONG = "sklearn.linear_model._coordinate_descent.MultiTaskElasticNetCV.fit_and_predict_everything"
+
+
+@pytest.mark.parametrize("is_awaited", [True, False])
+@pytest.mark.parametrize("is_disputed", [True, False])
+@pytest.mark.parametrize("inner", [None, "time.sleep", LONG])
+def test_no_sentence_is_longer_than_a_line_whatever_it_names(inner, is_disputed, is_awaited):
+    table = AdviceTable()
+    for call, cause, releases in product([*CALLS[::9], LONG], get_args(Cause), [True, False, None]):
+        sentence = table.advise(
+            cause,
+            call,
+            inner=inner,
+            is_awaited=is_awaited,
+            releases_gil=releases,
+            is_disputed=is_disputed,
+            contenders=[LONG, f"{LONG}_again", "app.jobs.resize"],
+        )
+        assert sentence is None or len(sentence) <= 120, sentence
+
+
+def test_a_short_name_leaves_its_room_to_a_long_one():
+    sentence = AdviceTable().advise("wait", "app_library.client.Client.fetch_everything", inner="time.sleep")
+
+    assert sentence == (
+        "app_library.client.Client.fetch_everything waits, in time.sleep: "
+        "run it in a thread, await asyncio.to_thread(...)."
+    )
+
+
+def test_of_many_contenders_two_are_named():
+    sentence = AdviceTable().advise("gil_contention", None, contenders=["app.a", "app.b", "app.c"])
+
+    assert "app.a, app.b and others;" in sentence
 
 
 def test_contenders_are_named():

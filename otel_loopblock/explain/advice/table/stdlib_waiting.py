@@ -47,7 +47,7 @@ ENTRIES: tuple[KnownCall, ...] = (
         low_level=True,
     ),
     *known_calls(
-        "threading.Event.*",
+        "threading.Event.wait",
         "lock",
         "Use asyncio.Event, set from other threads by loop.call_soon_threadsafe(event.set).",
         f"{_SYNC}#event",
@@ -56,7 +56,7 @@ ENTRIES: tuple[KnownCall, ...] = (
         low_level=True,
     ),
     *known_calls(
-        "threading.Condition.*",
+        "threading.Condition.wait threading.Condition.wait_for threading.Condition.__enter__",
         "lock",
         "Use asyncio.Condition, or wait in a thread: await asyncio.to_thread(...).",
         f"{_SYNC}#condition",
@@ -65,7 +65,7 @@ ENTRIES: tuple[KnownCall, ...] = (
         low_level=True,
     ),
     *known_calls(
-        "threading.Semaphore.* threading.BoundedSemaphore.*",
+        "threading.Semaphore.acquire threading.Semaphore.__enter__ threading.BoundedSemaphore.acquire",
         "lock",
         "Use asyncio.Semaphore: async with semaphore.",
         f"{_SYNC}#semaphore",
@@ -74,7 +74,7 @@ ENTRIES: tuple[KnownCall, ...] = (
         low_level=True,
     ),
     *known_calls(
-        "threading.Barrier.*",
+        "threading.Barrier.wait",
         "lock",
         "Use asyncio.Barrier (Python 3.11), or wait in a thread: await asyncio.to_thread(...).",
         f"{_SYNC}#barrier",
@@ -101,7 +101,8 @@ ENTRIES: tuple[KnownCall, ...] = (
         low_level=True,
     ),
     *known_calls(
-        "queue.* _queue.SimpleQueue.get",
+        "queue.Queue.get queue.Queue.put queue.Queue.join queue.SimpleQueue.get _queue.SimpleQueue.get "
+        "queue.get queue.put queue.join",
         "lock",
         "Use asyncio.Queue; threads put by loop.call_soon_threadsafe(queue.put_nowait, item).",
         f"{PY}asyncio-queue.html",
@@ -111,7 +112,8 @@ ENTRIES: tuple[KnownCall, ...] = (
     ),
     *known_calls(
         "concurrent.futures.Future.result concurrent.futures.Future.exception "
-        "concurrent.futures._base.Future.* concurrent.futures._base.result "
+        "concurrent.futures._base.Future.result concurrent.futures._base.Future.exception "
+        "concurrent.futures._base.result "
         "concurrent.futures._base.exception",
         "lock",
         "Use await asyncio.wrap_future(future); waiting here for what must run on this loop never ends.",
