@@ -8,11 +8,11 @@ from __future__ import annotations
 import logging
 from collections import deque
 from collections.abc import Callable, Sequence
-from typing import NamedTuple, TypeVar
+from typing import Any, NamedTuple
 
 from opentelemetry import context, trace
 from opentelemetry._logs import LoggerProvider, LogRecord, SeverityNumber
-from opentelemetry.trace import Link, Span, Tracer
+from opentelemetry.trace import Link, Span, SpanContext, Tracer
 
 from otel_loopblock.clocks import perf_counter, time_ns
 from otel_loopblock.config import Config
@@ -43,8 +43,6 @@ MAX_WAITING = 128
 LINE_INTERVAL_S = 60.0
 """At most one line in the log in this time."""
 
-K = TypeVar("K")
-
 
 class _Named(NamedTuple):
     """A sample in words."""
@@ -54,7 +52,8 @@ class _Named(NamedTuple):
     route: str | None
     name: str | None
     """Of the request."""
-    span: Span
+    request: SpanContext | None
+    """Of its outermost span here; not the span, which would be kept alive."""
 
 
 class Filling:
@@ -74,8 +73,10 @@ class Filling:
         self.functions: dict[tuple[str, str | None], int] = {}
         """By function and the name of the request."""
         self.routes: dict[str, int] = {}
-        self.requests: dict[int, tuple[int, Span]] = {}
-        """By span id of the local root, with that span."""
+        self.requests: dict[tuple[int, int], int] = {}
+        """By trace and span."""
+        self.contexts: dict[tuple[int, int], SpanContext] = {}
+        """Of these."""
         self.lag_s = 0.0
 
     def take(self, stretch: BusyStretch) -> None:
@@ -97,21 +98,24 @@ class Filling:
         self.functions[key] = self.functions.get(key, 0) + 1
         if named.route is not None:
             self.routes[named.route] = self.routes.get(named.route, 0) + 1
-        root = local_root(named.span)
-        if is_valid(root):
-            span_id = root.get_span_context().span_id
-            self.requests[span_id] = self.requests.get(span_id, (0, root))[0] + 1, root
-        _bound(self.functions, lambda value: value)
-        _bound(self.routes, lambda value: value)
-        _bound(self.requests, lambda value: value[0])
+        if named.request is not None:
+            request = named.request.trace_id, named.request.span_id
+            self.requests[request] = self.requests.get(request, 0) + 1
+            self.contexts[request] = named.request
+        for counted in (self.functions, self.routes, self.requests):
+            _bound(counted)
+        if len(self.contexts) > len(self.requests):
+            self.contexts = {request: self.contexts[request] for request in self.requests}
+
+    def most(self) -> list[SpanContext]:
+        """The requests that were seen most."""
+        requests = sorted(self.requests, key=lambda each: -self.requests[each])[:SHOWN]
+        return [self.contexts[request] for request in requests]
 
 
-V = TypeVar("V")
-
-
-def _bound(counted: dict[K, V], count: Callable[[V], int]) -> None:
+def _bound(counted: dict[Any, int]) -> None:
     if len(counted) > MAX_KEPT:
-        for key in sorted(counted, key=lambda key: count(counted[key]))[: MAX_KEPT // 2]:
+        for key in sorted(counted, key=lambda key: counted[key])[: MAX_KEPT // 2]:
             del counted[key]
 
 
@@ -180,7 +184,9 @@ class Saturation:
             function = function_of(sample, self._stacks)
             span = trace.get_current_span(sample.value) if sample.value is not None else trace.INVALID_SPAN
             route, name = route_and_name(span)
-            filling.recent.append(_Named(sample.at, function or UNKNOWN, route, name, span))
+            root = local_root(span)
+            request = root.get_span_context() if is_valid(root) else None
+            filling.recent.append(_Named(sample.at, function or UNKNOWN, route, name, request))
             self._instruments.busy.add(
                 monitor,
                 self._functions(function) if function is not None else None,
@@ -205,7 +211,7 @@ class Saturation:
             span = self._tracer.start_span(
                 attributes.SATURATED,
                 context=context.Context(),
-                links=[Link(request.get_span_context()) for request in _most(filling.requests)],
+                links=[Link(request) for request in filling.most()],
                 start_time=started_unix_ns,
                 attributes={attributes.SATURATED: True, **details},
             )
@@ -270,10 +276,6 @@ class Saturation:
 def _shares(counted: dict[str, int], total: int) -> list[tuple[str, float]]:
     most = sorted(counted, key=lambda each: -counted[each])[:SHOWN]
     return [(each, round(counted[each] / total, 4)) for each in most]
-
-
-def _most(requests: dict[int, tuple[int, Span]]) -> list[Span]:
-    return [span for _, span in sorted(requests.values(), key=lambda each: -each[0])[:SHOWN]]
 
 
 def _line(filling: Filling, duration_s: float, over: bool) -> str:

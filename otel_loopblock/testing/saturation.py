@@ -123,8 +123,8 @@ class SaturationWatch:
             self._told.append((monitor, stretch))
 
     def loop_sampled(self, monitor: Monitor, samples: Sequence[Sample]) -> None:
-        """Keep them, the latest."""
-        self._sampled.extend((monitor, sample) for sample in samples)
+        """Keep the latest, and nothing of the application's with them."""
+        self._sampled.extend((monitor, sample._replace(value=None)) for sample in samples)
         del self._sampled[:-MAX_KEPT]
 
     def callback_blocked(

@@ -62,8 +62,7 @@ class Found:
     """Points of ``event_loop.busy``."""
 
     def true_shares(self):
-        total = sum(self.true_s.values())
-        return {route: seconds / total for route, seconds in self.true_s.items()}
+        return {route: seconds / self.busy_s for route, seconds in self.true_s.items()}
 
     def reported_shares(self):
         """Of the routes, in all that was reported at an end, weighted by the length."""

@@ -85,12 +85,14 @@ load_tick(MonitorObject *monitor, double saturation, double threshold, double no
     return load->full;
 }
 
-/* Whether somebody is to be told of a loop that is full, or of what the loops were seen to do. */
+/* Whether somebody is to be told of a loop that is full, or of what the loops were seen to do: also before the waiter
+   goes to sleep, as samples hold what the application made. */
 int
-load_is_due(WaiterObject *waiter, int full, double now)
+load_is_due(WaiterObject *waiter, int full, int rests, double now)
 {
+    int is_old = now - waiter->told >= TELL_S;
     if (full == LOAD_OVER || waiter->wants_sample || waiter->sample_count >= ENOUGH ||
-        (full == LOAD_FULL && now - waiter->told >= TELL_S)) {
+        (is_old && (full == LOAD_FULL || (rests && waiter->sample_count > 0)))) {
         waiter->told = now;
         return 1;
     }

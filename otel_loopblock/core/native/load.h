@@ -6,7 +6,7 @@
 
 /* At a tick, without the GIL. */
 int load_tick(MonitorObject *monitor, double saturation, double threshold, double now, double cpu);
-int load_is_due(WaiterObject *waiter, int full, double now);
+int load_is_due(WaiterObject *waiter, int full, int rests, double now);
 double sample_due(WaiterObject *waiter, double now, double tick_due);
 void sample_tick(WaiterObject *waiter, MonitorObject *const *monitors, Py_ssize_t count, double now);
 

@@ -168,7 +168,7 @@ wait_for_look(WaiterObject *self, MonitorObject *const *monitors, Py_ssize_t cou
                 self->woke = *woke;
                 return LONG_CALLBACK;
             }
-            if (load_is_due(self, round.full, *woke)) {
+            if (load_is_due(self, round.full, !round.active, *woke)) {
                 return LOADED;
             }
         }

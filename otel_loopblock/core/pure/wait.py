@@ -138,6 +138,8 @@ class Waiter:
             if not self._requested:
                 active, look_due = _look(monitors, woke, tick_s)
                 full = self._look_at_load(monitors, woke)
+                if not active:
+                    self.wants_sample = 0
                 if look_due:
                     return LONG_CALLBACK, due, woke
                 if full == OVER or self.wants_sample or (full == FULL and woke - self._told >= TELL_S):
