@@ -79,7 +79,19 @@ class Threads:
 
     def __init__(self) -> None:
         self._cpu: dict[int, float] = {}
+        self._process_cpu = 0.0
+        """CPU seconds of the process when they were read to be fresh."""
         self._last = _NEVER
+
+    def refresh(self, process_cpu: float) -> None:
+        """Read them again if the process has computed since for as long as matters: mostly it has not.
+
+        Args:
+            process_cpu: CPU seconds of the process.
+        """
+        if process_cpu - self._process_cpu >= LEAST_S:
+            self._process_cpu = process_cpu
+            self.read()
 
     def read(self) -> None:
         """Have what they did until now be no part of what comes; takes about a microsecond per thread."""

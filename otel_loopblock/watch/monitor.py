@@ -339,7 +339,7 @@ class Monitor(core.Monitor):
         self._at_beat = process_time(), self.busy
         due = max(due, self._run_began)
         if now - due < demand.threshold_s:
-            keeper.threads.read()
+            keeper.threads.refresh(self._at_beat[0])
         elif since and waiter.asleep:
             self._rest_ended(since, now, queued_s, runs, due)
         elif process_cpu:  # a callback has begun since: of the rest before nothing is known any more

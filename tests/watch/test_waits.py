@@ -167,6 +167,16 @@ class TestKeeper:
 
         assert threads.find(0.1, 0.1, 0.0) == keeper.Found(None)
 
+    def test_they_are_read_again_where_the_process_has_computed_for_as_long_as_matters(self, computing):
+        threads, begin = computing
+        threads.refresh(1.0)
+        begin("worker", 0.09)
+
+        threads.refresh(1.001)
+        assert threads.find(0.1, 0.1, 0.0).keeper is not None
+        threads.refresh(1.1)
+        assert threads.find(0.1, 0.1, 0.0).keeper is None
+
     def test_same_thread_that_takes_it_again_for_a_moment_is_told_once(self, computing):
         threads, begin = computing
         begin("worker", 0.09)
