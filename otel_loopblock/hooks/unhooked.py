@@ -82,9 +82,11 @@ class _Probe:
             monitor.started = sent
         try:
             loop.call_soon_threadsafe(guard.call, _PART, self._arrived, monitor, sent, context=self._context)
-        except RuntimeError:  # the loop was closed
+        except BaseException as error:
             self._sent = monitor.started = 0.0
             monitor.poll = None
+            if not isinstance(error, RuntimeError):  # that one: the loop was closed
+                raise
 
     def _arrived(self, monitor: Monitor, sent: float) -> None:
         if sent != self._sent:  # the loop has been stopped since

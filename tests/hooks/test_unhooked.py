@@ -14,7 +14,7 @@ import time
 import pytest
 import uvloop
 
-from otel_loopblock import LoopBlockInstrumentor, core
+from otel_loopblock import LoopBlockInstrumentor, core, guard
 from otel_loopblock.watch.loops import loops
 from tests.core.test_context_watch import watchers
 
@@ -242,6 +242,27 @@ def test_loop_that_stands_still_between_two_runs_is_not_blocked(telemetry, run):
         span.attributes["event_loop.block.duration"] for span in telemetry.spans("event_loop.blocked")
     ]
     assert max(durations, default=0.0) < 0.1
+
+
+def test_loop_that_takes_no_probe_is_left_alone(telemetry):
+    class Refusing(Unhooked):
+        def call_soon_threadsafe(self, callback, *args):
+            return super().call_soon_threadsafe(callback, *args)
+
+    telemetry.instrument()
+    loop = Refusing()
+
+    async def main():
+        with telemetry.tracer.start_as_current_span("first"):
+            pass
+        await asyncio.sleep(0.05)
+        (monitor,) = loops.monitors()
+        return monitor.started
+
+    assert loop.run_until_complete(main()) == 0.0
+    loop.close()
+    assert list(guard.failures) == ["probe a loop"]
+    guard.failures.clear()
 
 
 def test_uninstrumented_loop_is_let_go(telemetry, run):
