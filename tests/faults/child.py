@@ -189,6 +189,7 @@ class Child:
         app = App(self._make_loop, self._provider)
         app.seen = seen
         app.run(meanwhile)
+        time.sleep(0)  # an interrupt in the loop's death is raised here, not where nobody expects it
 
     def _make_loop(self) -> Any:
         if self._loop_kind == "uvloop":
