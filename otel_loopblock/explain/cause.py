@@ -104,7 +104,8 @@ def _shares(m: Measurements, cpu: float) -> dict[Cause, float]:
 
 def _unwatched(m: Measurements, rest: float, idle_cause: Cause) -> float:
     """Seconds of ``rest`` in which the thread may have had no CPU, as far as anybody knows."""
-    assert m.process_cpu_s is not None and m.thread_cpu_s is not None
+    assert m.process_cpu_s is not None
+    assert m.thread_cpu_s is not None
     others = m.process_cpu_s - sum(m.thread_cpu_s) / 2
     is_known = {"wait": m.call_waits, "gil_held": m.call_holds_gil, "gil_contention": others >= 0.4 * rest}
     if is_known.get(idle_cause, True):
