@@ -106,8 +106,11 @@ def _shares(m: Measurements, cpu: float) -> dict[Cause, float]:
 
 def _unwatched(m: Measurements, rest: float, idle_cause: Cause) -> float:
     """Seconds of ``rest`` in which the thread may have had no CPU, as far as anybody knows."""
-    is_known = m.call_waits if idle_cause == "wait" else m.call_holds_gil
-    if is_known or idle_cause not in ("wait", "gil_held"):
+    assert m.process_cpu_s is not None
+    assert m.thread_cpu_s is not None
+    others = m.process_cpu_s - sum(m.thread_cpu_s) / 2
+    is_known = {"wait": m.call_waits, "gil_held": m.call_holds_gil, "gil_contention": others >= 0.4 * rest}
+    if is_known.get(idle_cause, True):
         return 0.0
     return min(rest, max(0.0, m.unwatched_s - 2 * m.tick_s))
 

@@ -148,6 +148,8 @@ def test_idle_thread_may_have_had_no_cpu_before_the_kernel_was_asked(kept):
     assert judge(late).cause == "unknown"
     assert judge(late._replace(call_waits=True)).cause == "wait"
     assert judge(late._replace(**KEPT, call_holds_gil=True)).cause == "gil_held"
+    assert judge(late._replace(**KEPT, runs=18)).cause == "unknown"
+    assert judge(late._replace(**KEPT, runs=18, process_cpu_s=0.1)).cause == "gil_contention"
     assert judge(late._replace(unwatched_s=0.03)).cause == judge(QUIET._replace(**kept)).cause != "unknown"
 
 
