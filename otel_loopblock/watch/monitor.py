@@ -259,6 +259,7 @@ class Monitor(core.Monitor):
             cpu_s=cpu_s,
             loop_queued_s=queued_between(before, end),
             own_queued_s=queued_s,
+            asked=waiter.asked() if woke else None,
         )
 
     def is_over(self, started: float) -> bool:

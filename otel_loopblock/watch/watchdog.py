@@ -170,13 +170,14 @@ class Watchdog:
     def _look(self, wake_up: WakeUp, over: threading.Event, waiter: core.Waiter) -> None:
         process_cpu = process_time()
         own_queued_s = waiter.queued() if wake_up.woke > wake_up.due else 0.0
+        asked = waiter.asked() if wake_up.got - wake_up.woke > demand.tick_s else None
         for monitor in loops.monitors_in_callbacks():
             if over.is_set():
                 return
             try:
                 started = monitor.started
                 if started and wake_up.got >= _due(monitor, started):
-                    self._look_at(monitor, started, wake_up, process_cpu, own_queued_s)
+                    self._look_at(monitor, started, wake_up, process_cpu, own_queued_s, asked)
             except Exception:  # the other loops are looked at nevertheless
                 guard.failed("look at a loop")
 
@@ -187,6 +188,7 @@ class Watchdog:
         wake_up: WakeUp,
         process_cpu: float,
         own_queued_s: float | None,
+        asked: int | None,
     ) -> None:
         due, woke, now = wake_up
         woke_cpu = monitor.woke_cpu  # the core writes it again once this thread waits
@@ -222,6 +224,7 @@ class Watchdog:
                 cpu_s=cpu_s,
                 loop_queued_s=queued_between(before, reading),
                 own_queued_s=own_queued_s,
+                asked=asked,
             )
             watch.note(delay)
         watch.add(

@@ -37,6 +37,8 @@ typedef struct {
     volatile double woke;    /* perf_counter when it woke up for a look and asked for the GIL; 0.0: it has it */
     double tick;             /* seconds between two looks; of the last wait */
     double queued;           /* seconds its thread had been without a CPU when that was read last, or UNKNOWN_S */
+    unsigned long long runs; /* how often it had got one then */
+    int sleeps;              /* how often it has slept since */
     unsigned long thread;    /* native id of the thread that waits */
     int waiting;             /* a thread is in wait(); in a forked child it never leaves */
     PyThread_type_lock lock; /* held; released to wake */

@@ -121,8 +121,8 @@ none_ran(MonitorObject *const *monitors, Py_ssize_t count, double then)
 static void
 note_queued(WaiterObject *self)
 {
-    unsigned long long runs;
-    if (!read_scheduling(self->thread, &self->queued, &runs)) {
+    self->sleeps = 0;
+    if (!read_scheduling(self->thread, &self->queued, &self->runs)) {
         self->queued = UNKNOWN_S;
     }
 }
@@ -152,6 +152,7 @@ wait_for_look(WaiterObject *self, MonitorObject *const *monitors, Py_ssize_t cou
     for (;;) {
         self->due = *due = sample_due(self, last, last + tick);
         int released = sleep_for(self, *due - perf_counter());
+        self->sleeps++;
         *woke = perf_counter();
         if (!self->requested && released) { /* a wake that came while it was waking up */
             continue;
@@ -325,6 +326,19 @@ waiter_get_variable(WaiterObject *self, void *Py_UNUSED(closure))
 }
 
 static PyObject *
+waiter_asked(WaiterObject *self, PyObject *Py_UNUSED(unused))
+{
+    double queued;
+    unsigned long long runs;
+    if (self->queued < 0.0 || !read_scheduling(self->thread, &queued, &runs)) {
+        Py_RETURN_NONE;
+    }
+    /* Each sleep ends with a CPU. */
+    unsigned long long slept = self->runs + (unsigned long long)self->sleeps;
+    return PyLong_FromUnsignedLongLong(runs > slept ? runs - slept : 0);
+}
+
+static PyObject *
 waiter_new(PyTypeObject *type, PyObject *args, PyObject *kwargs)
 {
     static char *names[] = {NULL};
@@ -395,6 +409,10 @@ static PyMethodDef waiter_methods[] = {
      "Take what the loops of the main thread were seen to do: a list of (monitor, ``perf_counter``, stack of\n"
      "that thread, (index of the frame, endpoint, method) or ``None``, value of the variable or ``None``).\n"
      "64 at most are kept. The stack is empty where the callback ended before it could be looked at."},
+    {"asked", (PyCFunction)waiter_asked, METH_NOARGS,
+     "asked($self, /)\n--\n\n"
+     "How often its thread got a CPU since it woke up, at most: once per switch interval while it waits for the\n"
+     "GIL, and not at all while the process is stopped; ``None`` where the kernel does not tell."},
     {NULL},
 };
 

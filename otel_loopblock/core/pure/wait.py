@@ -236,6 +236,10 @@ class Waiter:
         """How long its thread had no CPU: it does not tell."""
         return None
 
+    def asked(self) -> int | None:
+        """How often its thread has asked for the GIL since it woke up: it does not tell."""
+        return None
+
     def _release(self) -> None:
         with suppress(RuntimeError):  # another thread was faster
             self._lock.release()
