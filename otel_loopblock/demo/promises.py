@@ -45,6 +45,8 @@ class Run:
 
     threshold_s: float
     before: Load
+    threaded: Load
+    """What keeps the GIL in a thread."""
     crowd: Load
     """Many that ask for what is fast alone."""
     after: Load
@@ -52,6 +54,11 @@ class Run:
     metrics: Sequence[Metric]
     lag_before: Histogram | None
     lag_after: Histogram | None
+
+    @property
+    def loads(self) -> tuple[Load, ...]:
+        """All of them."""
+        return self.before, self.threaded, self.crowd, self.after
 
     def blocks_in(self, load: Load) -> list[BlockSeen]:
         """The blocks that began while a load was on."""
@@ -65,7 +72,7 @@ class Run:
 def promises(run: Run) -> list[Promise]:
     """Judge a run whose telemetry can be read."""
     return [
-        answered(run.before, run.crowd, run.after),
+        answered(*run.loads),
         _traces_arrived(run),
         *(_culprit_named(run, endpoint) for endpoint in ENDPOINTS),
         _each_on_its_own_request(run),
@@ -92,7 +99,7 @@ def answered(*loads: Load) -> Promise:
 
 def _traces_arrived(run: Run) -> Promise:
     text = "Every request's trace arrives over OTLP"
-    sent = {answer.trace_id for load in (run.before, run.crowd, run.after) for answer in load.answers}
+    sent = {answer.trace_id for load in run.loads for answer in load.answers}
     known = {span.trace_id for span in run.findings.spans if span.kind == "SERVER"}
     missing = len(sent - known)
     if missing:
@@ -148,7 +155,7 @@ def _keeper_named(run: Run) -> Promise:
     text = f"GET {THREADED} keeps the GIL in a thread; its trace names {short(function)} → json"
     own = [
         block
-        for block in run.blocks_in(run.before)
+        for block in run.blocks_in(run.threaded)
         if run.findings.route(block.span.trace_id) == THREADED and block.cause == "gil_contention"
     ]
     if not own:

@@ -25,6 +25,8 @@ APP = "otel_loopblock.demo.app:app"
 APP_PATHS = (Path(__file__).parent,)
 """Its code is part of this package, which by default is never the application's own."""
 SERVICE_NAME = "otel-loopblock-demo"
+THREADED_S = 1.5
+"""How long what keeps the GIL in a thread is asked for."""
 CROWD_S = 1.5
 """How long the crowd asks for quotes."""
 ARRIVAL_TIMEOUT_S = 8.0
@@ -46,13 +48,15 @@ def observe(console: Console, *, loop: str, threshold_ms: float, duration_s: flo
     with receiver_started(console) as receiver:
         environ = _environment(receiver.endpoint, threshold_ms)
         with service_started(console, ServiceProcess(APP, loop=loop, environ=environ)) as service:
-            before, crowd, after = _all_loads(console, service, duration_s, receiver)
+            loads = _all_loads(console, service, duration_s, receiver)
+            before, threaded, crowd, after = loads
             with step(console, "collect the telemetry"):
-                spans = _all_spans(receiver, before, crowd, after)
+                spans = _all_spans(receiver, *loads)
                 metrics = _metrics_until(receiver, after.ended_unix_ns)
     return Run(
         threshold_s=threshold_ms / 1000,
         before=before,
+        threaded=threaded,
         crowd=crowd,
         after=after,
         findings=Findings(spans),
@@ -87,7 +91,7 @@ def feed(
     }
     service = ServiceProcess(APP, loop=loop, environ=environ)
     with service_started(console, service):
-        before, _, after = _all_loads(console, service, duration_s)
+        before, *_, after = _all_loads(console, service, duration_s)
     return before, after, service.output()
 
 
@@ -122,23 +126,23 @@ def service_started(console: Console, service: ServiceProcess) -> Iterator[Servi
 
 def _all_loads(
     console: Console, service: ServiceProcess, duration_s: float, receiver: ReceiverProcess | None = None
-) -> tuple[Load, Load, Load]:
-    before = _load(console, service, "blocking", duration_s / 2, [THREADED])
+) -> tuple[Load, Load, Load, Load]:
+    before = _load(console, service, "blocking", duration_s / 2)
     if receiver is not None:  # the metrics of one load and the next must not mix
         _metrics_until(receiver, before.ended_unix_ns)
+    # Not beside those that block: the loop would be in a callback when the thread takes the GIL.
+    threaded = _send(console, service, f"send requests to {THREADED}", INNOCENT, [THREADED], THREADED_S)
     crowd = _send(console, service, f"send a crowd to {QUOTE}", QUOTE, (), CROWD_S)
     if receiver is not None:
         _metrics_until(receiver, crowd.ended_unix_ns)
     after = _load(console, service, "offloaded", duration_s / 2)
-    return before, crowd, after
+    return before, threaded, crowd, after
 
 
-def _load(
-    console: Console, service: ServiceProcess, variant: str, duration_s: float, more: Sequence[str] = ()
-) -> Load:
+def _load(console: Console, service: ServiceProcess, variant: str, duration_s: float) -> Load:
     paths = [getattr(endpoint, variant) for endpoint in ENDPOINTS]
     what = f"send requests to {INNOCENT} and {len(paths)} × /{variant}/…"
-    return _send(console, service, what, INNOCENT, [*paths, *more], duration_s)
+    return _send(console, service, what, INNOCENT, paths, duration_s)
 
 
 def _send(

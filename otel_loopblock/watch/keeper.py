@@ -37,6 +37,9 @@ AGAIN_S = 0.05
 AGAIN_SHARE = 0.25
 """Of the time before: so long may the end of it last."""
 
+GROWS_SHARE = 0.5
+"""Of the time of a look: a thread whose CPU time grows so while another has the GIL computes without it."""
+
 _OUR_THREADS = "otel-loopblock"
 _LINUX = sys.platform.startswith("linux")
 
@@ -119,6 +122,7 @@ class Threads:
             cpu = _cpu_seconds(thread)
             if cpu is not None:
                 spent.append((cpu - before.get(thread.native_id, 0.0), ident, thread))
+        at = perf_counter()
         last, self._last = self._last, _NEVER
         spent.sort(key=lambda each: -each[0])
         if not spent or spent[0][0] < max(LEAST_S, LEAST_SHARE * computed_s):
@@ -127,6 +131,8 @@ class Threads:
         _, ident, thread = spent[0]
         if len(spent) == 1:
             look = _look(ident, began)
+            if _computes(spent[0], before, at):
+                return Found(None)
             if look is not None:
                 again = (
                     last.thread_id == ident
@@ -135,12 +141,20 @@ class Threads:
                 )
                 self._last = _Last(ident, perf_counter(), last.kept_s if again else kept_s)
                 return Found(Keeper(ident, thread.name, look, core.thread_context(ident)), again=again)
-        stacks = [core.stack(ident, 1) for _, ident, _ in spent]
+        stacks = [core.stack(each[1], 1) for each in spent if not _computes(each, before, at)]
         return Found(None, tuple(_with_line(stack[0]) for stack in stacks if stack))
 
 
 threads = Threads()
 """Those of this process."""
+
+
+def _computes(spent: tuple[float, int, threading.Thread], before: dict[int, float], at: float) -> bool:
+    """Whether a thread has gone on since it was read: who kept the GIL waits for it by now."""
+    seconds, _, thread = spent
+    cpu = _cpu_seconds(thread)
+    grown_s = cpu - before.get(thread.native_id or 0, 0.0) - seconds if cpu is not None else 0.0
+    return grown_s > 0.0 and grown_s >= GROWS_SHARE * (perf_counter() - at)
 
 
 def _cpu_seconds(thread: threading.Thread) -> float | None:

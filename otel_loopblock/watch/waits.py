@@ -17,8 +17,12 @@ NO_CPU_S = 0.05
 the loop's lag tells of it."""
 
 COMPUTED_SHARE = 0.4
-"""Of the time for which the GIL was kept: if other threads have computed less, whoever kept it waited, or had
-no CPU itself. Of that only a long one is told, like :data:`NO_CPU_S`."""
+"""Of the time for which the GIL was kept: other threads have computed for as long, though whoever kept it may
+have had no CPU for the rest. A loop that its selector wakes up for what is no callback looks the same but
+for that."""
+
+SURE_SHARE = 0.8
+"""The same of a wait that is shorter than :data:`NO_CPU_S`: it hangs on a few wake-ups."""
 
 _LATENESS_S = 0.00006
 """How much later than asked for the kernel wakes up who waits for the GIL."""
@@ -47,7 +51,7 @@ class Wait(NamedTuple):
     began: float
     """``perf_counter``; to within half a switch interval (2.5 ms), for the GIL."""
     ended: float
-    cause: Literal["gil_contention", "descheduled", "unknown"]
+    cause: Literal["gil_contention", "descheduled"]
     gil_s: float
     """How long the loop's thread waited for the GIL, in seconds."""
     rest: Rest
@@ -103,12 +107,13 @@ def judge(rest: Rest, threshold_s: float) -> Wait | None:
     lasted_s = rest.now - began
     others_s = rest.process_cpu_s - rest.cpu_s
     if gil_s >= threshold_s and gil_s >= 0.5 * lasted_s:
-        if others_s < COMPUTED_SHARE * gil_s and gil_s < NO_CPU_S:
+        if others_s < (COMPUTED_SHARE if gil_s >= NO_CPU_S else SURE_SHARE) * gil_s:
             return None
         found = threads.find(gil_s, others_s, began)
+        if found.keeper is None and not (found.others and gil_s >= NO_CPU_S):
+            return None
         episodes.begin(began, rest.now)
-        told = found.keeper is not None or others_s >= COMPUTED_SHARE * gil_s
-        return Wait(began, rest.now, "gil_contention" if told else "unknown", gil_s, rest, found)
+        return Wait(began, rest.now, "gil_contention", gil_s, rest, found)
     # Whoever stands still lets nobody compute, and is in no queue.
     stopped_s = lasted_s - gil_s - queued_s
     stopped = stopped_s >= threshold_s and stopped_s >= 0.5 * lasted_s > others_s

@@ -58,7 +58,7 @@ def test_exit_code_is_1_when_something_was_missing(monkeypatch, capsys):
     assert cli.main(["demo"]) == 1
     out, err = capsys.readouterr()
     assert " ".join(out.split()).count("was not received") == 2
-    assert err == "otel-loopblock demo: 2 of 11 promises not kept\n"
+    assert err == "otel-loopblock demo: 2 of 13 promises not kept\n"
 
 
 def test_service_that_does_not_start_is_one_clear_message(monkeypatch, capsys):

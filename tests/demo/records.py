@@ -116,7 +116,7 @@ def answer(path, trace, *, duration_s=0.1, status=200, error=""):
     return Answer(path=path, duration_s=duration_s, status=status, error=error, trace_id=f"{trace:032x}")
 
 
-def whole_run(*, spans=None, metrics=None, before=None, crowd=None, after=None):
+def whole_run(*, spans=None, metrics=None, before=None, threaded=None, crowd=None, after=None):
     """A run in which everything promised is there; what is given stands in its place."""
     if spans is None:
         spans = all_spans()
@@ -131,6 +131,7 @@ def whole_run(*, spans=None, metrics=None, before=None, crowd=None, after=None):
     return Run(
         threshold_s=0.01,
         before=before,
+        threaded=threaded or load(900, 1000, [answer(THREADED, 31)]),
         crowd=crowd or load(1000, 1500, [answer(QUOTE, 21)]),
         after=after,
         findings=Findings(spans),

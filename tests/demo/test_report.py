@@ -168,7 +168,12 @@ def test_promise_that_was_not_kept_is_one_line():
 
 def test_report_of_a_run_in_which_nothing_arrived_still_says_so():
     run = whole_run(
-        spans=[], metrics=[], before=load(0, 1000, []), crowd=load(1000, 1500, []), after=load(1500, 2500, [])
+        spans=[],
+        metrics=[],
+        before=load(0, 1000, []),
+        threaded=load(1000, 1000, []),
+        crowd=load(1000, 1500, []),
+        after=load(1500, 2500, []),
     )
     text = printed(run)
     assert "ok" not in text.split()

@@ -305,7 +305,7 @@ def test_many_short_callbacks_are_lag_and_not_a_block(telemetry, run):
 
     run(main())
 
-    assert telemetry.spans() == []
+    assert {span.name for span in telemetry.spans()} <= {"event_loop.saturated"}
     assert telemetry.points("event_loop.block.duration") == []
     (lag,) = telemetry.points("event_loop.lag")
     assert lag.count >= 2

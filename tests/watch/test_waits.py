@@ -30,8 +30,15 @@ def nobody_computes(monkeypatch):
     monkeypatch.setattr(keeper, "_cpu_seconds", lambda thread: 0.0)
 
 
+@pytest.fixture
+def kept(monkeypatch):
+    """A thread is found that kept the GIL."""
+    found = keeper.Found(keeper.Keeper(1, "worker", None, None))
+    monkeypatch.setattr(waits.threads, "find", lambda *_: found)
+
+
 @pytest.mark.parametrize("waited_s", [0.02, 0.1, 1.0])
-def test_rest_that_ends_with_a_wait_for_the_gil_is_told_from_when_it_was_wanted(waited_s):
+def test_rest_that_ends_with_a_wait_for_the_gil_is_told_from_when_it_was_wanted(waited_s, kept):
     wait = _judge(lasted_s=3.0, runs=_runs(waited_s), process_cpu_s=waited_s)
 
     assert wait.cause == "gil_contention"
@@ -47,19 +54,30 @@ def test_gil_that_is_passed_on_within_the_threshold_is_no_wait():
     assert _judge(lasted_s=0.5, runs=3, process_cpu_s=0.5) is None
 
 
-def test_wait_that_began_before_the_counters_were_read_is_no_longer_than_these_tell():
+def test_wait_that_began_before_the_counters_were_read_is_no_longer_than_these_tell(kept):
     wait = _judge(lasted_s=0.05, runs=30, process_cpu_s=0.05)
     assert wait.began == SINCE
 
 
-def test_heartbeat_tells_when_it_was_due():
+def test_heartbeat_tells_when_it_was_due(kept):
     wait = _judge(lasted_s=0.2, runs=_runs(0.1), process_cpu_s=0.1, due=SINCE + 0.05)
     assert wait.began == SINCE + 0.05
 
 
-def test_gil_that_is_kept_by_nobody_who_computes_is_unknown_and_told_where_it_is_long():
-    assert _judge(lasted_s=1.0, runs=_runs(0.2)).cause == "unknown"
-    assert _judge(lasted_s=1.0, runs=_runs(0.03)) is None
+@pytest.mark.parametrize(("waited_s", "computed_s"), [(0.2, 0.0), (0.2, 0.07), (0.03, 0.02)])
+def test_loop_that_is_woken_up_for_no_callback_waits_for_nobody(waited_s, computed_s, kept):
+    assert _judge(lasted_s=1.0, runs=_runs(waited_s), process_cpu_s=computed_s) is None
+
+
+def test_wait_is_not_told_where_nobody_is_found_who_may_have_kept_the_gil():
+    assert _judge(lasted_s=1.0, runs=_runs(0.2), process_cpu_s=0.2) is None
+
+
+@pytest.mark.parametrize(("waited_s", "told"), [(0.03, False), (0.2, True)])
+def test_wait_for_several_is_told_where_it_is_long(waited_s, told, monkeypatch):
+    monkeypatch.setattr(waits.threads, "find", lambda *_: keeper.Found(None, (object(),)))
+    wait = _judge(lasted_s=1.0, runs=_runs(waited_s), process_cpu_s=waited_s)
+    assert (wait is not None) is told
 
 
 def test_thread_that_had_no_cpu_was_descheduled():
@@ -103,6 +121,7 @@ class TestStoodStill:
     def test_what_was_late_for_another_reason_was_not(self, else_):
         assert _stood_still(**else_) is None
 
+    @pytest.mark.usefixtures("kept")
     def test_what_was_told_of_a_loop_already_is_not_told_again(self):
         assert _judge(lasted_s=0.1, runs=_runs(0.1), process_cpu_s=0.1).cause == "gil_contention"
         assert _stood_still() is None
@@ -143,6 +162,18 @@ class TestKeeper:
 
         assert found.keeper.thread_name == "worker"
         assert any(frame[0].co_name == "wait" for frame in found.keeper.look.frames)
+
+    def test_one_that_computes_on_without_the_gil_did_not(self, computing, monkeypatch):
+        threads, begin = computing
+        begin("worker", 0.09)
+        cpu = keeper._cpu_seconds
+        monkeypatch.setattr(
+            keeper,
+            "_cpu_seconds",
+            lambda thread: cpu(thread) and cpu(thread) + keeper.perf_counter(),
+        )
+
+        assert threads.find(0.1, 0.1, 0.0) == keeper.Found(None)
 
     def test_of_two_that_computed_alike_neither_is_blamed(self, computing):
         threads, begin = computing

@@ -137,7 +137,6 @@ sample_due(WaiterObject *waiter, double now, double tick_due)
     return waiter->sample_due < tick_due && waiter->sample_due > now ? waiter->sample_due : tick_due;
 }
 
-
 /* One look of the loop's own thread at its stack: with the GIL, between two instructions of Python. */
 static int
 add_sample(WaiterObject *waiter, MonitorObject *monitor)
