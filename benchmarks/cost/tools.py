@@ -88,7 +88,16 @@ def otel_loopblock(kind: str, rare: bool) -> Started:
 
     set_providers()
     heard = _Heard("otel_loopblock")
-    options = {"threshold_ms": RARE_S * 1e3, "heartbeat_interval_ms": RARE_S * 1e3} if rare else {}
+    options: dict[str, float] = {}
+    if rare:
+        options = {
+            "threshold_ms": RARE_S * 1e3,
+            "heartbeat_interval_ms": RARE_S * 1e3,
+            "saturation_ms": 0,
+        }
+        from otel_loopblock.watch import fullness
+
+        fullness.SAMPLE_S = RARE_S  # a sample is taken per time as well
     LoopBlockInstrumentor().instrument(**options)
     wanted = os.environ.get("OTEL_PYTHON_LOOPBLOCK_CORE")
     if wanted and wanted != active_core():
