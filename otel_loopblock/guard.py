@@ -29,6 +29,8 @@ _VARARGS = 0x04  # inspect.CO_VARARGS
 _CANNOT_FAIL = {opcode.opmap[name] for name in ("JUMP_BACKWARD", "RESUME") if name in opcode.opmap}
 """Instructions of Python 3.11 on at which a thread takes signals, and that raise nothing of their own."""
 
+_MADE_UP_BYTES = 8  # PyCode_NewEmpty
+
 failures: Counter[str] = Counter()
 """How often each part of this package has failed in this process, by the name of the part."""
 
@@ -78,9 +80,9 @@ def is_asynchronous(error: BaseException) -> bool:
         interrupted, at, traceback = traceback.tb_frame, traceback.tb_lasti, traceback.tb_next
     if interrupted is None:
         return False
-    if at >= 0 and interrupted.f_code.co_code[at] in _CANNOT_FAIL:
+    if at >= 0 and interrupted.f_code.co_code[at] in _CANNOT_FAIL and _is_interpreted(interrupted):
         return True
-    if not str(interrupted.f_globals.get("__name__")).startswith("otel_loopblock."):
+    if not _is_of_ours(interrupted):
         return False
     # Another thread can only name a class. Python's own errors say what is wrong, and we raise none like it.
     kind = type(error)
@@ -98,7 +100,17 @@ def _is_handler(frame: FrameType, interrupted: FrameType) -> bool:
     has_number = any(issubclass(type(value), int) for value in values)
     if has_number and any(value is interrupted for value in values):
         return True
-    return code in _handlers()  # it may have walked up from the frame that it was given
+    # It may have walked up from the frame that it was given. None is of ours, and to ask takes long.
+    return not _is_of_ours(frame) and code in _handlers()
+
+
+def _is_interpreted(frame: FrameType) -> bool:
+    """Whether its instructions are run: Cython makes frames up for tracebacks, with three of them at most."""
+    return len(frame.f_code.co_code) > _MADE_UP_BYTES
+
+
+def _is_of_ours(frame: FrameType) -> bool:
+    return str(frame.f_globals.get("__name__")).startswith("otel_loopblock.")
 
 
 def _handlers() -> set[CodeType]:

@@ -24,7 +24,7 @@ BUDGET_S: Final = 0.0003
 """CPU seconds of the loop's thread that may go into finding and telling those who waited for a block; or"""
 BUDGET_SHARE: Final = 0.02
 """this share of a longer block: what is done about it stays small beside it. What the block's own report has
-cost is part of it. As much again may go into setting the rest aside."""
+cost is part of it. Setting the rest aside has a budget of its own."""
 
 SHARE: Final = 0.01
 """Of a loop's time that may go there, however many blocks there are."""

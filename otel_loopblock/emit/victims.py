@@ -33,6 +33,11 @@ When: TypeAlias = "tuple[float, float, Set[int]]"
 """A culprit's start, end and own traces."""
 
 
+TIMES_FOR_REST: Final = 1.7
+"""So much of the budget may go again into setting aside those who are told elsewhere: one who is not set
+aside is not even counted."""
+
+
 class Culprit(NamedTuple):
     """The callback that others waited for."""
 
@@ -175,7 +180,7 @@ class Victims:
         self._prefetched = prefetched or Prefetched()
         self._left = maximum
         self._budget_s = budget_s
-        self._budget_of_rest_s = budget_s
+        self._budget_of_rest_s = TIMES_FOR_REST * budget_s
         self._spend = spend
         self._make_annotate = annotate
         self._annotate: Annotate | None = None
