@@ -21,6 +21,8 @@ class Monitor:
     busy: float
     runs: int
     is_main: int
+    stopped: int
+    blocked_at: float
     threshold: float
     looked_at: float
     look_due: float

@@ -54,5 +54,6 @@ def _make(original: Callable[[Any], None], attach: Attach, patches: Patches) -> 
 def _stopped(loop: asyncio.AbstractEventLoop) -> None:
     monitor = loops.of(loop)
     if monitor is not None:
+        monitor.stopped = 1
         for each in monitor.following:
             each.loop_stopped()

@@ -177,6 +177,7 @@ class Monitor(core.Monitor):
         if not self.enter_thread():
             self.read_clocks()
         self.begin_rest()
+        self.stopped = 0
         self._at_beat = 0.0, 0.0
         self._run_began = perf_counter()
 
@@ -289,6 +290,7 @@ class Monitor(core.Monitor):
             for each in self.following:
                 each.callback_ended(callback)
             if ended - self.started >= demand.threshold_s:
+                self.blocked_at = ended
                 self._callback_ended(ended, callback, context, turns)
         except Exception:
             self.following, self.threshold = (), demand.threshold_s

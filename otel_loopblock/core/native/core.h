@@ -102,7 +102,9 @@ typedef struct {
     double rest_queued;      /* seconds without a CPU */
     unsigned long long rest_runs;
     Load load;
-    int is_main; /* its loop runs in the main thread */
+    double blocked_at; /* perf_counter at the end of the last block */
+    int is_main;       /* its loop runs in the main thread */
+    int stopped;       /* its loop does not run: what its thread does is something else */
 } MonitorObject;
 
 #define NO_CLOCK (-1L) /* no clock of a thread has this number */

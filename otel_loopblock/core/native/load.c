@@ -45,6 +45,9 @@ load_tick(MonitorObject *monitor, double saturation, double threshold, double no
     Load *load = &monitor->load;
     double started;
     double busy = busy_by(monitor, now, &started);
+    if (monitor->stopped) {
+        cpu = -1.0;
+    }
     double wall = now - load->at;
     int known = load->at != 0.0;
     double used = busy - load->busy;
@@ -75,8 +78,12 @@ load_tick(MonitorObject *monitor, double saturation, double threshold, double no
         }
     }
     else if (!load->full) {
+        /* A block is reported as such; a stretch of nothing but blocks is none of ours. */
+        if (monitor->blocked_at > load->fresh) {
+            load->fresh = monitor->blocked_at;
+        }
         if (started != 0.0 && now - started >= threshold) {
-            load->fresh = now; /* a block is reported as such; a stretch of nothing but blocks is none of ours */
+            load->fresh = now;
         }
         else if ((started != 0.0 ? started : now) - load->fresh >= saturation) { /* what runs now may be a block yet */
             load->full = LOAD_FULL;

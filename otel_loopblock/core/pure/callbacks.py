@@ -57,6 +57,7 @@ class Monitor:
         "before_busy",
         "before_cpu",
         "before_process_cpu",
+        "blocked_at",
         "busy",
         "callback",
         "clock",
@@ -72,6 +73,7 @@ class Monitor:
         "rest_runs",
         "runs",
         "started",
+        "stopped",
         "threshold",
         "unwatched",
         "waiter",
@@ -87,6 +89,8 @@ class Monitor:
     runs: int
     """How many callbacks have ended."""
     is_main: int
+    stopped: int
+    blocked_at: float
     """Whether the loop runs in the main thread."""
     load: Load
     """How full the loop is."""
@@ -130,7 +134,8 @@ class Monitor:
         """Not ``__init__``: a subclass has one of its own, with other arguments."""
         self = super().__new__(cls)
         self.started = self.busy = self.threshold = 0.0
-        self.runs = self.is_main = 0
+        self.runs = self.is_main = self.stopped = 0
+        self.blocked_at = 0.0
         self.load = Load()
         self.callback = self.context = self.waiter = self.loop = self.clock = self.unwatched = None
         self.looked_at = self.look_due = 0.0
@@ -172,6 +177,9 @@ class Monitor:
             saturation_s: a loop that has had nearly no rest for as long is full.
             block_s: a callback that runs as long is a block.
         """
+        if self.stopped:
+            cpu_s = -1.0
+        self.load.blocked(self.blocked_at)
         return self.load.tick(now, self.started, self.busy, self.runs, cpu_s, saturation_s, block_s)
 
     @property

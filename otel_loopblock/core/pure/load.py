@@ -33,6 +33,10 @@ class Load:
         self.since: tuple[float, float, int] = (0.0, 0.0, 0)
         self.until: tuple[float, float, int] = (0.0, 0.0, 0)
 
+    def blocked(self, until: float) -> None:
+        """A block has ended then; a stretch of nothing but blocks is none of ours."""
+        self.fresh = max(self.fresh, until)
+
     def tick(
         self,
         now: float,
