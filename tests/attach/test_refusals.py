@@ -8,6 +8,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 
@@ -229,9 +230,16 @@ def test_process_that_sees_other_files(tmp_path, monkeypatch):
     assert os.listdir(tmp_path) == []
 
 
-def test_idle_process_is_waited_for_and_leaves_nothing_when_it_comes_by_later(tmp_path, monkeypatch, capsys):
-    monkeypatch.setenv("TMPDIR", str(tmp_path))
-    monkeypatch.setattr("tempfile.tempdir", None)
+@pytest.fixture
+def temporary(monkeypatch):
+    """A folder for temporary files; its path is short enough for a socket."""
+    with tempfile.TemporaryDirectory(prefix="t", dir="/tmp") as folder:
+        monkeypatch.setenv("TMPDIR", folder)
+        monkeypatch.setattr("tempfile.tempdir", None)
+        yield folder
+
+
+def test_idle_process_is_waited_for_and_leaves_nothing_when_it_comes_by_later(temporary, monkeypatch, capsys):
     monkeypatch.setattr(viewer, "PATIENCE_S", 0.6)
     monkeypatch.setattr(viewer, "SAID_S", 0.2)
     asked = []
@@ -240,17 +248,15 @@ def test_idle_process_is_waited_for_and_leaves_nothing_when_it_comes_by_later(tm
         with pytest.raises(CannotAttach, match="has run no Python code in its main thread for"):
             viewer.watch(plan, lambda pid, script: asked.append(script))
     assert "its main thread is idle, or in a call that does not come back" in capsys.readouterr().err
-    assert len(os.listdir(tmp_path)) == 1
+    assert len(os.listdir(temporary)) == 1
     with open(asked[0]) as script:
         exec(compile(script.read(), "script", "exec"), {})
-    assert os.listdir(tmp_path) == []
+    assert os.listdir(temporary) == []
 
 
-def test_process_that_comes_by_when_nobody_waits_takes_the_folder_away(tmp_path, monkeypatch):
+def test_process_that_comes_by_when_nobody_waits_takes_the_folder_away(temporary):
     from otel_loopblock.attach.script import Meeting
 
-    monkeypatch.setenv("TMPDIR", str(tmp_path))
-    monkeypatch.setattr("tempfile.tempdir", None)
     meeting = Meeting()
     assert meeting.folder.stat().st_mode & 0o777 == 0o700
     source = meeting.script.read_text()
@@ -258,9 +264,9 @@ def test_process_that_comes_by_when_nobody_waits_takes_the_folder_away(tmp_path,
     before = threading.active_count()
     exec(compile(source, "script", "exec"), {})
     deadline = time.monotonic() + 10
-    while os.listdir(tmp_path) and time.monotonic() < deadline:
+    while os.listdir(temporary) and time.monotonic() < deadline:
         time.sleep(0.01)
-    assert os.listdir(tmp_path) == []
+    assert os.listdir(temporary) == []
     assert threading.active_count() == before
 
 
