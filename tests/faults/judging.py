@@ -22,6 +22,8 @@ GUARDS = {
     "guard:is_asynchronous": "the guard",
     "guard:_is_handler": "the guard",
     "guard:_handlers": "the guard",
+    "guard:_is_interpreted": "the guard",
+    "guard:_is_of_ours": "the guard",
     "guard:call": "the guard",
     "guard:call_all": "the guard",
     "core.pure.callbacks:Run.<locals>._run": "a try, and the original",

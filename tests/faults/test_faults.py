@@ -78,6 +78,8 @@ TRUSTED = {
     "is_asynchronous",
     "_handlers",
     "_is_handler",
+    "_is_interpreted",
+    "_is_of_ours",
     "let_through",
     "sys.exc_info",
     "gc.enable",

@@ -105,7 +105,7 @@ def test_listener_is_not_told_of_a_callback_that_ended_meanwhile(within, ends, m
         def tick():
             started = monitor.started
             now = started + 1.0
-            _elsewhere(watchdog._look_at, monitor, started, WakeUp(now, now, now), 0.0, 0.0)
+            _elsewhere(watchdog._look_at, monitor, started, WakeUp(now, now, now), 0.0, 0.0, None)
 
         tick()
         assert len(told) == 1
