@@ -39,7 +39,9 @@ def blocks_of_a_child(kind):
     LoopBlockInstrumentor().instrument(tracer_provider=provider, heartbeat_interval_ms=0)
     run_on(kind, block)
     LoopBlockInstrumentor().uninstrument()
-    return [span.attributes["code.function.name"] for span in exporter.get_finished_spans()]
+    blocks = (span.attributes for span in exporter.get_finished_spans())
+    # So many modules are new in a process that is spawned that the garbage collector may run for long.
+    return [each["code.function.name"] for each in blocks if each["event_loop.block.duration"] >= BLOCK_S]
 
 
 @pytest.mark.parametrize("method", ["fork", "forkserver", "spawn"])
