@@ -69,6 +69,31 @@ def loop(core):
     return Simulated(core)
 
 
+def test_blocks_that_no_tick_saw_fill_nothing_either(loop):
+    """A busy machine has the watchdog miss them: the callback's end tells."""
+    for _ in range(20):
+        loop.tick_at = loop.now + 0.0295  # of each the first tick is its last
+        loop.monitor.started = loop.now + 0.025
+        loop.now += 0.03
+        loop.monitor.tick(loop.now - 0.0005, loop.cpu_s, SATURATION_S, BLOCK_S)
+        loop.monitor.started = 0.0
+        loop.monitor.busy += 0.03
+        loop.monitor.runs += 1
+        loop.monitor.blocked_at = loop.now
+
+        assert not loop.full
+
+
+def test_what_a_thread_computes_while_its_loop_is_stopped_fills_nothing(loop):
+    loop.monitor.stopped = 1
+    loop.compute(0.5)
+    assert not loop.full
+
+    loop.monitor.stopped = 0
+    loop.compute(0.5)
+    assert loop.full
+
+
 @pytest.mark.parametrize("load", [0.1, 0.4, 0.7])
 @pytest.mark.parametrize("burst_s", [0.002, 0.02, 0.07])
 def test_loop_that_rests_is_never_full(loop, load, burst_s):
