@@ -92,8 +92,8 @@ sanitize: $(VENV)/.ready ## the compiled core's tests with gcc's sanitizers, and
 	rm -f $(SANITIZED)/otel_loopblock/core/_native*.so
 	cd $(SANITIZED) && OTEL_LOOPBLOCK_BUILD=require CFLAGS="$(SANITIZE)" $(abspath $(BIN))/python setup.py -q build_ext --inplace
 	cd $(SANITIZED) && LD_PRELOAD=$$(gcc -print-file-name=libasan.so) ASAN_OPTIONS=detect_leaks=0 PYTHONMALLOC=malloc \
-		OTEL_LOOPBLOCK_BUILD=require $(abspath $(BIN))/python -X dev -m pytest $(SIDE_BY_SIDE) --capture=sys \
-		-p no:cacheprovider tests/core $(PYTEST_ARGS)
+		PYTHONDEVMODE=1 OTEL_LOOPBLOCK_BUILD=require $(abspath .ci/tests) $(abspath $(BIN))/python $(SIDE_BY_SIDE) --capture=sys \
+		tests/core $(PYTEST_ARGS)
 	@if command -v $(DEBUG_PYTHON) > /dev/null; then $(MAKE) --no-print-directory test-debug; \
 	else echo "$(DEBUG_PYTHON) is missing: nothing was run on a debug build (Debian: python3-dbg, DEBUG_PYTHON=)"; fi
 
@@ -109,8 +109,7 @@ $(DEBUG_VENV)/.ready: $(BUILT_FROM)
 	touch $@
 
 test-debug: $(DEBUG_VENV)/.ready ## the core's tests on a debug build of Python
-	OTEL_LOOPBLOCK_BUILD=require $(DEBUG_VENV)/bin/python -X dev -m pytest $(SIDE_BY_SIDE) -p no:cacheprovider \
-		tests/core $(PYTEST_ARGS)
+	OTEL_LOOPBLOCK_BUILD=require PYTHONDEVMODE=1 .ci/tests $(DEBUG_VENV)/bin/python $(SIDE_BY_SIDE) tests/core $(PYTEST_ARGS)
 
 test-coming: ## the core part of the suite, and what it costs, on Python 3.14 and 3.15, in a system made for them; as root
 	.ci/forky
