@@ -61,15 +61,19 @@ class Runtime:
     def remove(self, listener: Listener) -> None:
         """Tell ``listener`` no more; the last one takes the hooks away and ends the thread.
 
-        It may still be told what a thread has begun to tell.
+        It may still be told what a thread has begun to tell. A loop that is full has been so until now.
         """
         ended: threading.Thread | None = None
         with self._lock:
+            if listener in listeners.now:
+                guard.call("tell what loops do", self.fetch_samples)
+                guard.call("tell of a full loop", self.watchdog.fullness.finish, listener)
             self._tell(tuple(other for other in listeners.now if other is not listener))
             if not listeners.now:
                 self._hooks.remove()
                 loops.detach_all()
                 ended = self.watchdog.end()
+                self.watchdog.fullness.forget()
             else:
                 for monitor in loops.monitors():
                     monitor.state.pop(listener, None)

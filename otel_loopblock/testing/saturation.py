@@ -13,9 +13,7 @@ from otel_loopblock.explain.sampled import function_of
 from otel_loopblock.explain.stack import Stacks
 from otel_loopblock.runtime import runtime
 from otel_loopblock.testing.builder import advice_table, own_code
-from otel_loopblock.watch.fullness import FULL
 from otel_loopblock.watch.load import BusyStretch, Sample
-from otel_loopblock.watch.loops import loops
 from otel_loopblock.watch.monitor import Monitor
 from otel_loopblock.watch.target import Target
 from otel_loopblock.watch.waits import Wait
@@ -74,7 +72,6 @@ class SaturationWatch:
         self.threshold_s = threshold_s
         self._stacks = Stacks(own_code(app_paths), advice_table().lookup)
         self._entered = 0.0
-        self._full: set[Monitor] = set()
         self._told: list[tuple[Monitor, BusyStretch]] = []
         self._sampled: list[tuple[Monitor, Sample]] = []
 
@@ -85,14 +82,8 @@ class SaturationWatch:
 
     def close(self) -> list[Saturation]:
         """End; what was found, with what lasts until now."""
-        runtime.fetch_samples()
-        told = list(self._told)
-        for monitor in {*loops.monitors(), *self._full}:
-            full, since, until, busy_s, callbacks = monitor.stretch
-            if full == FULL:
-                told.append((monitor, BusyStretch(since, until, busy_s, callbacks, True)))
         runtime.remove(self)
-        found = (self._describe(monitor, stretch) for monitor, stretch in told)
+        found = (self._describe(monitor, stretch) for monitor, stretch in self._told)
         return [each for each in found if each is not None]
 
     def _describe(self, monitor: Monitor, stretch: BusyStretch) -> Saturation | None:
@@ -114,12 +105,8 @@ class SaturationWatch:
         """Nothing: a loop that waits is not full."""
 
     def loop_full(self, monitor: Monitor, stretch: BusyStretch) -> None:
-        """Keep a stretch that is over, and the loop of one that lasts: it may be closed before that ends."""
-        if not stretch.over:
-            self._full.add(monitor)
-            return
-        self._full.discard(monitor)
-        if len(self._told) < MAX_KEPT:
+        """Keep a stretch that is over."""
+        if stretch.over and len(self._told) < MAX_KEPT:
             self._told.append((monitor, stretch))
 
     def loop_sampled(self, monitor: Monitor, samples: Sequence[Sample]) -> None:

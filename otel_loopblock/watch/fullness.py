@@ -9,7 +9,7 @@ from otel_loopblock import core, guard
 from otel_loopblock.watch.demand import demand
 from otel_loopblock.watch.load import BusyStretch, Sample
 from otel_loopblock.watch.loops import loops
-from otel_loopblock.watch.monitor import Monitor, listeners
+from otel_loopblock.watch.monitor import Listener, Monitor, listeners
 from otel_loopblock.watch.samples import SAMPLE_S, Sampler
 
 FULL, OVER = 1, 2
@@ -49,6 +49,19 @@ class Fullness:
             for listener in listeners.now:
                 if listener.saturation_s:
                     guard.call("tell of a full loop", listener.loop_full, monitor, stretch)
+
+    def finish(self, listener: Listener) -> None:
+        """Tell one that leaves of the stretches that last until now; any thread."""
+        if not listener.saturation_s:
+            return
+        for monitor in {*loops.monitors(), *self._full}:
+            full, since, until, busy_s, callbacks = monitor.stretch
+            if full == FULL:
+                listener.loop_full(monitor, BusyStretch(since, until, busy_s, callbacks, over=True))
+
+    def forget(self) -> None:
+        """Keep no loop: nobody listens any more."""
+        self._full.clear()
 
     def hand_out(self, waiter: core.Waiter) -> None:
         """Hand the samples taken until now to those who want them; any thread."""

@@ -1,9 +1,9 @@
-"""``python -m tests.saturation [SECONDS]``: tables of the trial, on both loops, with the core in use."""
+"""Prints the tables of the trial, on both loops, with the core in use: ``python -m tests.saturation``."""
 
 from __future__ import annotations
 
+import argparse
 import logging
-import sys
 
 from otel_loopblock import core
 from tests.conftest import LOOPS
@@ -40,4 +40,6 @@ def main(seconds: float) -> None:
             print(f"| {kind} | {measured:.2f} | for 0.2 s | {found.wall_s:.3f} | {len(found.saturated)} |")
 
 
-main(float(sys.argv[1]) if len(sys.argv) > 1 else 60.0)
+parser = argparse.ArgumentParser(prog="python -m tests.saturation", description=__doc__)
+parser.add_argument("seconds", nargs="?", type=float, default=60.0, help="each load lasts so long")
+main(parser.parse_args().seconds)

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from tests.saturation.trial import ROUTES, Trial, nearly_full, share_of_a_loop, three_routes
+from otel_loopblock import LoopBlockInstrumentor
+from tests.saturation.trial import ROUTES, SATURATED, Trial, nearly_full, share_of_a_loop, three_routes
 
 CALM = {"threshold_ms": 2000, "log_interval_ms": 3_600_000}
 """So that no callback is a block on a machine that is busy with other things."""
@@ -46,3 +47,18 @@ def test_nearly_full_loop_is_reported_within_twice_the_time(loop_kind):
     found = Trial(loop_kind, **CALM).run(nearly_full, 0.2, 0.99)
     if found.busy_s / found.wall_s >= 0.95:
         assert len(found.saturated) == 1
+
+
+def test_loop_that_is_full_when_the_package_goes_is_reported(telemetry, run):
+    telemetry.instrument(**CALM)
+    trial = Trial("asyncio")  # its load alone
+
+    async def main():
+        await nearly_full(trial, 0.6, 0.99)
+        LoopBlockInstrumentor().uninstrument()
+
+    run(main())
+    [span] = telemetry.spans(SATURATED)
+    assert span.attributes["event_loop.saturation.duration"] >= 0.1
+    assert span.attributes["event_loop.saturation.samples"] >= 1
+    assert "event_loop.saturation.ongoing" not in span.attributes
