@@ -186,8 +186,7 @@ async def nearly_full(trial, seconds, load):
 
     def waker():
         """Wakes the loop from its selector after so short a rest as no timer of its own has."""
-        while not over.is_set():
-            asked.acquire()
+        while asked.acquire() and not over.is_set():
             time.sleep(rest_s)
             loop.call_soon_threadsafe(wake.set)
 
