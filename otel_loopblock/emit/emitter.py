@@ -18,7 +18,7 @@ from opentelemetry._logs import LoggerProvider, get_logger_provider
 from opentelemetry.metrics import MeterProvider, get_meter_provider
 from opentelemetry.trace import Span, SpanContext, TracerProvider
 
-from otel_loopblock import core
+from otel_loopblock import core, guard
 from otel_loopblock.clocks import perf_counter, thread_time, time_ns
 from otel_loopblock.config import Config
 from otel_loopblock.delayed.aftermath import Aftermath
@@ -65,6 +65,8 @@ MAX_SEEN = 32
 
 TURNS_AFTER_REST = 2
 """Turns of the loop, from the first callback after a rest, until what came meanwhile has woken its tasks."""
+
+_SEEK = "look for requests that waited"
 
 _NOTHING_PREFETCHED: tuple[float, Prefetched] = 0.0, Prefetched()
 
@@ -266,7 +268,7 @@ class Emitter:
         stretches = running.charges.take(monitor.started, ended - age, ended, self.threshold_s)
         if stretches:
             running.begin(monitor.started)
-            sought = self._seek(running, monitor, monitor.started, ended)
+            sought = guard.call(_SEEK, self._seek, running, monitor, monitor.started, ended)
             if sought is not None:  # the event tells how many
                 sought.victims.expect((monitor.started, ended, {span.get_span_context().trace_id}))
             self._take(
@@ -287,7 +289,10 @@ class Emitter:
         running = self._running(monitor)
         running.begin(started)
         # Before anything of the loop goes on.
-        sought = self._seek(running, monitor, started, ended) if monitor.turns else None
+        sought: _Sought | None = None
+        if monitor.turns:
+            # Whatever it meets in the loop's queue: the block is reported.
+            sought = guard.call(_SEEK, self._seek, running, monitor, started, ended)
         if not (running.reported and running.charges.cover(started, ended, self.threshold_s)):
             current = current_span(python_context)
             if sought is not None:

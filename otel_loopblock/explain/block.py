@@ -7,9 +7,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from types import FunctionType
+from types import CodeType, FunctionType
 from typing import Any, NamedTuple, TypeAlias
 
+from otel_loopblock import guard
 from otel_loopblock.clocks import perf_counter, time_ns
 from otel_loopblock.explain.advice.known import Kind
 from otel_loopblock.explain.cause import Cause
@@ -140,8 +141,9 @@ class Observed:
             if look.frames and began <= look.at <= ended:
                 break
         else:
-            named = _from_target(target)
-            self.entry = module_of(target.task.get_coro()) if target.task is not None else None
+            # What it asks are objects of the application's: a block without a name is one all the same.
+            named = guard.call("name what a loop called", _from_target, target, otherwise=named)
+            self.entry = guard.call("name what a loop called", _entry, target)
         self._left: tuple[Monitor, Evidence, Named] | None = (
             monitor,
             evidence,
@@ -183,6 +185,10 @@ def _task_name(task: Any) -> str | None:
     return printable(name) if isinstance(name, str) else None
 
 
+def _entry(target: Target) -> str | None:
+    return module_of(target.task.get_coro()) if target.task is not None else None
+
+
 def _from_target(target: Target) -> Named:
     """Name the culprit, and the call, by what the loop was asked to call: no frame of it was seen."""
     if target.task is not None:
@@ -210,7 +216,7 @@ def _from_target(target: Target) -> Named:
         callback = inner
     code = getattr(callback, "__code__", None)
     module = getattr(callback, "__module__", None)
-    if code is not None:
+    if type(code) is CodeType:  # a mock of a function has a mock of it
         if is_ours(code):
             return None, None
         return frame_of(code, code.co_firstlineno, module), None

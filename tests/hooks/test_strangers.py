@@ -8,6 +8,7 @@ from unittest import mock
 
 import pytest
 
+from otel_loopblock import guard
 from otel_loopblock.hooks import protocols, unhooked
 from otel_loopblock.hooks.patches import Patches
 from otel_loopblock.watch.loops import loops
@@ -109,3 +110,44 @@ def test_loop_that_carries_something_else_is_given_a_monitor(telemetry, loop_kin
 
     assert type(loops.of(loop)) is Monitor
     loop.close()
+
+
+def block():
+    time.sleep(0.03)
+
+
+class Proxy:
+    """As of a library: bound to nothing, it raises what it likes."""
+
+    def __getattr__(self, name):
+        raise RuntimeError("bound to nothing")
+
+    def __call__(self):
+        block()
+
+
+NOT_OURS = {
+    "mock of a function": (lambda: mock.Mock(spec=block, side_effect=block), set()),
+    "proxy": (Proxy, {"name what a loop called", "look for requests that waited"}),
+}
+"""Callbacks that answer oddly, and what of ours may fail because of them."""
+
+
+@pytest.mark.parametrize("kind", NOT_OURS)
+def test_block_of_a_callback_that_answers_oddly_is_reported(telemetry, run, kind):
+    """It is asked what it is where no look was taken; and so is the one that waits meanwhile."""
+    make, may_fail = NOT_OURS[kind]
+    telemetry.instrument(watchdog=False)
+    callback = make()
+
+    async def main():
+        loop = asyncio.get_running_loop()
+        loop.call_soon(callback)
+        loop.call_soon(callback)
+        await asyncio.sleep(0.01)
+
+    run(main())
+
+    assert len(telemetry.spans("event_loop.blocked")) >= 2
+    assert sum(point.count for point in telemetry.points("event_loop.block.duration")) >= 2
+    assert {part for part in may_fail if guard.failures.pop(part, 0)} == may_fail
