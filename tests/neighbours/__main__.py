@@ -9,6 +9,7 @@ import subprocess
 import sys
 from itertools import product
 from pathlib import Path
+from typing import Any
 
 from rich.console import Console
 from rich.table import Table
@@ -58,7 +59,11 @@ def run(python: str, tool: str, loop: str, order: str) -> list[str]:
         return [f"hangs for {TIMEOUT_S:g} s"]
     if done.returncode or not done.stdout:
         return [f"exit code {done.returncode}: {done.stderr[-300:]}"]
-    found = json.loads(done.stdout.splitlines()[-1])
+    return wrongs(json.loads(done.stdout.splitlines()[-1]))
+
+
+def wrongs(found: dict[str, Any]) -> list[str]:
+    """What must not be of what such a process has found, in words."""
     wrong = []
     results = found["results"]
     if any(each != results[0] for each in results):
@@ -67,6 +72,8 @@ def run(python: str, tool: str, loop: str, order: str) -> list[str]:
         wrong.append(f"reported: {found['blocked']}")
     if "event_loop.blocked" in (*found["after_ours"], *found["left"]):
         wrong.append("ours reports after it was taken out")
+    if found["misplaced"]:
+        wrong.append(f"not theirs when ours was taken out: {', '.join(found['misplaced'])}")
     if found["failures"]:
         wrong.append(f"ours failed: {found['failures']}")
     return wrong

@@ -2,7 +2,7 @@
 
 ORDER is three letters: who is put in first, theirs (t) or ours (o), who is taken out first, whether a loop
 has run before (r) or not (-). Prints a line of JSON: what the application returned at each stage, the
-functions that were reported, what was left of ours.
+functions that were reported, what was left of ours, what of theirs went with it.
 """
 
 from __future__ import annotations
@@ -15,7 +15,8 @@ import sys
 import time
 from typing import Any
 
-from opentelemetry.sdk.trace import TracerProvider
+import uvloop
+from opentelemetry.sdk.trace import Span, TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
@@ -27,6 +28,10 @@ exporter = InMemorySpanExporter()
 provider = TracerProvider()
 provider.add_span_processor(SimpleSpanProcessor(exporter))
 variable = contextvars.ContextVar("variable", default="outside")
+
+
+DELIVERED_S = 60.0
+"""What is reported of the run with ours must not come later, on a machine however busy."""
 
 
 def culprit() -> None:
@@ -86,6 +91,28 @@ def ours_in() -> Any:
     return LoopBlockInstrumentor().uninstrument
 
 
+PATCHED = (asyncio.Handle, Span, *asyncio.SelectorEventLoop.__mro__, *uvloop.Loop.__mro__)
+"""What tools put something over, and we."""
+
+
+def attributes() -> dict[str, object]:
+    return {
+        f"{kind.__module__}.{kind.__qualname__}.{name}": value
+        for kind in PATCHED
+        for name, value in vars(kind).items()
+    }
+
+
+def differing(before: dict[str, object], after: dict[str, object]) -> list[str]:
+    """What is another object after than before, or is there only once."""
+    nothing = object()
+    return [
+        name
+        for name in sorted(before.keys() | after.keys())
+        if before.get(name, nothing) is not after.get(name, nothing)
+    ]
+
+
 def main() -> None:
     name, kind, order = sys.argv[1:]
     first_in, first_out, between = order
@@ -93,21 +120,29 @@ def main() -> None:
     put_in = {"t": TOOLS[name].put_in, "o": ours_in}
     second = {"t": "o", "o": "t"}
     out = {}
+    with_theirs = attributes()
+    """As all would be without ours."""
     for who in (first_in, second[first_in]):
+        before = attributes()
         out[who] = put_in[who]()
+        if who == "t":
+            now = attributes()
+            with_theirs |= {each: now[each] for each in differing(before, now) if each in now}
     results.append(run(kind))
+    LoopBlockInstrumentor()._emitter.worker.drain(DELIVERED_S)
     blocked = [
-        event.attributes["code.function.name"]
+        event.attributes.get("code.function.name")
         for span in exporter.get_finished_spans()
         for event in span.events
         if event.name == "event_loop.blocked"
     ] + [
-        span.attributes["code.function.name"]
+        span.attributes.get("code.function.name")
         for span in exporter.get_finished_spans()
         if span.name == "event_loop.blocked"
     ]
     exporter.clear()
     out[first_out]()
+    misplaced = differing(with_theirs, attributes()) if first_out == "o" else []
     results.append(run(kind))
     out[second[first_out]]()
     after_ours = first_out == "o" and [span.name for span in exporter.get_finished_spans()]
@@ -121,6 +156,7 @@ def main() -> None:
                 "blocked": blocked,
                 "after_ours": after_ours or [],
                 "left": left,
+                "misplaced": misplaced,
                 "failures": [str(failure) for failure in guard.failures],
             }
         ),

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 import importlib
 import sys
 from collections.abc import Callable
 from typing import Any, NamedTuple
+
+import uvloop
+from opentelemetry.sdk.trace import Span
 
 TakeOut = Callable[[], object]
 
@@ -35,6 +39,42 @@ def debug_mode() -> TakeOut:
         asyncio.coroutines._is_debug_mode = lambda: False  # type: ignore[attr-defined]
 
     return take_out
+
+
+def wrappers() -> TakeOut:
+    """Functions around what every tracer wraps; taken out, they put back what they have found."""
+    found = []
+    for kind, name in WRAPPED:
+        inner = getattr(kind, name)
+        found.append((kind, name, vars(kind).get(name)))
+        setattr(kind, name, _wrapper(inner))
+
+    def take_out() -> None:
+        for kind, name, own in found:
+            if own is not None:
+                setattr(kind, name, own)
+            else:
+                delattr(kind, name)
+
+    return take_out
+
+
+def _wrapper(inner: Callable[..., Any]) -> Callable[..., Any]:
+    @functools.wraps(inner)
+    def theirs(*args: Any, **kwargs: Any) -> Any:
+        return inner(*args, **kwargs)
+
+    return theirs
+
+
+WRAPPED = (
+    (asyncio.Handle, "_run"),
+    (asyncio.BaseEventLoop, "run_forever"),
+    (asyncio.BaseEventLoop, "create_server"),
+    (Span, "start"),
+    (Span, "end"),
+    *((uvloop.Loop, name) for name in ("run_forever", "call_soon", "call_later", "create_server")),
+)
 
 
 def nest_asyncio() -> TakeOut:
@@ -113,6 +153,7 @@ def profiler() -> TakeOut:
 TOOLS = {
     "asyncio's debug mode": Tool((), debug_mode),
     "a profiler (sys.setprofile)": Tool((), profiler),
+    "a tracer's wrappers": Tool((), wrappers),
     "nest_asyncio": Tool(("nest_asyncio",), nest_asyncio),
     "Sentry": Tool(("sentry-sdk",), sentry),
     "ddtrace": Tool(("ddtrace",), ddtrace),
