@@ -20,6 +20,8 @@ ROOT = Path(__file__).resolve().parents[2]
 STOPPED_S = 2.0
 """Stopping waits a second for what is pending, and for what a busy machine adds."""
 GROWN_MB = 20.0
+WAITING = 2_000
+"""Work items."""
 
 
 def run(storm: str, loop: str, mode: str, seconds: float, core: str) -> dict[str, float]:
@@ -50,6 +52,15 @@ def violations(found: dict[str, float]) -> list[str]:
         wrong.append(f"{found['failures']:.0f} parts failed")
     if not found["blocks"]:
         wrong.append("no block was recorded")
+    if found["waiting"] > WAITING:
+        wrong.append(f"{found['waiting']:.0f} work items waited")
+    if found["reports"] > found["may_report"]:
+        wrong.append(f"{found['reports']:.0f} blocks were reported, {found['may_report']:.0f} may be")
+    recorded, reported = found["blocks"], found["reports"] + found["suppressed"]
+    for counted, what in ((recorded, "recorded"), (reported, "reported")):
+        lost = found["planted"] - counted - found["dropped"]
+        if lost > 0:
+            wrong.append(f"{lost:.0f} blocks were neither {what} nor counted as left out")
     return wrong
 
 
@@ -73,7 +84,7 @@ def main() -> int:
             parser.error(f"there is no storm {storm!r}; there are: {', '.join(STORMS)}")
     table = Table(title=f"{args.core} core, {args.rounds} rounds of {args.seconds:g} s")
     for column in ("storm", "loop", "work on / off", "CPU off, on (%)", "lag p50, p95 off (ms)", "on", "MB",
-                   "blocks", "suppressed", "dropped", "stopped in"):  # fmt: skip
+                   "planted", "blocks", "reports", "suppressed", "dropped", "stopped in"):  # fmt: skip
         table.add_column(column, justify="right")
     wrong = []
     for storm in args.storms or STORMS:
@@ -97,7 +108,9 @@ def main() -> int:
                     for runs in (off, on)
                 ),
                 f"{last['grown_mb']:+.1f}",
+                f"{last['planted']:.0f}",
                 f"{last['blocks']:.0f}",
+                f"{last['reports']:.0f}",
                 f"{last['suppressed']:.0f}",
                 f"{last['dropped']:.0f}",
                 f"{last['stopped_in_s']:.2f} s",
@@ -105,7 +118,7 @@ def main() -> int:
             wrong += [f"{storm}, {loop}: {each}" for found in on for each in violations(found)]
             if ratio < args.least:
                 wrong.append(f"{storm}, {loop}: {ratio:.2f} of the work was done")
-    Console(width=150).print(table)
+    Console(width=170).print(table)
     for each in wrong:
         print(f"wrong: {each}", file=sys.stderr)
     return bool(wrong)

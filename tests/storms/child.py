@@ -1,7 +1,7 @@
 """One storm in a process of its own: ``python -m tests.storms.child STORM LOOP off|on SECONDS``.
 
 Prints a line of JSON: work done per second, CPUs used, how late timers ran, memory after a third of the time
-and at its end, what the package says that it dropped or could not do.
+and at its end, what the package says that it dropped or could not do, and how many blocks there were.
 """
 
 from __future__ import annotations
@@ -27,10 +27,11 @@ from pathlib import Path
 from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
 from opentelemetry.sdk.metrics import MeterProvider
 from opentelemetry.sdk.metrics.export import InMemoryMetricReader
-from opentelemetry.sdk.trace import TracerProvider
+from opentelemetry.sdk.trace import SpanProcessor, TracerProvider
 from opentelemetry.sdk.trace.export import (
     BatchSpanProcessor,
     ConsoleSpanExporter,
+    SimpleSpanProcessor,
     SpanExporter,
     SpanExportResult,
 )
@@ -40,6 +41,9 @@ from tests.conftest import LOOPS
 
 THRESHOLD_S = 0.01
 BLOCK_S = 0.015
+REPORTED_PER_S = 100.0
+FEW_PER_S = 5.0
+EXPORTS_S = 0.1
 REQUESTS = 10_000
 FRAMES = 900
 BEAT_S = 0.01
@@ -50,6 +54,9 @@ provider = TracerProvider()
 tracer = provider.get_tracer("storm")
 done = 0
 """Units of work."""
+planted = 0
+"""Callbacks that were made long: each must be in the histogram, and reported, or be counted as left out."""
+reports = 0
 
 
 class Nobody(SpanExporter):
@@ -57,6 +64,29 @@ class Nobody(SpanExporter):
 
     def export(self, spans):
         return SpanExportResult.SUCCESS
+
+
+class Slow(SpanExporter):
+    """Takes its time, on the thread that ends a span."""
+
+    def export(self, spans):
+        time.sleep(EXPORTS_S)
+        return SpanExportResult.SUCCESS
+
+
+class Counts(SpanProcessor):
+    """Counts the blocks that are reported."""
+
+    def on_end(self, span):
+        global reports
+        reports += span.name == "event_loop.blocked"
+
+
+async def end_block(seconds: float) -> None:
+    """End a callback that was long; go on after so many seconds."""
+    global planted
+    planted += 1
+    await asyncio.sleep(seconds)
 
 
 # -- what is blocked ----------------------------------------------------------------------------------------
@@ -67,8 +97,16 @@ async def every_callback_is_long() -> None:
     while True:
         with tracer.start_as_current_span("request"):
             time.sleep(1.2 * THRESHOLD_S)
-            await asyncio.sleep(0)
+            await end_block(0)
             time.sleep(1.2 * THRESHOLD_S)
+        done += 1
+
+
+async def no_spans_but_ours() -> None:
+    global done
+    while True:
+        time.sleep(1.2 * THRESHOLD_S)
+        await end_block(0)
         done += 1
 
 
@@ -83,8 +121,8 @@ async def requests_in_flight() -> None:
 
     tasks = [asyncio.ensure_future(request(number)) for number in range(REQUESTS)]
     while tasks:
-        await asyncio.sleep(0.1 - BLOCK_S)
         time.sleep(BLOCK_S)
+        await end_block(0.1 - BLOCK_S)
 
 
 async def live_spans() -> None:
@@ -93,7 +131,7 @@ async def live_spans() -> None:
     while spans:
         with tracer.start_as_current_span("request"):
             time.sleep(BLOCK_S)
-        await asyncio.sleep(0.01)
+        await end_block(0.01)
         done += 1
 
 
@@ -110,7 +148,7 @@ async def deep_stack() -> None:
     while True:
         with tracer.start_as_current_span("request"):
             deep(FRAMES)
-        await asyncio.sleep(0.01)
+        await end_block(0.01)
         done += 1
 
 
@@ -119,7 +157,7 @@ async def few_blocks() -> None:
     while True:
         with tracer.start_as_current_span("request"):
             time.sleep(BLOCK_S)
-            await asyncio.sleep(0.02)
+            await end_block(0.02)
         done += 1
 
 
@@ -138,7 +176,7 @@ async def hostile_names() -> None:
         asyncio.current_task().set_name(name)
         with tracer.start_as_current_span(name, kind=SpanKind.SERVER, attributes={"http.route": name}):
             types.FunctionType(code, {"time": time, "BLOCK_S": BLOCK_S, "__name__": code.co_name})()
-        await asyncio.sleep(0.01)
+        await end_block(0.01)
         done += 1
 
 
@@ -161,6 +199,11 @@ async def clock_is_set() -> None:
 @contextmanager
 def nobody() -> Iterator[SpanExporter]:
     yield Nobody()
+
+
+@contextmanager
+def slow() -> Iterator[SpanExporter]:
+    yield Slow()
 
 
 @contextmanager
@@ -208,14 +251,18 @@ def disk_full() -> Iterator[SpanExporter]:
         yield ConsoleSpanExporter(out=Full())
 
 
+FEW_REPORTS = "more blocks than are reported"
+
 STORMS: dict[str, tuple[Callable[[], Awaitable[None]], Callable[[], contextlib.AbstractContextManager]]] = {
     "every callback is long": (every_callback_is_long, nobody),
+    FEW_REPORTS: (few_blocks, nobody),
     "10,000 requests in flight": (requests_in_flight, nobody),
     "10,000 live spans": (live_spans, nobody),
     "a stack of 900 frames": (deep_stack, nobody),
     "names of 10 kB": (hostile_names, nobody),
     "the clock is set": (clock_is_set, nobody),
     "the disk is full": (few_blocks, disk_full),
+    "the exporter is slow": (no_spans_but_ours, slow),
     "the collector is gone": (few_blocks, gone),
     "the collector does not answer": (few_blocks, lambda: answering(None)),
     "the collector answers nonsense": (few_blocks, lambda: answering(b"\x00\xff nonsense \r\n" * 100)),
@@ -269,23 +316,40 @@ def resident() -> float:
 def main() -> None:
     name, kind, mode, seconds = sys.argv[1:]
     storm, exporter = STORMS[name]
+    per_s = FEW_PER_S if name == FEW_REPORTS else REPORTED_PER_S
     logging.disable(logging.ERROR)
     found: dict[str, float] = {}
     with exporter() as sink:
-        provider.add_span_processor(BatchSpanProcessor(sink))
+        # A batch would be exported on a thread of its own, and keep nobody waiting.
+        simple = isinstance(sink, Slow)
+        provider.add_span_processor(SimpleSpanProcessor(sink) if simple else BatchSpanProcessor(sink))
+        provider.add_span_processor(Counts())
         if mode == "on":
             from otel_loopblock import LoopBlockInstrumentor, guard
 
             reader = InMemoryMetricReader()
             LoopBlockInstrumentor().instrument(
                 threshold_ms=THRESHOLD_S * 1e3,
+                max_events_per_second=per_s,
                 tracer_provider=provider,
                 meter_provider=MeterProvider([reader]),
             )
         loop = LOOPS[kind]()
+        beginning = time.perf_counter()
         found |= loop.run_until_complete(measured(storm, float(seconds)))
         if mode == "on":
+            found["planted"] = planted
+            # A second's worth may come at once.
+            found["may_report"] = per_s * (time.perf_counter() - beginning + 1)
             worker = LoopBlockInstrumentor()._emitter.worker
+            found["waiting"] = worker.pending
+            began = time.perf_counter()
+            LoopBlockInstrumentor().uninstrument()
+            found["stopped_in_s"] = time.perf_counter() - began
+            found["dropped"] = worker.dropped
+            found["reports"] = reports
+            # That one only says that some were dropped.
+            found["failures"] = len(guard.failures.keys() - {"deliver telemetry as fast as it comes"})
             data = reader.get_metrics_data()
             points = {
                 metric.name: metric.data.data_points
@@ -295,11 +359,6 @@ def main() -> None:
             }
             found["blocks"] = sum(point.count for point in points.get("event_loop.block.duration", ()))
             found["suppressed"] = sum(point.value for point in points.get("event_loop.block.suppressed", ()))
-            began = time.perf_counter()
-            LoopBlockInstrumentor().uninstrument()
-            found["stopped_in_s"] = time.perf_counter() - began
-            found["dropped"] = worker.dropped
-            found["failures"] = len(guard.failures)
         print(json.dumps(found), flush=True)
     os._exit(0)
 
