@@ -177,13 +177,22 @@ def test_nothing_is_instrumented_in_a_sub_interpreter():
 def test_mock_in_the_place_of_sleep_is_not_called_by_us(telemetry, run):
     telemetry.instrument(threshold_ms=10)
 
+    async def waits():
+        with telemetry.tracer.start_as_current_span("GET /"):
+            await asyncio.sleep(0.1)
+
     async def main():
         await asyncio.sleep(0.05)
         with mock.patch("time.sleep") as sleep:
             await asyncio.sleep(0.3)
+            waiting = asyncio.ensure_future(waits())
+            await asyncio.sleep(0.02)
             until = time.perf_counter() + 0.2
             while time.perf_counter() < until:  # a block: it is looked at each tick
                 pass
+            await waiting
+            # Who waited is recorded in steps, with a rest between them.
+            assert telemetry.points("event_loop.delay.duration")
         return sleep.call_count
 
     assert run(main()) == 0
