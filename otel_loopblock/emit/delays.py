@@ -154,7 +154,7 @@ class Delays:
 
     def _recorder(self, culprit: Culprit) -> Record:
         block = culprit.observed.block
-        function = self._functions(block.culprit.function) if block.culprit is not None else None
+        function = self._functions(block.function) if block.function is not None else None
         histogram = self._instruments.delay_duration
         of_route: dict[str | None, Mapping[str, attributes.Value]] = {}
 

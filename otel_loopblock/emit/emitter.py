@@ -497,7 +497,7 @@ class Emitter:
     # -- on the worker's thread ---------------------------------------------------------------------
 
     def _record(self, span: Span, block: Block, duration_s: float) -> None:
-        function = self._functions(block.culprit.function) if block.culprit is not None else None
+        function = self._functions(block.function) if block.function is not None else None
         route = route_and_name(span)[0]
         self._instruments.block_duration.record(
             duration_s,

@@ -136,8 +136,8 @@ class Reports:
 
         def later() -> None:
             block = observed.block
-            if block.culprit is not None:
-                function = self._functions(block.culprit.function)
+            if block.function is not None:
+                function = self._functions(block.function)
                 self._instruments.hangs(monitor, observed.began, function)
             if self.is_ignored(observed) or not self.may_report():
                 return

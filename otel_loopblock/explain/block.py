@@ -54,6 +54,13 @@ class Block:
     """``startup`` for one of the start-up of a server."""
     awaited_by: tuple[str, ...] = ()
     """The tasks that await the one that blocked, the nearest first; Python 3.14 on."""
+    shared_function: str | None = None
+    """The innermost function of the application's own that nearly all samples share, where there is one."""
+
+    @property
+    def function(self) -> str | None:
+        """Whom metrics name: alike for all blocks of a kind, while the culprit is the one of this block."""
+        return self.shared_function or (self.culprit.function if self.culprit is not None else None)
 
 
 class Gist(NamedTuple):

@@ -161,6 +161,7 @@ class Explainer:
             ongoing=observed.ongoing,
             call_kind=known.kind if known is not None else None,
             awaited_by=words(observed.awaiters, self._stacks.is_own),
+            shared_function=place.shared_function,
             phase=phase_of(read.is_of_server or observed.entry in SERVERS, began, monitor.listening_since),
         )
 

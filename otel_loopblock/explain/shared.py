@@ -58,7 +58,7 @@ def blame(samples: Sequence[Sample], is_known: IsKnown) -> Blamed | None:
 
 
 def _blame(samples: Sequence[Sample], share: float, is_known: IsKnown) -> Blamed | None:
-    path, sharing = _shared(samples, share)
+    path, sharing = shared_path(samples, share)
     sample = sharing[-1]
     leaf = _shared_leaf(len(path), sharing)
     path = [frame for frame in path if not is_ours(frame[0])]
@@ -79,7 +79,7 @@ def _blame(samples: Sequence[Sample], share: float, is_known: IsKnown) -> Blamed
     return Blamed(running[-1] if running else endpoint.function, call, sample)
 
 
-def _shared(samples: Sequence[Sample], share: float) -> tuple[list[RawFrame], Sequence[Sample]]:
+def shared_path(samples: Sequence[Sample], share: float = SHARE) -> tuple[list[RawFrame], Sequence[Sample]]:
     """The frames, outermost first, that hold most of the time; and the samples that go through them."""
     needed = share * sum(sample.weight for sample in samples)
     path: list[RawFrame] = []

@@ -8,7 +8,7 @@ from __future__ import annotations
 import contextlib
 from collections import OrderedDict
 from collections.abc import Container, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from types import CodeType
 from typing import Any, NamedTuple
 
@@ -16,7 +16,7 @@ from otel_loopblock.explain.advice.known import WAITING
 from otel_loopblock.explain.calls import IMPORT, Call, IsKnown, call_below, is_import
 from otel_loopblock.explain.own_code import OwnCode
 from otel_loopblock.explain.phase import starts_server
-from otel_loopblock.explain.shared import Sample, blame
+from otel_loopblock.explain.shared import Sample, blame, shared_path
 from otel_loopblock.explain.stacktrace import fold, render
 from otel_loopblock.naming import has_just_begun, is_ours, printable_path, qualified_name
 from otel_loopblock.watch.evidence import Look, RawFrame
@@ -45,6 +45,9 @@ class Place:
     """The C call at the end of ``stack``."""
     stack: tuple[RawFrame, ...]
     """The stack that was seen at the culprit's line last."""
+    shared_function: str | None = None
+    """The innermost function of the application's own that nearly all samples share. Of a handler that calls
+    two helpers that is the handler, whichever of the two took longer this time."""
 
 
 NOWHERE = Place(None, Call(None), None, ())
@@ -57,6 +60,8 @@ class Seen(NamedTuple):
     held: bool
     culprit: RawFrame | None
     """The innermost frame of the application's own."""
+    functions: tuple[RawFrame, ...]
+    """The one that answers the request, then the application's own on the stack, outermost first."""
     call: Call
     sample: Sample
     """What is left of it once what had not begun by then is taken away; its weight is to be set."""
@@ -103,7 +108,19 @@ class Stacks:
         if index is not None:
             culprit, call = frames[index], call_below(frames, index, leaf, self.is_known)
         sample = Sample(frames, leaf, look.endpoint, 0.0)
-        return Seen(look, held, culprit, call, sample, starts_server(look.frames))
+        functions = self._functions(look, frames, index)
+        return Seen(look, held, culprit, functions, call, sample, starts_server(look.frames))
+
+    def _functions(self, look: Look, frames: Sequence[RawFrame], culprit: int | None) -> tuple[RawFrame, ...]:
+        endpoint = look.endpoint
+        begin = endpoint.depth if endpoint is not None else 0
+        inner = frames[begin : culprit + 1] if culprit is not None else ()
+        own = [each for each in inner if self.is_own(each[0], each[3])]
+        # A comprehension is part of the function around it; from Python 3.12 on most have no frame.
+        functions = [each for each in own if each[0].co_name not in COMPREHENSIONS] or own
+        if endpoint is not None and all(each[0] is not endpoint.function[0] for each in functions):
+            functions.insert(0, endpoint.function)  # it has not begun, or has returned
+        return tuple(functions)
 
     def text(self, frames: tuple[RawFrame, ...], call: str | None) -> str:
         """A stack as text, as :mod:`~otel_loopblock.explain.stacktrace` renders it."""
@@ -123,6 +140,9 @@ class Stacks:
             _keep(self._texts, id(frames), known)
         return known[2]
 
+
+COMPREHENSIONS = frozenset({"<genexpr>", "<listcomp>", "<dictcomp>", "<setcomp>"})
+"""Names of code that has a frame of its own, and that nobody calls a function."""
 
 SHOWN_OF_OTHERS = 8
 """Innermost frames that are shown of a stack that has none of the application's."""
@@ -163,7 +183,7 @@ def find(looks: Sequence[Look], began: float, stacks: Stacks, held: Container[fl
     if sum(weight for _, weight in own) < sum(sample.weight for sample in foreign):
         own = []
     if own:
-        return _most_seen(own)
+        return replace(_most_seen(own), shared_function=_shared_function(weighed))
     blamed = blame(foreign, stacks.is_known) if foreign else None
     if blamed is not None:
         frame, call, sample = blamed
@@ -198,6 +218,13 @@ def _most_seen(weighed: Sequence[tuple[Seen, float]]) -> Place:
     last = there[-1][0]
     assert last.culprit is not None
     return Place(to_frame(last.culprit), call, last.sample.leaf, last.look.frames)
+
+
+def _shared_function(weighed: Sequence[tuple[Seen, float]]) -> str | None:
+    """The innermost function of the application's own that nearly all samples share; ``None`` for none."""
+    samples = [Sample(seen.functions, None, None, weight) for seen, weight in weighed if seen.functions]
+    path, _ = shared_path(samples)
+    return to_frame(path[-1]).function if path else None
 
 
 def _line_of(seen: Seen) -> tuple[int, int]:

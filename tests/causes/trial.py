@@ -8,6 +8,7 @@ from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from opentelemetry.sdk.metrics import MeterProvider
 from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
@@ -95,10 +96,15 @@ def run_watched(
     new_loop: Callable[[], asyncio.AbstractEventLoop],
     work: Coroutine[Any, Any, None],
     provider: TracerProvider,
+    meter_provider: MeterProvider | None = None,
 ) -> None:
     """Run work on a loop of its own, instrumented: blocks become events that say all."""
     LoopBlockInstrumentor().instrument(
-        tracer_provider=provider, report="event", heartbeat_interval_ms=0, log_interval_ms=3_600_000
+        tracer_provider=provider,
+        meter_provider=meter_provider,
+        report="event",
+        heartbeat_interval_ms=0,
+        log_interval_ms=3_600_000,
     )
     loop = new_loop()
     try:
