@@ -19,6 +19,9 @@ Cause = Literal["cpu", "gil_held", "wait", "gil_contention", "gc", "descheduled"
 _HELD: dict[bool | None, float] = {True: 0.25, False: 0.5, None: 0.8}
 """Share of the computing that must be seen to have kept the GIL, by whether the call is known to."""
 
+THRESHOLD_TICKS = 4
+"""Ticks of the watchdog in a threshold."""
+
 
 class Judgement(NamedTuple):
     """The cause and what it rests on."""
@@ -158,7 +161,9 @@ def _idle_cause(m: Measurements, rest: float, running: float, cpu: float, untold
     # Another thread's code, if this one wanted the GIL all the time. C code may wake up often, too.
     if m.runs is not None and 0.7 * waits <= m.runs <= 1.5 * waits:
         return "gil_contention"
-    return "gil_held" if m.in_c_call else "unknown"  # another thread's, as like as not
+    # Code that can only compute, and hardly did, lacked a CPU. Had it had one, this had been no block.
+    is_to_blame = not m.own_threads or cpu >= THRESHOLD_TICKS * m.tick_s
+    return "gil_held" if m.in_c_call and is_to_blame else "unknown"  # another thread's, as like as not
 
 
 def _is_free(m: Measurements) -> bool:

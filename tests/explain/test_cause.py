@@ -153,6 +153,18 @@ def test_idle_thread_may_have_had_no_cpu_before_the_kernel_was_asked(kept):
     assert judge(late._replace(unwatched_s=0.03)).cause == judge(QUIET._replace(**kept)).cause != "unknown"
 
 
+@pytest.mark.parametrize("runs", [1, None])
+def test_call_that_can_only_compute_is_blamed_if_it_computed_for_a_threshold(runs):
+    stalled = QUIET._replace(
+        **KEPT, runs=runs, thread_cpu_s=(0.001, 0.001), process_cpu_s=0.02, call_holds_gil=True
+    )
+    computes = stalled._replace(own_threads=True)
+
+    assert judge(computes).cause == "unknown"
+    assert judge(computes._replace(thread_cpu_s=(0.02, 0.02))).cause == "gil_held"  # a block by itself
+    assert judge(stalled._replace(own_threads=False)).cause == "gil_held"  # a driver's may wait with it
+
+
 def test_thread_that_computed_did_whenever_the_kernel_was_asked():
     assert judge(BUSY._replace(unwatched_s=0.09)).cause == "cpu"
 
