@@ -121,6 +121,46 @@ def test_block_of_the_lifespans_start_up_is_start_up_and_no_other_is(telemetry, 
     assert levels == {"starts": "INFO", "handles": "WARNING", "ends": "WARNING"}
 
 
+def test_server_is_starting_until_it_is_asked_and_what_runs_in_the_background_is_not(
+    telemetry, run, monkeypatch, caplog
+):
+    caplog.set_level(logging.INFO, "otel_loopblock")
+    tests_own = str(ROOT / "tests" / "service")
+    telemetry.instrument(threshold_ms=BLOCK_S * 1000 / 2, app_paths=[tests_own])
+
+    def slow(*args, **kwargs):
+        time.sleep(BLOCK_S)
+        return ""
+
+    async def main(port):
+        server = uvicorn.Server(uvicorn.Config(app, port=port, log_config=None, lifespan="off"))
+        server.capture_signals = contextlib.nullcontext
+        serving = asyncio.ensure_future(server.serve())
+        while not server.started:
+            await asyncio.sleep(0.01)
+        monkeypatch.setattr(uvicorn.server, "formatdate", slow)
+        await asyncio.ensure_future(server.on_tick(0))
+        starts()
+        await asyncio.sleep(0)
+        await ask(port)
+        await asyncio.ensure_future(server.on_tick(0))
+        server.should_exit = True
+        await serving
+
+    run(main(free_port()))
+
+    spans = telemetry.spans("event_loop.blocked")
+    spans.sort(key=lambda span: span.start_time)
+    found = {"slow": [], "starts": []}
+    for span in spans:
+        for name, phases in found.items():
+            if f" in {name}\n" in span.attributes["code.stacktrace"]:
+                phases.append(span.attributes.get("event_loop.block.phase"))
+    assert found["slow"][0] == "startup"
+    assert found["slow"][-1] is None
+    assert found["starts"] == [None]
+
+
 def test_program_that_is_no_server_has_no_start_up(telemetry, run, caplog):
     telemetry.instrument(threshold_ms=BLOCK_S * 1000 / 2)
 

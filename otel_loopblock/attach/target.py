@@ -22,7 +22,7 @@ from otel_loopblock import core, guard, threads
 from otel_loopblock.attach.messages import Broken, Line, Message
 from otel_loopblock.attach.running import running_loops
 from otel_loopblock.attach.watcher import Watcher
-from otel_loopblock.clocks import monotonic, perf_counter
+from otel_loopblock.clocks import monotonic
 from otel_loopblock.config import Config
 from otel_loopblock.explain.stack import Frame, to_frame
 from otel_loopblock.hooks import (  # noqa: F401  # by now: the loop itself would have to wait for them
@@ -265,8 +265,7 @@ def _cover_running(caller: FrameType | None) -> None:
     monitor = monitored.of(loop)
     if monitor is None:
         return
-    if monitor.listening_since == 0.0:
-        monitor.listening_since = perf_counter()  # its start-up was not seen, and is taken to be over
+    monitor.end_start_up()  # it was not seen, and is taken to be over
     if caller is not None and not isinstance(loop, asyncio.BaseEventLoop):
         monitored.callers.add(caller.f_code)  # it has no frame of its own: this one bounds the stacks
 

@@ -13,7 +13,7 @@ from otel_loopblock.explain.calls import Call
 from otel_loopblock.explain.cause import Judgement, judge
 from otel_loopblock.explain.measurements import held_looks, measure
 from otel_loopblock.explain.own_code import OwnCode
-from otel_loopblock.explain.phase import SERVERS, phase_of
+from otel_loopblock.explain.phase import phase_of
 from otel_loopblock.explain.stack import Frame, Place, Stacks, find, own_index
 from otel_loopblock.explain.verdicts import Verdicts
 from otel_loopblock.naming import printable, qualified_name, spelled_name
@@ -21,6 +21,7 @@ from otel_loopblock.naming.text import MAX_SENTENCE
 from otel_loopblock.watch.demand import demand
 from otel_loopblock.watch.evidence import Delay, Evidence, Look, Reading, Watch
 from otel_loopblock.watch.monitor import Monitor
+from otel_loopblock.watch.servers import SERVERS
 
 
 class Interpretation(NamedTuple):
@@ -38,6 +39,8 @@ class Interpretation(NamedTuple):
     both: tuple[KnownCall, ...]
     """And of the one deeper down, which tells, too, what a library function did."""
     is_of_server: bool
+    is_own: bool
+    """Whether any look saw code of the application's own."""
     gist: Gist | None = None
     """What is settled of the callback, where anything is."""
 
@@ -162,7 +165,12 @@ class Explainer:
             call_kind=known.kind if known is not None else None,
             awaited_by=words(observed.awaiters, self._stacks.is_own),
             shared_function=place.shared_function,
-            phase=phase_of(read.is_of_server or observed.entry in SERVERS, began, monitor.listening_since),
+            phase=phase_of(
+                monitor,
+                began,
+                is_of_server=read.is_of_server or observed.entry in SERVERS,
+                is_own=read.is_own or (place.culprit is None and self._is_own(culprit)),
+            ),
         )
 
     def _interpret(
@@ -185,6 +193,7 @@ class Explainer:
             known=known,
             both=tuple(each for each in (known, self._known(place.call.inner)) if each is not None),
             is_of_server=any(each.starts_server for each in seen),
+            is_own=any(each.culprit is not None for each in seen),
         )
 
     def _judge(self, evidence: Evidence, read: Interpretation, began: float, ended: float) -> Judgement:
@@ -214,6 +223,9 @@ class Explainer:
         if at is None:
             return False
         return spelled_name(*place.stack[at][:2]) == place.call.name.rpartition(".")[2]
+
+    def _is_own(self, culprit: Frame | None) -> bool:
+        return culprit is not None and self._stacks.is_own.owns(culprit.file)
 
     def _known(self, call: str | None) -> KnownCall | None:
         return self._table.lookup(call) if call is not None else None

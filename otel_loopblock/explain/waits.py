@@ -5,6 +5,7 @@ from __future__ import annotations
 from otel_loopblock.explain.advice import AdviceTable
 from otel_loopblock.explain.block import Block, Named, Observed
 from otel_loopblock.explain.own_code import OwnCode
+from otel_loopblock.explain.phase import phase_of
 from otel_loopblock.explain.stack import NOWHERE, Stacks, find
 from otel_loopblock.naming import printable, qualified_name
 from otel_loopblock.naming.text import MAX_SENTENCE
@@ -74,6 +75,12 @@ def explain(
         leaf_call=place.leaf,
         samples=1 if keeper is not None else 0,
         call_kind=known.kind if known is not None else None,
+        phase=phase_of(
+            monitor,
+            observed.began,
+            is_of_server=False,
+            is_own=culprit is not None and stacks.is_own.owns(culprit.file),
+        ),
     )
 
 

@@ -44,7 +44,7 @@ def cover(loop: asyncio.AbstractEventLoop) -> None:
     if monitor is None:
         return
     monitor.enter_thread()
-    monitor.listening_since = perf_counter()  # nobody tells when it does: nothing of it is called start-up
+    monitor.end_start_up()  # nobody tells when it listens: nothing of it is called start-up
     already_running.learn_caller(loop)
     heartbeat.start(loop, monitor)
     measures = demand.heartbeat_interval_s > 0 and not monitor.beating

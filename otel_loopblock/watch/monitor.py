@@ -95,6 +95,7 @@ class Monitor(core.Monitor):
         "_at_beat",
         "_run_began",
         "_thread",
+        "asked_since",
         "beating",
         "collections",
         "ended",
@@ -125,6 +126,8 @@ class Monitor(core.Monitor):
         told of."""
         self.listening_since = 0.0
         """``perf_counter`` when the loop was told to listen for connections first; 0.0 where it never was."""
+        self.asked_since = 0.0
+        """The same of the first connection to a server that is known; of others, when the loop listened."""
         self.beating = False
         """Whether its heartbeat runs."""
         self.turns = 0
@@ -155,6 +158,11 @@ class Monitor(core.Monitor):
     def release(self) -> None:
         """Let go of everything: the loop has died, and the core may keep this for a while."""
         self.state, self.following, self.watch, self.poll = {}, (), None, None
+
+    def end_start_up(self) -> None:
+        """Nothing that begins from now on is the start-up of a server."""
+        if self.asked_since == 0.0:
+            self.asked_since = perf_counter()
 
     # -- its thread -----------------------------------------------------------------------------
 

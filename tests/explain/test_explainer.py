@@ -31,6 +31,7 @@ def test_target_names_a_stretch_in_which_nobody_looked(looked_at, named):
         thread_id=1,
         thread_name="MainThread",
         listening_since=0.0,
+        asked_since=0.0,
     )
     table = AdviceTable()
     explainer = Explainer(Stacks(OwnCode(), table.lookup), table, 0.01)
@@ -47,7 +48,12 @@ def test_target_names_a_stretch_in_which_nobody_looked(looked_at, named):
 
 BEFORE, END = Reading(100.0, 0.0, 0.0), Reading(120.0, 0.0, 0.0)
 MONITOR = SimpleNamespace(
-    loop_type="asyncio", thread_id=1, thread_name="MainThread", listening_since=0.0, collections=()
+    loop_type="asyncio",
+    thread_id=1,
+    thread_name="MainThread",
+    listening_since=0.0,
+    asked_since=0.0,
+    collections=(),
 )
 
 
@@ -170,7 +176,9 @@ def test_call_that_says_it_never_waits_is_not_taken_for_a_wait(method, cause):
     delays = (Delay(100.003, 100.058, gil_s=0.05, long_s=0.05),)
     before, end = Reading(99.999, 0.0, 0.0), Reading(100.06, 0.001, 0.001, Scheduling(0.0, 2))
     evidence = Evidence(100.0, (look,), before, end, delays, 1, ())
-    monitor = SimpleNamespace(loop_type="asyncio", thread_id=1, thread_name="Main", listening_since=0.0)
+    monitor = SimpleNamespace(
+        loop_type="asyncio", thread_id=1, thread_name="Main", listening_since=0.0, asked_since=0.0
+    )
     table = AdviceTable()
     explainer = Explainer(Stacks(OwnCode(), table.lookup), table, 0.01)
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+
 import pytest
 
 from otel_loopblock.explain.phase import phase_of, starts_server
@@ -27,13 +29,20 @@ def test_server_is_told_by_its_modules(modules, starts):
 
 
 @pytest.mark.parametrize(
-    ("is_of_server", "listening_since", "phase"),
+    ("listening", "asked", "of_server", "own", "phase"),
     [
-        (True, 0.0, "startup"),
-        (True, 105.0, "startup"),  # the callback went on to listen
-        (True, 99.0, None),
-        (False, 0.0, None),
+        (0.0, 0.0, True, True, "startup"),
+        (105.0, 0.0, True, True, "startup"),  # the callback went on to listen
+        (0.0, 0.0, False, False, None),
+        (99.0, 0.0, True, False, "startup"),  # nobody has connected yet
+        (99.0, 0.0, False, False, "startup"),
+        (99.0, 0.0, True, True, None),  # runs in the background, or ends the lifespan
+        (99.0, 105.0, False, False, "startup"),
+        (95.0, 99.0, True, False, None),
+        (0.0, 99.0, True, True, None),  # nobody told when it listened
     ],
 )
-def test_block_of_a_server_that_does_not_listen_yet_is_start_up(is_of_server, listening_since, phase):
-    assert phase_of(is_of_server, 100.0, listening_since) == phase
+def test_block_before_anybody_asks_a_server_is_start_up(listening, asked, of_server, own, phase):
+    monitor = SimpleNamespace(listening_since=listening, asked_since=asked)
+
+    assert phase_of(monitor, 100.0, is_of_server=of_server, is_own=own) == phase

@@ -43,6 +43,7 @@ GUARDS = {
     "frames:Looking.__exit__": "turns the collector on again",
     "hooks.gc_pauses:install.<locals>.collected": "a try",
     "hooks.listening:_make.<locals>.create": "a guarded call, and the original",
+    "hooks.listening:_telling.<locals>.make_protocol": "a guarded call, and the original",
     "hooks.patches:Patches.restore": "puts back what is the application's",
     "hooks.patches:_Awaited.find_spec": "a guarded call, and the finders of others",
     "hooks.protocols:install.<locals>.covering.<locals>.make_protocol": "the original, and a guarded call",
