@@ -57,7 +57,7 @@ class Measurements(NamedTuple):
     """What the cgroup's CPU limit did around the stretch."""
     unwatched_s: float = 0.0
     """From the start until the kernel was first asked for ``queued_s``: a wait for a CPU that began and ended
-    before is not in it. 0.0 where the kernel does not tell at all."""
+    before is not in it. All of the stretch where it was asked once; 0.0 where it does not tell at all."""
 
 
 def measure(
@@ -102,7 +102,7 @@ def measure(
     first, last = _around(counted, began, ended)
     queued: float | None = None
     runs: int | None = None
-    unwatched_s = 0.0
+    unwatched_s = duration if counted else 0.0
     if first.scheduling is not None and last.scheduling is not None and last.at > first.at:
         queued = min(duration, max(0.0, last.scheduling.queued_s - first.scheduling.queued_s))
         runs = last.scheduling.runs - first.scheduling.runs

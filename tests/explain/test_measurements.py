@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from otel_loopblock.explain.cause import judge
 from otel_loopblock.explain.measurements import held_looks, measure
 from otel_loopblock.watch.evidence import Delay, Evidence, Look, Reading, Scheduling
 
@@ -79,6 +80,39 @@ def test_measurements_of_a_stretch_leave_out_what_was_around_it():
     assert found.stopped_s == pytest.approx(0.01)
     assert found.untold_s == pytest.approx(0.005)
     assert found.wake_ups == pytest.approx(6)
+
+
+@pytest.mark.parametrize(
+    ("schedulings", "unwatched", "cause"),
+    [((None, None), 0.0, "wait"), ((0.5, None), 0.02, "unknown"), ((0.5, 0.5), 0.012, "wait")],
+    ids=["the kernel does not tell", "it was asked once", "it was asked twice"],
+)
+def test_what_the_kernel_was_not_asked_about_is_unwatched(schedulings, unwatched, cause):
+    at_look, at_end = (Scheduling(each, 1) if each is not None else None for each in schedulings)
+    evidence = Evidence(
+        started=1.0,
+        looks=(Look(1.012, 1.012, 5.0, 5.0, (), None, (), at_look),),
+        before=Reading(0.999, 5.0, 5.0),
+        end=Reading(1.02, 5.0, 5.0, at_end),
+        delays=(),
+        wake_ups=1,
+        collections=(),
+    )
+
+    found = measure(
+        evidence,
+        evidence.looks,
+        1.0,
+        1.02,
+        tick_s=0.0025,
+        in_call=True,
+        in_c_call=True,
+        call_waits=False,
+        call_holds_gil=False,
+    )
+
+    assert found.unwatched_s == pytest.approx(unwatched)
+    assert judge(found).cause == cause
 
 
 def test_look_is_late_for_what_the_loops_thread_did_only_if_that_computed():
