@@ -94,7 +94,7 @@ def _shares(m: Measurements, cpu: float) -> dict[Cause, float]:
     contended = idle_cause == "gil_contention" and rest >= 0.25 * m.duration_s
     # Computing is one thing until the GIL decides which: neither half must lose to a third cause.
     kept = _HELD[m.call_holds_gil] * computing
-    held = not contended and _of_all(m, m.long_cpu_s) >= kept
+    held = (not contended or bool(m.call_holds_gil)) and _of_all(m, m.long_cpu_s) >= kept
     untold = not held and _of_all(m, m.untold_s) >= kept
     shares: dict[Cause, float] = {
         "gc": gc_s,

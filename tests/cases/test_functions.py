@@ -4,6 +4,10 @@ from __future__ import annotations
 
 import pytest
 
+pytest.importorskip("fastapi")
+pytest.importorskip("jinja2")
+pytest.importorskip("prometheus_client")
+
 from tests.cases.functions import FUNCTIONS, NOT_COUNTED, measure, wrong
 from tests.conftest import LOOPS
 

@@ -169,6 +169,13 @@ def test_thread_that_computed_did_whenever_the_kernel_was_asked():
     assert judge(BUSY._replace(unwatched_s=0.09)).cause == "cpu"
 
 
+def test_call_known_to_keep_the_gil_kept_it_though_others_took_it_as_well():
+    both = BUSY._replace(**KEPT, thread_cpu_s=(0.06, 0.06), process_cpu_s=0.11, runs=8, long_cpu_s=0.05)
+
+    assert judge(both._replace(call_holds_gil=True)).cause == "gil_held"
+    assert judge(both._replace(call_holds_gil=None, in_c_call=False)).cause == "cpu"
+
+
 def test_mixed_block_shows_its_shares():
     evidence = judge(BUSY._replace(thread_cpu_s=(0.06, 0.06), queued_s=0.04, in_c_call=False)).evidence
 
