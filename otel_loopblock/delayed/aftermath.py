@@ -30,7 +30,6 @@ from otel_loopblock.delayed.queue import (
     Waiting,
 )
 from otel_loopblock.watch.demand import demand
-from otel_loopblock.watch.facts import is_closed
 from otel_loopblock.watch.monitor import Monitor
 
 LATE_SHARE: Final = 0.25
@@ -166,11 +165,15 @@ class Aftermath:
     def _look_again(self) -> None:
         assert self._monitor is not None
         loop = self._monitor.get_loop()
-        if loop is None or is_closed(loop):
+        if loop is None:
             self._close()
-        else:
+            return
+        try:
             # Of an empty context: ours must not look like work of the request that blocked.
             loop.call_soon(self._next_turn, context=Context())
+        except RuntimeError as error:
+            guard.let_through(error)
+            self._close()  # the loop is closed
 
     def _next_turn(self) -> None:
         try:

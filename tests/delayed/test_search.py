@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from types import SimpleNamespace
 
 from otel_loopblock import LoopBlockInstrumentor, guard
 from otel_loopblock.delayed import asyncio_queue, uvloop_queue
@@ -11,6 +12,7 @@ from otel_loopblock.delayed.aftermath import Aftermath, aftermaths
 from otel_loopblock.delayed.search import Search
 from otel_loopblock.watch.loops import loops
 from otel_loopblock.watch.target import Target
+from tests.conftest import LOOPS
 
 
 def test_queue_is_chosen_by_the_loop(telemetry, run, loop_kind):
@@ -64,6 +66,20 @@ def test_block_is_reported_where_what_waits_cannot_be_found(telemetry, run, loop
     assert guard.failures.pop("find what waits in a loop") == 1
     assert not guard.failures
     assert len(telemetry.spans("event_loop.blocked")) == 2
+
+
+def test_closed_loop_ends_an_aftermath(telemetry, loop_kind):
+    telemetry.instrument()
+    loop = LOOPS[loop_kind]()
+    queue = {"asyncio": asyncio_queue, "uvloop": uvloop_queue}[loop_kind].of(loop)
+    loop.close()
+    ended = []
+    monitor = SimpleNamespace(following=(), threshold=0.01, get_loop=lambda: loop)
+
+    Aftermath(queue, 10.0).follow(monitor, 10.1, 2, SimpleNamespace(ended=lambda: ended.append(True)))
+
+    assert ended == [True]
+    assert monitor.following == ()
 
 
 def test_uninstrumenting_ends_an_aftermath(telemetry, run):
