@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from asyncio import futures
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextvars import Context
 from typing import Any, Final, NamedTuple, Protocol, TypeAlias
 
@@ -76,7 +76,7 @@ class Queue(Protocol):
     def upcoming(self, until: float) -> list[Upcoming]:
         """The timers whose time comes until then, in any order; on any thread."""
 
-    def timers(self, until: float, among: list[Upcoming] | None = None) -> list[Timer]:
+    def timers(self, until: float, among: list[Upcoming] | None = None) -> Iterable[Timer]:
         """Those that do not come into the queue; those of ``among``, where it is known that there are no
         others."""
 

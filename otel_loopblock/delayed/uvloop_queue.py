@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import gc
 from collections import deque
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextvars import Context
 from typing import Any, NamedTuple, TypeAlias
 
@@ -131,8 +131,8 @@ class UvloopQueue:
             found.append((timer, context, timer.when() + offset, future))
         return found
 
-    def timers(self, until: float, among: list[Upcoming] | None = None) -> list[Timer]:
+    def timers(self, until: float, among: list[Upcoming] | None = None) -> Iterator[Timer]:
         """What these are: libuv calls them straight away."""
-        if among is None:
-            return [timer[1:] for timer in self.upcoming(until)]
-        return [timer[1:] for timer in among if timer[2] <= until and not timer[0].cancelled()]
+        for timer in self.upcoming(until) if among is None else among:
+            if timer[2] <= until and not timer[0].cancelled():
+                yield timer[1:]

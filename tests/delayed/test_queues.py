@@ -116,7 +116,7 @@ def test_timers_of_uvloop_are_told_by_the_time_they_come_due(hooked, telemetry):
         variable.set("the sleeper's")
         sleeping = asyncio.ensure_future(asyncio.sleep(0.025))
         await asyncio.sleep(0)
-        found = queue.timers(now + 0.034)
+        found = list(queue.timers(now + 0.034))
         future = sleeping._fut_waiter
         for timer in timers:
             timer.cancel()
@@ -274,7 +274,7 @@ def test_timers_of_uvloop_found_before_are_told_if_they_are_due_and_not_cancelle
         ]
         found = queue.upcoming(now + 1)
         timers[1].cancel()
-        told = queue.timers(now + 0.025, found)
+        told = list(queue.timers(now + 0.025, found))
         for timer in timers:
             timer.cancel()
         return {handle: in_it for handle, in_it, *_ in found}[timers[0]], told
