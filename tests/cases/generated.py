@@ -46,7 +46,7 @@ def of_a_dataclass() -> Iterator[Request]:
         x: int
         y: int
 
-    points = [Point(n % 977, n) for n in range(60_000)]
+    points = [Point(n % 977, n) for n in range(300_000)]
 
     async def request() -> None:
         for one in points:
