@@ -102,7 +102,9 @@ class Stacks:
         return seen
 
     def _read(self, look: Look, held: bool) -> Seen:
-        frames, leaf = _before_the_look(look, self.is_known) if held else (look.frames, look.call)
+        frames, leaf = _before_fork_hooks(look)
+        if held:
+            frames, leaf = _before_the_look(frames, leaf, self.is_known)
         index = own_index(frames, self.is_own, look.endpoint.depth if look.endpoint is not None else 0)
         culprit, call = None, Call(None)
         if index is not None:
@@ -232,13 +234,30 @@ def _line_of(seen: Seen) -> tuple[int, int]:
     return id(seen.culprit[0]), seen.culprit[2]
 
 
-def _before_the_look(look: Look, is_known: IsKnown) -> tuple[tuple[RawFrame, ...], str | None]:
+def _before_fork_hooks(look: Look) -> tuple[tuple[RawFrame, ...], str | None]:
+    """The stack, and the C call, without what Python runs around each fork: C code that forks has no frame.
+
+    ``logging`` registers these two until Python 3.12; later ones, and other modules, register C functions.
+    """
+    frames = look.frames
+    if len(frames) > 1 and frames[-1][3] == "logging" and frames[-1][0].co_name in _FORK_HOOKS:
+        caller = frames[-2][3]
+        if caller != "logging" and not caller.startswith("logging."):
+            return frames[:-1], None
+    return frames, look.call
+
+
+_FORK_HOOKS = frozenset({"_acquireLock", "_releaseLock"})
+
+
+def _before_the_look(
+    frames: tuple[RawFrame, ...], leaf: str | None, is_known: IsKnown
+) -> tuple[tuple[RawFrame, ...], str | None]:
     """The stack, and the C call, without what runs next.
 
     What kept the GIL is over when the watchdog gets it. The thread may have gone on by then: into a function
     that has not run a line yet, or into a call that gives up the GIL itself.
     """
-    frames, leaf = look.frames, look.call
     while len(frames) > 1 and has_just_begun(frames[-1][0], frames[-1][1]):
         frames, leaf = frames[:-1], None
     known = is_known(leaf) if leaf is not None else None

@@ -225,3 +225,22 @@ def test_call_that_may_have_kept_the_gil_is_named():
     place = find([look(OWN, call="re.Pattern.match")], 0.0, Stacks(OwnCode(), KNOWN.get), (1.0,))
 
     assert place.call.name == "re.Pattern.match"
+
+
+@pytest.mark.parametrize("held", [(), (1.0,)])
+@pytest.mark.parametrize("hook", ["_acquireLock", "_releaseLock"])
+def test_hook_that_runs_around_a_fork_is_not_the_call(hook, held):
+    frames = OWN, named(hook, "logging")  # a fork in C, as uvloop's subprocess_exec
+
+    place = find([look(*frames)], 0.0, Stacks(OwnCode(), KNOWN.get), held)
+
+    assert place.culprit.function == f"{__name__}.own"
+    assert place.call.name is None
+
+
+def test_lock_that_logging_itself_takes_is_part_of_it():
+    frames = OWN, named("getLogger", "logging"), named("_acquireLock", "logging")
+
+    place = find([look(*frames, call="_thread.RLock.acquire")], 0.0, Stacks(OwnCode(), KNOWN.get))
+
+    assert place.call.name == "logging.getLogger"
