@@ -16,6 +16,11 @@ MAX_CHARS = 120
 _MAX_NAME_CHARS = 48
 """Of one name, where there is room for more."""
 
+_OF_THE_LOOP = ("asyncio.", "uvloop.")
+"""What begins so has to run on the loop: no thread and no process can do it."""
+
+_BUSY = ("cpu", "gil_held")
+
 _GC = "Call gc.collect() and gc.freeze() after start-up, raise gc.set_threshold(), or create fewer objects."
 _DESCHEDULED = (
     "Not the code: the process did not get the CPU. Raise its CPU limit or request, or move its neighbours."
@@ -61,6 +66,8 @@ def sentence_for(
         return _contention(contenders)
     if entry is not None and entry.kind in ALWAYS:
         return entry.instead
+    if entry is None and call is not None and call.startswith(_OF_THE_LOOP):
+        return _with("{} is the loop's own: ask it for less at once.", call) if cause in _BUSY else None
     if cause == "wait":
         return _wait(call, entry, inner)
     if cause == "gil_held":

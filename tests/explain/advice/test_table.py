@@ -144,7 +144,16 @@ def test_what_never_waits_is_not_said_to(call):
 CALLS = [*dict.fromkeys(entry.pattern.replace("*", "name") for entry in ENTRIES), "unknown.call", None]
 
 
-@pytest.mark.parametrize(("cause", "releases"), product(get_args(Cause), [True, False, None]))
+@pytest.mark.parametrize("releases", [True, False, None])
+@pytest.mark.parametrize("cause", ["cpu", "gil_held", "wait"])
+@pytest.mark.parametrize("call", ["asyncio.BaseEventLoop.create_task", "uvloop.loop.UVStream.write"])
+def test_what_the_loop_itself_does_is_never_sent_elsewhere(call, cause, releases):
+    sentence = AdviceTable().advise(cause, call, releases_gil=releases)
+
+    assert sentence == (f"{call} is the loop's own: ask it for less at once." if cause != "wait" else None)
+
+
+@pytest.mark.parametrize(("cause", "releases"), list(product(get_args(Cause), [True, False, None])))
 def test_advice_is_one_sentence_and_never_sends_a_gil_holder_to_a_thread(cause, releases):
     table = AdviceTable()
     for call in CALLS:
