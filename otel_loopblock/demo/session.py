@@ -27,7 +27,7 @@ APP_PATHS = (Path(__file__).parent,)
 SERVICE_NAME = "otel-loopblock-demo"
 THREADED_S = 1.5
 """How long what keeps the GIL in a thread is asked for."""
-CROWD_S = 1.5
+CROWD_S = 2.5
 """How long the crowd asks for quotes."""
 ARRIVAL_TIMEOUT_S = 8.0
 """How long telemetry may take from the service to the receiver; exports are much more frequent."""
