@@ -169,13 +169,14 @@ def _points(reader: InMemoryMetricReader) -> Iterator[tuple[dict[str, Any], int]
                         yield dict(point.attributes), point.count
 
 
-def wrong(named: Named) -> Named:
-    """Those that have several functions, or not the right one."""
+def wrong(named: Named, strays: int = 0) -> Named:
+    """Those of which more than so many blocks have not the right function."""
     return {
         (route, cause): functions
         for (route, cause), functions in named.items()
         if cause not in NOT_COUNTED
-        and (len(functions) > 1 or not all(name.endswith(f".{FUNCTIONS[route]}") for name in functions))
+        and sum(count for name, count in functions.items() if not name.endswith(f".{FUNCTIONS[route]}"))
+        > strays
     }
 
 

@@ -13,7 +13,8 @@ from tests.conftest import LOOPS
 
 TIMES = 12
 TRIES = 3
-"""On a busy machine a block may be looked at once, at its end."""
+STRAYS = 1
+"""On a busy machine a block may be looked at once, at its end: one of twelve, in three tries."""
 
 
 def test_blocks_of_an_endpoint_are_one_series(loop_kind):
@@ -21,11 +22,11 @@ def test_blocks_of_an_endpoint_are_one_series(loop_kind):
     for _ in range(TRIES):
         named = measure(LOOPS[loop_kind], TIMES, sorted(open_))
         told = {route for route, cause in named if cause not in NOT_COUNTED}
-        open_ -= told - {route for route, _ in wrong(named)}
+        open_ -= told - {route for route, _ in wrong(named, STRAYS)}
         if not open_:
             return
         lacked = {route for (route, cause), of in named.items() if cause == "descheduled" and of.total() > 3}
         served |= told - lacked
     if not open_ & served:
         pytest.skip(f"other processes had the CPU in every try: {named}")
-    assert not wrong(named), wrong(named)
+    assert not wrong(named, STRAYS), wrong(named)
