@@ -53,6 +53,8 @@ _BINARY = {
 }
 # Not public anywhere; there from 3.11 on, with BINARY_OP.
 _NB_OPS: list[tuple[str, str]] = getattr(opcodes, "_nb_ops", [])
+_INSTANT = {"len", "isinstance", "callable", "id"}
+"""They never take long. To free what they were given may: the call ends with that."""
 _BINARY_OP = {"+": "__add__", "*": "__mul__", "@": "__matmul__", "**": "__pow__", "%": "__mod__"}
 
 
@@ -86,10 +88,11 @@ def called_name(code: CodeType, instruction: int, module: str, variable: Variabl
 
     Returns:
         ``time.sleep``, ``sqlite3.Connection.execute``, ``sum``; as written in the code (``conn.execute``)
-        where the object cannot be found without running code; ``None`` where the frame is not at a call.
+        where the object cannot be found without running code; ``None`` where the frame is not at a call,
+        or at one that never takes long.
     """
     name = _called_name(code, instruction, module, variable)
-    return printable(name) if name is not None else None
+    return printable(name) if name is not None and name not in _INSTANT else None
 
 
 def _called_name(code: CodeType, instruction: int, module: str, variable: Variable) -> str | None:

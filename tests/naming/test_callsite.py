@@ -343,3 +343,21 @@ def test_operators_that_this_python_does_not_list_are_not_named(monkeypatch):
     callsite._chain.cache_clear()
 
     assert found == {None}
+
+
+@pytest.mark.parametrize("call", ["len(sized)", "isinstance(sized, list)", "callable(sized)", "id(sized)"])
+def test_call_that_never_takes_long_is_not_named(call):
+    code = compile(f"def at_it(sized): return {call}", __file__, "exec").co_consts[0]
+    (instruction,) = {each.offset for each in dis.get_instructions(code) if each.opname in CALLS}
+
+    assert called_name(code, instruction, __name__, lambda _: None) is None
+
+
+def test_other_calls_at_such_a_place_are_named():
+    code = compile("def at_it(sized): return sorted(sized)", __file__, "exec").co_consts[0]
+    (instruction,) = {each.offset for each in dis.get_instructions(code) if each.opname in CALLS}
+
+    assert called_name(code, instruction, __name__, lambda _: None) == "sorted"
+
+
+CALLS = {"CALL", "CALL_FUNCTION"}
