@@ -226,7 +226,7 @@ ENTRIES: tuple[KnownCall, ...] = (
     *known_calls(
         "brotli.*",
         "compute",
-        f"Compress in a thread: {IN_THREAD}; its C code runs without the GIL.",
+        f"Do this in a thread: {IN_THREAD}; its C code runs without the GIL.",
         "https://github.com/google/brotli",
         "2026-11",
         releases_gil=True,
@@ -234,7 +234,7 @@ ENTRIES: tuple[KnownCall, ...] = (
     *known_calls(
         "zstandard.* zstd.*",
         "compute",
-        f"Compress in a thread: {IN_THREAD}; its C code runs without the GIL.",
+        f"Do this in a thread: {IN_THREAD}; its C code runs without the GIL.",
         "https://python-zstandard.readthedocs.io/en/latest/multithreaded.html",
         "2026-11",
         releases_gil=True,
@@ -242,7 +242,7 @@ ENTRIES: tuple[KnownCall, ...] = (
     *known_calls(
         "lz4.*",
         "compute",
-        f"Compress in a thread: {IN_THREAD}; its C code runs without the GIL.",
+        f"Do this in a thread: {IN_THREAD}; its C code runs without the GIL.",
         "https://python-lz4.readthedocs.io/en/stable/",
         "2026-11",
         releases_gil=True,

@@ -9,7 +9,7 @@ ENTRIES: tuple[KnownCall, ...] = (
     *known_calls(
         "zlib.* gzip.compress gzip.decompress bz2.* lzma.*",
         "compute",
-        f"Compress in a thread: {IN_THREAD}; the C code releases the GIL.",
+        f"Do this in a thread: {IN_THREAD}; the C code releases the GIL.",
         f"{PY}zlib.html",
         "2026-11",
         releases_gil=True,
