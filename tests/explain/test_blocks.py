@@ -290,7 +290,7 @@ def test_metrics_have_bounded_functions(telemetry, run):
     names = {
         point.attributes["code.function.name"] for point in telemetry.points("event_loop.block.duration")
     }
-    # What a sample of the busy loop names, as like as not this test's own function, is one of the two as well.
+    # What a sample of the busy loop names, as like as not this test's own, is one of the two as well.
     assert "other" in names
     assert 1 <= len(names & {f"generated.f{number}" for number in range(4)}) <= 2
     assert len(names) <= 3
