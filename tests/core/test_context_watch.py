@@ -57,6 +57,12 @@ class Watched:
         return self.loop.run(self.watch.enter, context=self.own)
 
 
+@pytest.fixture(autouse=True)
+def nothing_left():
+    """Loops of tests before may watch until they are collected."""
+    gc.collect()
+
+
 @pytest.fixture
 def watched(native):
     found = Watched(native)
